@@ -1,0 +1,50 @@
+# Every target does its own set-up, in .venv inside the checkout. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# make mini CORPUS=folder-of-h5ad NAMES=ids-and-symbols.csv [MINI=output-folder]
+CORPUS ?=
+NAMES  ?=
+MINI   ?= build/genemamba-mini
+TRAIN   = $(BIN)/python -m genemamba.train $(CORPUS) $(MINI) --gene-names $(NAMES)
+
+.NOTPARALLEL: # two installs into one environment would collide
+.PHONY: help demo test lint types docs mini clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+demo: $(VENV)/installed ## embed and cluster real cells with the bundled checkpoint, no network
+	$(BIN)/genemamba demo
+
+test: $(VENV)/installed-test ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/installed-dev ## mypy over src
+	$(BIN)/mypy
+
+docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+mini: $(VENV)/installed ## train genemamba-mini again: make mini CORPUS=folder NAMES=csv
+	@test -n "$(CORPUS)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini CORPUS=folder-of-h5ad NAMES=ids-and-symbols.csv" >&2; exit 2; }
+	$(TRAIN)
+
+clean: ## remove everything that make made, .venv included
+	rm -rf $(VENV) build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Stamps: a second run installs nothing; a changed pyproject.toml or constraints.txt installs again.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
+	touch $@

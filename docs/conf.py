@@ -1,0 +1,31 @@
+"""Sphinx: Markdown pages (MyST), API pages from the docstrings."""
+
+from __future__ import annotations
+
+from genemamba._version import __version__
+
+project = "genemamba"
+author = "genemamba developers"
+copyright = f"2026, {author}"
+version = release = __version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+
+autosummary_generate = True
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "sphinx_book_theme"
+html_title = f"genemamba {version}"

@@ -1,0 +1,116 @@
+"""The command line: the same names and defaults as the functions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from genemamba._version import __version__
+from genemamba.errors import GeneMambaError, GeneMambaWarning, InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    arguments = vars(_parser().parse_args(argv))
+    command = arguments.pop("command")
+    warnings.showwarning = _show(warnings.showwarning)
+    try:
+        command(**arguments)
+    except GeneMambaError as error:
+        print(f"genemamba: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _demo(out: Path) -> None:
+    from genemamba._demo import demo
+
+    demo(out)
+
+
+def _embed(source: Path, target: Path, **options: Any) -> None:
+    from genemamba import tl
+
+    _through(tl.embed, source, target, options)
+
+
+def _tokenize(source: Path, target: Path, **options: Any) -> None:
+    from genemamba import pp
+
+    _through(pp.rank_tokenize, source, target, options)
+
+
+def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
+    """Read an h5ad file, apply a function, write the result to another file."""
+    import anndata
+
+    if not source.is_file():
+        raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
+    if target.exists() and target.samefile(source):
+        raise InputError(f"{target} is the input itself", "write to another file")
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}", "make it first")
+    try:
+        adata = anndata.read_h5ad(source)
+    except Exception as error:  # a file can be broken in any way
+        raise InputError(f"{source} is not an h5ad file ({error})", "give an .h5ad file") from None
+    function(adata, **options)
+    adata.write_h5ad(target)
+    print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from genemamba._keys import OBSM_EMBEDDING, OBSM_TOKENS
+
+    parser = argparse.ArgumentParser(
+        prog="genemamba", description="Embed single cells with GeneMamba."
+    )
+    parser.add_argument("--version", action="version", version=f"genemamba {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="embed and cluster cells that come with scanpy")
+    demo.add_argument("--out", type=Path, default=Path("figures"), help="folder for the picture")
+    demo.set_defaults(command=_demo)
+
+    embed = commands.add_parser("embed", help="write one vector per cell (gm.tl.embed)")
+    _add_files(embed, OBSM_EMBEDDING)
+    embed.add_argument("--pooling", choices=["mean", "cls"], default="mean")
+    embed.add_argument("--batch-size", type=_cells, default="auto", metavar="CELLS|auto")
+    embed.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    embed.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    embed.set_defaults(command=_embed)
+
+    tokenize = commands.add_parser("tokenize", help="write ranked genes (gm.pp.rank_tokenize)")
+    _add_files(tokenize, OBSM_TOKENS)
+    tokenize.set_defaults(command=_tokenize)
+    return parser
+
+
+def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
+    parser.add_argument("source", type=Path, metavar="IN.h5ad")
+    parser.add_argument("target", type=Path, metavar="OUT.h5ad")
+    parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
+    parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
+    parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
+    parser.add_argument("--max-tokens", type=int, default=2048, help="genes read of each cell")
+    parser.add_argument("--key-added", default=key, help="slot of obsm to write")
+
+
+def _cells(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _show(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """Print this package's warnings as one plain line."""
+
+    def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, GeneMambaWarning):
+            print(f"genemamba: note: {message}", file=sys.stderr)
+        else:
+            otherwise(message, category, *rest, **more)
+
+    return show

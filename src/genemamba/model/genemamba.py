@@ -1,0 +1,104 @@
+"""GeneMamba: gene tokens in, one vector per gene and cell out.
+
+Shapes: B cells, L tokens, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genemamba.model.config import GeneMambaConfig
+from genemamba.model.mamba2 import BiMambaLayer, RMSNorm
+
+if TYPE_CHECKING:
+    from genemamba.tokens import Vocabulary
+
+Pooling = Literal["mean", "cls"]
+
+
+class _Stack(nn.Module):
+    """Holds the layers under the published name ``mamba_mixer.layers``."""
+
+    def __init__(self, config: GeneMambaConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(BiMambaLayer(config) for _ in range(config.n_layers))
+
+
+class GeneMamba(nn.Module):
+    """A bidirectional Mamba-2 model that reads a cell as its genes, most telling first.
+
+    Attributes
+    ----------
+    config
+        Sizes and switches.
+    vocab
+        The genes it knows, with their medians; ``None`` until a checkpoint gives one.
+    provenance
+        Where the weights come from; ``sha256`` identifies them.
+
+    Notes
+    -----
+    ``segment`` (B × L integers) marks which cell each token belongs to. Padding carries ``-1`` and
+    several cells may share a row: what stands beside a cell cannot change it.
+    """
+
+    def __init__(self, config: GeneMambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab: Vocabulary | None = None
+        self.provenance: dict[str, Any] = {}
+        self.embeddings = nn.Embedding(config.vocab_size, config.d_model)
+        self.mamba_mixer = _Stack(config)
+        self.norm_f = RMSNorm(config.d_model, config.norm_eps)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.embeddings.weight
+
+    def reset_parameters(self, seed: int) -> GeneMamba:
+        """Draw all weights anew from `seed`, as at the start of training; in place."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.embeddings.weight.normal_(0.0, 0.02, generator=generator)
+            if not self.config.tie_embeddings:
+                self.lm_head.weight.normal_(0.0, 0.02, generator=generator)
+            self.lm_head.bias.zero_()
+            self.norm_f.weight.fill_(1.0)
+        for layer in self.mamba_mixer.layers:
+            assert isinstance(layer, BiMambaLayer)
+            layer.reset_parameters(generator, self.config.n_layers)
+        return self
+
+    def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:
+        """Write weights, config and gene table to `folder`, to be read by ``gm.models.load``.
+
+        `half` stores matrices in float16, which halves the file.
+        """
+        from genemamba.model.checkpoint import write_checkpoint
+
+        write_checkpoint(self, Path(folder), half=half)
+
+    def forward(self, ids_BL: Tensor, segment_BL: Tensor | None = None) -> Tensor:
+        """Return the final state of every token, B × L × D."""
+        x = self.embeddings(ids_BL)
+        for layer in self.mamba_mixer.layers:
+            x = layer(x, segment_BL)
+        return self.norm_f(x)
+
+    def embed(self, ids_BL: Tensor, lengths_B: Tensor, pooling: Pooling = "mean") -> Tensor:
+        """Return one vector per cell, B × D, from rows padded at the end.
+
+        ``mean`` averages the states of the genes; ``cls`` takes the state of a leading [CLS].
+        """
+        position = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+        real_BL = position < lengths_B[:, None]
+        segment = None if bool(real_BL.all()) else real_BL.long() - 1
+        states = self(ids_BL, segment)
+        if pooling == "cls":
+            return states[:, 0].float()
+        weight_BL = real_BL / lengths_B[:, None]
+        return torch.einsum("bl,bld->bd", weight_BL.float(), states.float())

@@ -1,0 +1,5 @@
+"""Tools: what the model says about cells."""
+
+from genemamba.tl._embed import embed
+
+__all__ = ["embed"]

@@ -1,0 +1,27 @@
+"""Counts to tokens on plain arrays: vocabulary, gene matching, input guard, ranking, batches."""
+
+from __future__ import annotations
+
+from .batches import length_batches, pad
+from .genes import STATUSES, GeneMatch, match
+from .rank import Ranked, as_csr, rank_csr
+from .values import Values, judge, linear
+from .vocab import FIRST_GENE, PAD, UNK, Vocabulary
+
+__all__ = [
+    "FIRST_GENE",
+    "PAD",
+    "STATUSES",
+    "UNK",
+    "GeneMatch",
+    "Ranked",
+    "Values",
+    "Vocabulary",
+    "as_csr",
+    "judge",
+    "length_batches",
+    "linear",
+    "match",
+    "pad",
+    "rank_csr",
+]

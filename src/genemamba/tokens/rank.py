@@ -1,0 +1,268 @@
+"""Counts to ranked tokens: the core of the package, on plain CSR arrays."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import config, njit
+from scipy import sparse
+
+from ..errors import InputError
+
+_MAX_TOKEN = 65_535  # a token has to fit the low 16 bits of a sort key
+_BLOCK = 64  # cells a thread takes at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Cells as ranked tokens, one after the other.
+
+    Parameters
+    ----------
+    tokens
+        ``(nnz,)`` int32; cell ``i`` is ``tokens[indptr[i]:indptr[i + 1]]``, highest value first.
+    indptr
+        ``(n_cells + 1,)`` int64.
+    total
+        ``(n_cells,)`` float64, sum of all counts of the cell.
+    known
+        ``(n_cells,)`` float64, sum of the counts in genes that have a token.
+    """
+
+    tokens: np.ndarray
+    indptr: np.ndarray
+    total: np.ndarray
+    known: np.ndarray
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``(n_cells,)`` int64, number of tokens of each cell."""
+        return np.diff(self.indptr)
+
+
+def rank_csr(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    token: np.ndarray,
+    median: np.ndarray,
+    max_tokens: int,
+) -> Ranked:
+    """Rank the expressed genes of every cell by count / cell total / gene median.
+
+    Only entries above zero in a gene with a token are ranked. Values that agree to about 10
+    significant digits are ties and go by ascending token, which is Ensembl-id order.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Cells by genes in CSR form: int32 or int64 indices, data of any integer or float dtype,
+        finite and not negative (see :func:`judge`), no entry stored twice.
+    token
+        ``(n_genes,)`` int32, the token of each column, -1 where the gene is unknown.
+    median
+        ``(n_genes,)`` float64, ignored where the gene is unknown.
+    max_tokens
+        Keep this many of the highest genes of a cell.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit each other, or a token or median is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ranked = rank_csr(
+    ...     indptr=np.array([0, 3]),
+    ...     indices=np.array([0, 1, 2]),
+    ...     data=np.array([4, 3, 4]),
+    ...     token=np.array([2, 3, 4], dtype=np.int32),
+    ...     median=np.array([1.0, 0.5, 1.0]),
+    ...     max_tokens=2048,
+    ... )
+    >>> ranked.tokens
+    array([3, 2, 4], dtype=int32)
+    """
+    token = np.array(token, dtype=np.int32)
+    median = np.array(median, dtype=np.float64)
+    indptr = np.array(indptr, dtype=np.int64)
+    _check(indptr, indices, data, token, median, max_tokens)
+
+    def rank_block(first: int) -> tuple[np.ndarray, ...]:
+        # Casting a block at a time needs little memory and one compiled kernel for all dtypes.
+        block = indptr[first : first + _BLOCK + 1]
+        entries = slice(block[0], block[-1])
+        return _rank_cells(
+            block - block[0],
+            indices[entries].astype(np.int32),
+            data[entries].astype(np.float64),
+            token,
+            median,
+            max_tokens,
+        )
+
+    # Threads of our own, not numba's: its pools abort the process when two threads call
+    # them at once (workqueue) or when it forks afterwards (GNU OpenMP).
+    n_threads: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(n_threads) as pool:
+        blocks = list(pool.map(rank_block, range(0, max(1, len(indptr) - 1), _BLOCK)))
+    tokens, lengths, total, known = map(np.concatenate, zip(*blocks, strict=True))
+    return Ranked(tokens, np.append(0, np.cumsum(lengths)), total, known)
+
+
+def _check(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    token: np.ndarray,
+    median: np.ndarray,
+    max_tokens: int,
+) -> None:
+    if max_tokens < 1:
+        raise InputError(f"max_tokens is {max_tokens}", "Give max_tokens of at least 1.")
+    if token.shape != median.shape:
+        raise InputError(
+            f"token has shape {token.shape}, median {median.shape}", "Give one of each per column."
+        )
+    if token.max(initial=-1) > _MAX_TOKEN:
+        raise InputError(f"token {token.max()} is above {_MAX_TOKEN}", "Use a smaller vocabulary.")
+    used = median[token >= 0]
+    if not np.all(np.isfinite(used) & (used > 0)):
+        raise InputError(
+            "a gene median is not a positive number", "Give a median > 0 for every known gene."
+        )
+    # numba does not check bounds: a bad column would read foreign memory
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(token):
+        raise InputError(
+            f"column {indices.max()} in a matrix of {len(token)} genes",
+            "Build the CSR matrix again with scipy.sparse.csr_matrix.",
+        )
+    fits = len(indices) == len(data) and indptr[0] >= 0 and indptr[-1] <= len(data)
+    if not fits or np.any(np.diff(indptr) < 0):
+        raise InputError(
+            f"indptr does not fit {len(indices)} indices and {len(data)} entries",
+            "Build the CSR matrix again with scipy.sparse.csr_matrix.",
+        )
+
+
+@njit(nogil=True, cache=True)
+def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: ignore[no-untyped-def]
+    n_cells = len(indptr) - 1
+    lengths = np.empty(n_cells, dtype=np.int64)
+    total, known = np.empty(n_cells), np.empty(n_cells)
+    n_entries = np.diff(indptr)
+    tokens = np.empty(np.minimum(n_entries, max_tokens).sum(), dtype=np.int32)
+    most = n_entries.max() if n_cells else 0
+    value = np.empty(most)
+    bits = value.view(np.uint64)
+    scratch = np.empty(most, dtype=np.uint64)
+    bucket_end = np.empty(4 * most + 1, dtype=np.int32)
+    end = 0
+    for cell in range(n_cells):
+        n, all_counts, known_counts = 0, 0.0, 0.0
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            count, gene = data[entry], indices[entry]
+            all_counts += count
+            if count > 0 and token[gene] >= 0:
+                known_counts += count
+                # The cell's total is one positive constant: it cannot change the order.
+                value[n] = count / median[gene]
+                # Bits of a positive float64 sort like the float. The upper 48 of them, rounded,
+                # are the value; the low 16 hold the token, reversed, as the tie-break.
+                rounded = (bits[n] + np.uint64(0x8000)) & np.uint64(0xFFFFFFFFFFFF0000)
+                bits[n] = rounded | np.uint64(65535 - token[gene])
+                n += 1
+        n_top = min(n, max_tokens)
+        if n_top:
+            _descending(bits[:n], n_top, scratch[:n], bucket_end[: 4 * n + 1])
+        for rank in range(n_top):
+            tokens[end + rank] = 65535 - np.int64(scratch[rank] & np.uint64(0xFFFF))
+        lengths[cell], total[cell], known[cell] = n_top, all_counts, known_counts
+        end += n_top
+    return tokens[:end], lengths, total, known
+
+
+@njit(nogil=True, cache=True)
+def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
+    """Put the ``n_top`` highest keys, in descending order, at the head of ``out``.
+
+    One counting pass spreads the keys, whose bits are close to a logarithm, over more buckets
+    than there are keys; what is left is an insertion sort over almost no distance.
+    """
+    highest, lowest = keys.max(), keys.min()
+    shift = np.uint64(0)
+    while (highest - lowest) >> shift >= np.uint64(len(bucket_end) - 1):
+        shift += np.uint64(1)
+    bucket_end[:] = 0
+    for key in keys:
+        bucket_end[np.int64((highest - key) >> shift) + 1] += 1
+    for bucket in range(1, len(bucket_end)):
+        bucket_end[bucket] += bucket_end[bucket - 1]
+    for key in keys:  # starts of buckets become their ends
+        home = np.int64((highest - key) >> shift)
+        out[bucket_end[home]] = key
+        bucket_end[home] += 1
+    n_sorted = bucket_end[np.int64((highest - out[n_top - 1]) >> shift)]
+    moves_left = 16 * len(keys)  # crowded buckets (many equal values) are left to np.sort
+    for i in range(1, n_sorted):
+        key = out[i]
+        j = i
+        while j > 0 and out[j - 1] < key:
+            out[j] = out[j - 1]
+            j -= 1
+        out[j] = key
+        moves_left -= i - j
+        if moves_left < 0:
+            out[:n_sorted] = np.sort(out[:n_sorted])[::-1]
+            return
+
+
+def as_csr(matrix: Any, *, where: str = "the matrix") -> sparse.csr_matrix | sparse.csr_array:
+    """Give cells by genes as CSR without stored duplicates; the input is never changed.
+
+    Parameters
+    ----------
+    matrix
+        ``(n_cells, n_genes)`` numpy array or any scipy sparse matrix, integer or float.
+        A clean CSR matrix is returned as it is, anything else is converted.
+    where
+        What to call the matrix in an error.
+
+    Raises
+    ------
+    InputError
+        If it is not a matrix of integers or floats, or is masked.
+    """
+    if np.ma.isMaskedArray(matrix):
+        raise InputError(f"{where} is a masked array", "Fill it first: matrix.filled(0).")
+    if not sparse.issparse(matrix):
+        matrix = np.asarray(matrix)
+    if matrix.ndim != 2:
+        raise InputError(
+            f"{where} has {matrix.ndim} dimensions", "Give a matrix of cells by genes."
+        )
+    dtype = matrix.dtype
+    if dtype.kind not in "iuf":
+        raise InputError(
+            f"{where} holds {dtype} values, not numbers that can be ranked",
+            "Give the matrix with counts, as integers or floats.",
+        )
+    if not dtype.isnative:
+        matrix = matrix.astype(dtype.newbyteorder("="))
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):  # scipy has no other widths
+        matrix = matrix.astype(np.float32 if dtype.itemsize < 4 else np.float64)
+    csr = matrix.tocsr() if sparse.issparse(matrix) else sparse.csr_matrix(matrix)
+    if not csr.has_canonical_format:
+        # a copy, and a wide one: the sum of two uint8 may be no uint8
+        csr = csr.copy() if dtype.kind == "f" else csr.astype(np.result_type(dtype, np.int64))
+        csr.sum_duplicates()
+    return csr

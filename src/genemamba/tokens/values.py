@@ -1,0 +1,225 @@
+"""What a matrix holds (counts, normalised or logged values), judged from its entries alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from ..errors import InputError
+from .rank import as_csr
+
+_BASES = (math.e, 2.0, 10.0)
+_SAMPLE = 200  # cells looked at when values are not whole numbers
+_MANY = 20  # entries a cell should have to say something about its smallest count
+_FEW = 10  # comparisons below which nothing is concluded
+_LOGGED_MAX = 30.0  # natural log of 1e13: no logged count is higher
+_FIX = "Give the matrix, or the layer, that holds counts."
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a matrix was found to hold.
+
+    Parameters
+    ----------
+    kind
+        ``"counts"`` (whole numbers), ``"normalised"`` (linear, not whole: size-factor normalised,
+        CPM, TPM, corrected counts) or ``"log1p"``.
+    base
+        Base of the logarithm for ``"log1p"``, otherwise None.
+    reason
+        How it was told, in plain words.
+    """
+
+    kind: Literal["counts", "normalised", "log1p"]
+    base: float | None
+    reason: str
+
+
+def judge(
+    csr: sparse.csr_matrix | sparse.csr_array,
+    *,
+    log1p_hint: float | None = None,
+    where: str = "the matrix",
+) -> Values:
+    """Tell counts from normalised and logged values, and refuse what cannot be ranked.
+
+    Parameters
+    ----------
+    csr
+        ``(n_cells, n_genes)``, see :func:`as_csr`.
+    log1p_hint
+        Base of the logarithm that somebody noted down (``uns["log1p"]`` in scanpy). It counts
+        only where the entries do not decide.
+    where
+        What to call the matrix in an error.
+
+    Returns
+    -------
+    Kind, base and reason. For ``"log1p"`` apply :func:`linear` before ranking.
+
+    Raises
+    ------
+    InputError
+        If there are no cells, genes or positive entries; if entries are NaN, infinite, negative
+        or no numbers; if counted and logged cells are mixed; if logged and linear values cannot
+        be told apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from genemamba.tokens import as_csr
+    >>> judge(as_csr(np.array([[1, 0, 3], [0, 2, 0]]))).kind
+    'counts'
+    """
+    csr = as_csr(csr, where=where)
+    _refuse_unrankable(csr, where)
+    if _is_whole(csr.data):
+        return Values("counts", None, "every entry is a whole number")
+    counted, others = _sample(csr)
+    highest = float(csr.data.max())
+    if found := _by_steps(others):
+        many_counted = len(counted) > 0.02 * (len(counted) + len(others))
+        if found.base and (many_counted or not _possible(found.base, highest)):
+            raise InputError(
+                f"{where} mixes cells with logged values and cells with counts "
+                f"(entries up to {highest:.6g})",
+                "Split it and bring every part to counts: np.expm1 undoes a natural log1p.",
+            )
+        return found
+    if highest > 50:
+        return Values("normalised", None, f"entries go up to {highest:.6g}: they are not logged")
+    if np.mean(csr.data == np.rint(csr.data)) > 0.8:
+        return Values("normalised", None, "most entries are whole numbers: corrected counts")
+    if found := _by_sums(counted + others, highest):
+        return found
+    if log1p_hint is not None and _possible(log1p_hint, highest):
+        return Values("log1p", log1p_hint, f"noted as log1p in base {log1p_hint:.6g}")
+    raise InputError(
+        f"{where} holds fractions up to {highest:.6g} that may be logged or linear: "
+        "the entries do not tell",
+        "Give the layer with counts; or undo the log yourself with np.expm1.",
+    )
+
+
+def _possible(base: float | None, highest: float) -> bool:
+    return base is None or highest * math.log(base) <= _LOGGED_MAX
+
+
+def linear(
+    csr: sparse.csr_matrix | sparse.csr_array, values: Values
+) -> sparse.csr_matrix | sparse.csr_array:
+    """Undo the log, if there is one.
+
+    Parameters
+    ----------
+    csr
+        ``(n_cells, n_genes)``; never changed.
+    values
+        What :func:`judge` said about it.
+
+    Returns
+    -------
+    ``csr`` itself unless logged; else a new matrix of the same dtype that shares its indices.
+    """
+    if values.base is None:
+        return csr
+    data = _unlog(csr.data, values.base)
+    return sparse.csr_matrix((data, csr.indices, csr.indptr), shape=csr.shape)
+
+
+def _unlog(data: np.ndarray, base: float) -> np.ndarray:
+    return np.expm1(data * data.dtype.type(math.log(base)))
+
+
+def _refuse_unrankable(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> None:
+    if 0 in csr.shape:
+        raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
+    lowest, highest = csr.data.min(initial=0), csr.data.max(initial=0)  # NaN comes through
+    if not np.isfinite([lowest, highest]).all():
+        bad = ~np.isfinite(csr.data)
+        first = int(np.argmax(bad))
+        cell = int(np.searchsorted(csr.indptr, first, side="right")) - 1
+        raise InputError(
+            f"{where} holds {bad.sum()} NaN or infinite values, "
+            f"the first in cell {cell}, gene {csr.indices[first]} (counted from 0)",
+            f"{_FIX} If NaN stands for no reads, set it to 0.",
+        )
+    if lowest < 0:
+        what = f"{where} holds negative values (minimum {lowest:.6g}): it looks scaled"
+        raise InputError(f"{what}, and scaled data cannot be ranked", _FIX)
+    if highest == 0:
+        raise InputError(f"{where} holds no value above zero", _FIX)
+
+
+def _is_whole(data: np.ndarray, block: int = 1 << 20) -> bool:
+    if data.dtype.kind != "f":
+        return True
+    parts = (data[start : start + block] for start in range(0, len(data), block))
+    return all(np.array_equal(part, np.rint(part)) for part in parts)
+
+
+def _sample(
+    csr: sparse.csr_matrix | sparse.csr_array,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Positive entries of up to 200 cells: cells that hold counts, and the other cells."""
+    n_entries = np.diff(csr.indptr)
+    cells = np.flatnonzero(n_entries >= _MANY)
+    if len(cells) == 0:
+        cells = np.argsort(-n_entries, kind="stable")[:_SAMPLE]
+    cells = cells[np.linspace(0, len(cells) - 1, min(len(cells), _SAMPLE)).astype(int)]
+    counted: list[np.ndarray] = []
+    others: list[np.ndarray] = []
+    for cell in cells:
+        entries = csr.data[csr.indptr[cell] : csr.indptr[cell + 1]].astype(np.float64)
+        entries = entries[entries > 0]
+        if len(entries):
+            # a log2 of counts can be whole by chance, but hardly up to 3 in a cell of many genes
+            is_counted = _is_whole(entries) and entries.max() >= 3
+            (counted if is_counted else others).append(entries)
+    return counted, others
+
+
+def _by_steps(cells: list[np.ndarray]) -> Values | None:
+    """Find the scale that makes a cell's entries multiples of its smallest, as counts are."""
+    highest = max((entries.max() for entries in cells), default=0.0)
+    found: dict[float | None, float] = {}
+    for base in (None, *_BASES):
+        if not _possible(base, highest):
+            continue
+        scaled = [entries if base is None else _unlog(entries, base) for entries in cells]
+        steps = np.concatenate([entries / entries.min() for entries in scaled] or [np.empty(0)])
+        steps = steps[(steps > 1.01) & (steps < 12)]  # beyond, 2 % is too near to any number
+        error = np.abs(steps - np.rint(steps)) / steps
+        if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95:
+            found[base] = float(error.mean())
+    if not found:
+        return None
+    best = min(found, key=lambda base: found[base])
+    if best is None:
+        reason = "entries are multiples of the smallest in their cell: counts by a size factor"
+        return Values("normalised", None, reason)
+    reason = f"undoing a log1p in base {best:.6g} makes entries multiples of the cell's smallest"
+    return Values("log1p", best, reason)
+
+
+def _by_sums(cells: list[np.ndarray], highest: float) -> Values | None:
+    """Find the scale that gives all cells the same total, as normalisation does."""
+    if len(cells) < _FEW:
+        return None
+    spread: dict[float | None, float] = {}
+    for base in (None, *_BASES):
+        if not _possible(base, highest):
+            continue
+        sums = np.array([(e if base is None else _unlog(e, base)).sum() for e in cells])
+        spread[base] = float(sums.std() / sums.mean())
+    best = min(spread, key=lambda base: spread[base])
+    if spread[best] > 1e-3:
+        return None
+    if best is None:
+        return Values("normalised", None, "all cells have the same total")
+    return Values("log1p", best, f"undoing a log1p in base {best:.6g} gives cells the same total")

@@ -1,0 +1,216 @@
+"""The table that ties Ensembl ids, symbols and non-zero medians to token ids."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from os import PathLike
+
+UNK, PAD = 0, 1
+FIRST_GENE = 2
+
+_COLUMNS = ("ensembl_id", "symbol", "median", "alias")
+_FIX = "Get a fresh copy of the checkpoint, or write the table again with Vocabulary.to_csv."
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Genes a model knows, each with its token and its median expression.
+
+    Gene ``g`` has token ``g + 2``; 0 is ``[UNK]``, 1 is ``[PAD]``, special tokens follow the genes.
+
+    Parameters
+    ----------
+    ensembl_id
+        ``(n_genes,)`` str, unique, in ascending order, without version suffix.
+    symbol
+        ``(n_genes,)`` str, "" where unknown.
+    median
+        ``(n_genes,)`` float64, the gene's non-zero median in counts per 10,000.
+    alias
+        ``(n_genes,)`` str, other names joined by "|", "" where there are none.
+    extra
+        Special tokens that come after the genes, such as ``("[CLS]", "[MASK]")``.
+
+    Raises
+    ------
+    CheckpointError
+        If the table contradicts itself; the message names the first bad row.
+
+    Examples
+    --------
+    >>> vocab = Vocabulary(
+    ...     ensembl_id=["ENSG00000010610", "ENSG00000177455"],
+    ...     symbol=["CD4", "CD19"],
+    ...     median=[1.5, 2.0],
+    ...     alias=["", "B4"],
+    ...     extra=("[MASK]",),
+    ... )
+    >>> len(vocab), vocab.special("[MASK]"), vocab.name_to_gene["B4"]
+    (5, 4, 1)
+    """
+
+    ensembl_id: np.ndarray
+    symbol: np.ndarray
+    median: np.ndarray
+    alias: np.ndarray
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the table and make it read-only."""
+        for name in ("ensembl_id", "symbol", "alias"):
+            object.__setattr__(self, name, np.array(getattr(self, name), dtype=str))
+        object.__setattr__(self, "median", np.array(self.median, dtype=np.float64))
+        object.__setattr__(self, "extra", tuple(self.extra))
+        self._validate()
+        for name in _COLUMNS:  # the hash is cached, so the table must not change under it
+            getattr(self, name).setflags(write=False)
+
+    def _validate(self) -> None:
+        for name in _COLUMNS:
+            if getattr(self, name).shape != (self.n_genes,):
+                shape = getattr(self, name).shape
+                raise _damaged(f"{name} has shape {shape}, ensembl_id {self.ensembl_id.shape}")
+        if self.n_genes == 0:
+            raise _damaged("it has no genes")
+        ids = self.ensembl_id
+        _refuse_rows(ids == "", "has no ensembl_id", ids)
+        _refuse_rows(
+            np.r_[False, ids[1:] <= ids[:-1]], "is repeated or not in ascending order", ids
+        )
+        good = np.isfinite(self.median) & (self.median > 0)
+        _refuse_rows(~good, "has a median that is not a positive number", ids)
+        if len(set(self.extra) | {"[UNK]", "[PAD]"}) != len(self.extra) + 2:
+            raise _damaged(f"special tokens are repeated: {self.extra}")
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes."""
+        return len(self.ensembl_id)
+
+    def __len__(self) -> int:
+        """Count the tokens, special ones included."""
+        return FIRST_GENE + self.n_genes + len(self.extra)
+
+    @cached_property
+    def _special(self) -> dict[str, int]:
+        first = FIRST_GENE + self.n_genes
+        return {"[UNK]": UNK, "[PAD]": PAD} | {s: first + i for i, s in enumerate(self.extra)}
+
+    def has_special(self, name: str) -> bool:
+        """Whether the vocabulary has a special token such as ``"[CLS]"``."""
+        return name in self._special
+
+    def special(self, name: str) -> int:
+        """Token id of a special token such as ``"[PAD]"`` or ``"[MASK]"``.
+
+        Raises
+        ------
+        CheckpointError
+            If the vocabulary has no such token.
+        """
+        if name not in self._special:
+            raise CheckpointError(
+                f"the vocabulary has no special token {name!r}, only {list(self._special)}",
+                "Use a checkpoint that was trained with this token.",
+            )
+        return self._special[name]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash over Ensembl ids, medians and special tokens: all that decides a cell's tokens."""
+        digest = hashlib.sha256()
+        digest.update("\n".join(self.ensembl_id.tolist()).encode())
+        digest.update(b"\0" + self.median.astype("<f8").tobytes())
+        digest.update(b"\0" + "\n".join(self.extra).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def name_to_gene(self) -> dict[str, int]:
+        """Gene index of each known name; -1 where a symbol or alias names several genes.
+
+        An Ensembl id goes before a symbol, a symbol before an alias.
+        """
+        names = _index([a for a in joined.split("|") if a] for joined in self.alias.tolist())
+        names |= _index([s] if s else [] for s in self.symbol.tolist())
+        names |= _index([i] for i in self.ensembl_id.tolist())
+        return names
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write the genes as csv with columns ensembl_id, symbol, median, alias.
+
+        Medians are written so that they come back exactly. ``extra`` is not part of the file.
+        """
+        columns = (self.ensembl_id, self.symbol, map(repr, self.median.tolist()), self.alias)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows(zip(*columns, strict=True))
+
+    @classmethod
+    def from_csv(cls, path: str | PathLike[str], extra: Sequence[str] = ()) -> Vocabulary:
+        """Read a table written by :meth:`to_csv`.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing or damaged; the message names line and column.
+        """
+        try:  # not pandas: it would read the symbol "NA" as missing
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = _read_rows(csv.reader(file, strict=True), str(path))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise _damaged(f"{path} cannot be read: {error}") from error
+        try:
+            ensembl_id, symbol, median, alias = map(np.array, zip(*rows, strict=True))
+            return cls(ensembl_id, symbol, median, alias, tuple(extra))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error.what}", error.fix) from None
+
+
+def _index(names_of_genes: Iterable[Iterable[str]]) -> dict[str, int]:
+    index: dict[str, int] = {}
+    for gene, names in enumerate(names_of_genes):
+        for name in names:
+            index[name] = gene if index.get(name, gene) == gene else -1
+    return index
+
+
+def _read_rows(reader: Iterable[list[str]], path: str) -> list[tuple[str, str, float, str]]:
+    rows: list[tuple[str, str, float, str]] = []
+    lines = enumerate(reader, start=1)
+    header = next(lines, (1, []))[1]
+    if tuple(header) != _COLUMNS:
+        raise _damaged(f"{path}, line 1: columns are {header}, not {list(_COLUMNS)}")
+    for line, row in lines:
+        if len(row) != len(_COLUMNS):
+            raise _damaged(f"{path}, line {line}: {len(row)} columns, not {len(_COLUMNS)}")
+        ensembl_id, symbol, median, alias = row
+        try:
+            rows.append((ensembl_id, symbol, float(median), alias))
+        except ValueError:
+            what = f"{path}, line {line}, column median: {median!r} is not a number"
+            raise _damaged(what) from None
+    if not rows:
+        raise _damaged(f"{path} has no genes")
+    return rows
+
+
+def _refuse_rows(bad: np.ndarray, what: str, ids: np.ndarray) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise _damaged(f"row {row} ({str(ids[row])!r}) {what}")
+
+
+def _damaged(what: str) -> CheckpointError:
+    return CheckpointError(f"the gene table is damaged: {what}", _FIX)

@@ -1,0 +1,1 @@
+"""Training: views of cells, objectives without leaks, and the loop."""

@@ -1,0 +1,65 @@
+"""Cells and models small enough for every test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from anndata import AnnData
+
+from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.tokens import Vocabulary
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data beside the checkout; the test is skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def _pbmc() -> AnnData:
+    reduced = sc.datasets.pbmc68k_reduced()
+    # undo log1p and the size factor: the smallest entry of a cell is one count
+    x = np.expm1(reduced.raw.X.toarray().astype(np.float64))
+    smallest = np.where(x > 0, x, np.inf).min(axis=1, keepdims=True)
+    counts = np.rint(x / smallest).astype(np.int32)
+    return AnnData(
+        counts, obs=reduced.obs[["bulk_labels"]], var=pd.DataFrame(index=reduced.raw.var_names)
+    )
+
+
+@pytest.fixture
+def pbmc(_pbmc: AnnData) -> AnnData:
+    """Real cells, 700 × 765, int32 counts recovered from scanpy's pbmc68k_reduced."""
+    return _pbmc.copy()
+
+
+@pytest.fixture
+def small_model(pbmc: AnnData) -> GeneMamba:
+    """Untrained model on the genes of `pbmc`, with [CLS] and [MASK]."""
+    return make_model(pbmc.var_names)
+
+
+def make_model(symbols: pd.Index, **settings: object) -> GeneMamba:
+    """Make an untrained model of a few thousand weights that knows these symbols."""
+    n = len(symbols)
+    vocab = Vocabulary(
+        ensembl_id=np.array([f"ENSG{i:011d}" for i in range(n)]),
+        symbol=np.asarray(symbols, dtype=str),
+        median=np.random.default_rng(0).uniform(0.5, 5.0, n),
+        alias=np.full(n, ""),
+        extra=("[CLS]", "[MASK]"),
+    )
+    sizes = {"d_model": 32, "n_layers": 2, "d_state": 8, "headdim": 16, "chunk_size": 16,
+             "merge": "mean"} | settings  # fmt: skip
+    model = GeneMamba(GeneMambaConfig(vocab_size=len(vocab), **sizes)).reset_parameters(0)
+    model.vocab = vocab
+    return model.eval()

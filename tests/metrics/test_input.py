@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import genemamba.metrics as metrics
+from genemamba.errors import InputError
+
+BATCH_METRICS = {"asw_batch", "avg_batch", "bras"}
+ALL = sorted(metrics.__all__)
+
+
+def call(name, X, groups, other=None):
+    function = getattr(metrics, name)
+    return function(X, groups, other) if name in BATCH_METRICS else function(X, groups)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nan_cells_are_counted(name, separated):
+    X = separated.X.copy()
+    X[[3, 7], 2] = np.nan, np.inf
+    with pytest.raises(InputError, match=r"2 of 240 cells.*\n.*isfinite"):
+        call(name, X, separated.batch, separated.labels)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda g: np.full(len(g), "one"), r"1 distinct value\(s\): \['one'\]"),
+        (lambda g: g[:-1], "239 values for 240 cells"),
+        (lambda g: pd.Series(g).where(g != g[0]), r"missing \(NaN\) for \d+ of 240 cells"),
+        (lambda g: np.arange(len(g)), "every cell a value of its own"),
+    ],
+    ids=["one group", "too short", "missing", "barcodes"],
+)
+def test_unusable_groups(name, spoil, message, separated):
+    with pytest.raises(InputError, match=message):
+        call(name, separated.X, spoil(separated.batch), separated.labels)
+    if name in BATCH_METRICS:
+        with pytest.raises(InputError, match=message):
+            call(name, separated.X, separated.batch, spoil(separated.labels))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_unusable_embeddings(name, separated):
+    with pytest.raises(InputError, match=r"shape \(240,\)"):
+        call(name, separated.X[:, 0], separated.batch, separated.labels)
+    with pytest.raises(InputError, match="toarray"):
+        call(name, sp.csr_matrix(separated.X), separated.batch, separated.labels)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pandas_and_lists_are_arrays(name, separated):
+    X, labels, batch = separated
+    plain = call(name, X, batch, labels)
+    assert plain == call(
+        name, pd.DataFrame(X), pd.Series(batch, dtype="category"), pd.Series(labels).tolist()
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_inputs_are_left_alone(name, separated):
+    X, labels, batch = (a.copy() for a in separated)
+    for array in (X, labels, batch):
+        array.flags.writeable = False
+    call(name, X, batch, labels)
+    np.testing.assert_array_equal(X, separated.X)
+
+
+def test_import_is_light():
+    heavy = ["torch", "anndata", "scanpy", "jax", "umap", "sklearn", "igraph"]
+    code = (
+        "import sys, genemamba; base = set(sys.modules); import genemamba.metrics;"
+        f"print([h for h in {heavy} if h in sys.modules and h not in base])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from genemamba.model import GeneMamba
+from genemamba.model.inference import choose_runtime, embed_tokens
+from genemamba.tokens import FIRST_GENE, PAD, Ranked
+
+
+def test_the_same_seed_gives_the_same_weights(small_model: GeneMamba) -> None:
+    again = GeneMamba(small_model.config).reset_parameters(0)
+    other = GeneMamba(small_model.config).reset_parameters(1)
+    for name, weight in small_model.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name]), name
+    assert not torch.equal(small_model.embeddings.weight, other.embeddings.weight)
+
+
+@pytest.mark.parametrize("longer", [1, 7, 64])
+def test_longer_padding_changes_nothing(small_model: GeneMamba, longer: int) -> None:
+    ids = torch.randint(FIRST_GENE, 700, (2, 50), generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([50, 31])
+    ids[1, 31:] = PAD
+    with torch.inference_mode():
+        short = small_model.embed(ids, lengths)
+        long = small_model.embed(torch.nn.functional.pad(ids, (0, longer), value=PAD), lengths)
+    torch.testing.assert_close(short, long, rtol=0, atol=1e-5)
+
+
+def test_what_stands_in_the_padding_changes_nothing(small_model: GeneMamba) -> None:
+    ids = torch.randint(FIRST_GENE, 700, (1, 50), generator=torch.Generator().manual_seed(0))
+    garbage = ids.clone()
+    garbage[:, 30:] = FIRST_GENE
+    lengths = torch.tensor([30])
+    with torch.inference_mode():
+        assert torch.equal(small_model.embed(ids, lengths), small_model.embed(garbage, lengths))
+
+
+def random_cells(n: int, longest: int) -> Ranked:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, longest, n)
+    tokens = np.concatenate([rng.choice(700, k, replace=False) + FIRST_GENE for k in lengths])
+    indptr = np.r_[0, np.cumsum(lengths)].astype(np.int64)
+    return Ranked(tokens.astype(np.int32), indptr, np.ones(n), np.ones(n))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_batches_do_not_change_a_cell(small_model: GeneMamba, pooling: str) -> None:
+    cells = random_cells(40, 200)
+    runtime = choose_runtime("cpu", "float32")
+    alone = embed_tokens(small_model, cells, pooling=pooling, batch_size=1, runtime=runtime)
+    for size in (3, 40, "auto"):
+        together = embed_tokens(
+            small_model, cells, pooling=pooling, batch_size=size, runtime=runtime
+        )
+        assert np.abs(alone - together).max() < 1e-5
+
+
+def test_bfloat16_keeps_to_its_stated_tolerance(small_model: GeneMamba) -> None:
+    cells = random_cells(40, 200)
+    full = embed_tokens(small_model, cells, runtime=choose_runtime("cpu", "float32"))
+    half = embed_tokens(small_model, cells, runtime=choose_runtime("cpu", "bfloat16"))
+    relative = np.linalg.norm(half - full, axis=1) / np.linalg.norm(full, axis=1)
+    assert half.dtype == np.float32
+    assert relative.max() < 0.02
+    assert small_model.embeddings.weight.dtype == torch.float32  # the caller's model is left alone
+
+
+def test_a_cell_without_tokens_is_nan(small_model: GeneMamba) -> None:
+    cells = Ranked(np.array([5, 6], np.int32), np.array([0, 2, 2]), np.ones(2), np.ones(2))
+    vectors = embed_tokens(small_model, cells)
+    assert np.isfinite(vectors[0]).all()
+    assert np.isnan(vectors[1]).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"device": "tpu"}, {"precision": "int8"}, {"device": "cuda"}],
+)
+def test_a_runtime_that_is_not_there(wrong: dict) -> None:
+    if wrong.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA GPU here")
+    with pytest.raises(ValueError, match=next(iter(wrong.values()))):
+        choose_runtime(**wrong)

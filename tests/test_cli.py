@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from anndata import AnnData
+
+import genemamba as gm
+from genemamba import cli
+from genemamba.model import GeneMamba
+
+
+@pytest.fixture
+def files(tmp_path: Path, pbmc: AnnData, small_model: GeneMamba) -> Path:
+    small_model.save_pretrained(tmp_path / "model")
+    pbmc.write_h5ad(tmp_path / "in.h5ad")
+    return tmp_path
+
+
+def test_embed_and_tokenize_do_what_the_functions_do(files: Path, pbmc: AnnData) -> None:
+    model = str(files / "model")
+    for command, function, key in (
+        ("embed", gm.tl.embed, "X_genemamba"),
+        ("tokenize", gm.pp.rank_tokenize, "genemamba_tokens"),
+    ):
+        out = files / f"{command}.h5ad"
+        assert cli.main([command, str(files / "in.h5ad"), str(out), "--model", model]) == 0
+        function(pbmc, model=model)
+        found, expected = ad.read_h5ad(out).obsm[key], pbmc.obsm[key]
+        assert np.array_equal(*(x if isinstance(x, np.ndarray) else x.toarray()
+                                for x in (found, expected)))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "function"), [("embed", gm.tl.embed), ("tokenize", gm.pp.rank_tokenize)]
+)
+def test_names_and_defaults_are_those_of_the_function(command: str, function: object) -> None:
+    given = vars(cli._parser().parse_args([command, "a", "b"]))
+    for name in ("command", "source", "target"):
+        del given[name]
+    expected = {
+        p.name: p.default
+        for p in inspect.signature(function).parameters.values()
+        if p.name not in ("adata", "copy")
+    }
+    assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no.h5ad", "out.h5ad"], "no file"),
+        (["in.h5ad", "in.h5ad"], "the input itself"),
+        (["in.h5ad", "nowhere/out.h5ad"], "no folder"),
+        (["model/config.json", "out.h5ad"], "not an h5ad file"),
+        (["in.h5ad", "out.h5ad", "--model", "maxi"], "maxi"),
+        (["in.h5ad", "out.h5ad", "--model", "model", "--layer", "counts"], "layer='counts'"),
+    ],
+)
+def test_errors_are_two_lines_and_nothing_is_written(
+    files: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(files)
+    assert cli.main(["embed", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Fix: " in error
+    assert "Traceback" not in error
+    assert not (files / "out.h5ad").exists()
+
+
+def test_demo_prints_a_table_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert "genemamba, zero-shot" in table
+    assert (tmp_path / "demo_umap.png").stat().st_size > 20_000
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert gm.__version__ in capsys.readouterr().out

@@ -1,0 +1,142 @@
+"""Who may import whom, and what `import genemamba` does not do."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+PACKAGE = SRC / "genemamba"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ANNDATA = {"anndata", "scanpy", "mudata"}
+KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
+SHELL = {f"genemamba.{part}" for part in ("cli", "pp", "tl", "pl")}
+
+# What each layer never names, not even inside a function or for typing.
+FORBIDDEN = {
+    "tokens": ANNDATA
+    | SHELL
+    | {"pandas", "torch", "genemamba.model", "genemamba.models", "genemamba.train"}
+    | {"genemamba.metrics", "genemamba.datasets"},
+    "model": ANNDATA
+    | SHELL
+    | {"pandas", "genemamba.models", "genemamba.train", "genemamba.metrics", "genemamba.datasets"},
+    "models": ANNDATA | SHELL | {"genemamba.train", "genemamba.metrics", "genemamba.datasets"},
+    "train": SHELL | {"genemamba.metrics"},
+    "metrics": SHELL | {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
+    "pl": {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
+    "pp": {"genemamba.tl", "genemamba.pl", "genemamba.cli"},
+    "tl": {"genemamba.pl", "genemamba.cli"},
+}
+# The only places, relative to the package, that may name these.
+ONLY_IN = {
+    "AnnData": (ANNDATA, ("pp/", "tl/", "pl/", "datasets/", "_anndata.py", "_demo.py", "cli.py")),
+    "kernels": (KERNELS, ("model/ssd.py", "model/_kernels.py")),
+    "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
+}
+
+
+class Import(NamedTuple):
+    """One imported name, made absolute, and whether the import waits inside a function."""
+
+    name: str
+    line: int
+    lazy: bool
+
+
+def imports(file: Path) -> list[Import]:
+    found: list[Import] = []
+    package = ".".join(file.relative_to(SRC).parent.parts)
+
+    def visit(node: ast.AST, lazy: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, node.lineno, lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, [above, node.module]))
+            found.extend(Import(f"{base}.{alias.name}", node.lineno, lazy) for alias in node.names)
+        lazy |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            visit(child, lazy)
+
+    visit(ast.parse(file.read_text(encoding="utf-8")), False)
+    return found
+
+
+def within(name: str, modules: set[str]) -> bool:
+    return any(name == m or name.startswith(f"{m}.") for m in modules)
+
+
+def where(file: Path, item: Import) -> str:
+    return f"{file.relative_to(ROOT)}:{item.line} imports {item.name}"
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_layer_knows_only_what_lies_below(layer: str) -> None:
+    files = sorted((PACKAGE / layer).rglob("*.py"))
+    found = [where(f, i) for f in files for i in imports(f) if within(i.name, FORBIDDEN[layer])]
+    assert not found
+
+
+@pytest.mark.parametrize("what", ONLY_IN)
+def test_named_in_its_own_places_only(what: str) -> None:
+    modules, places = ONLY_IN[what]
+    outside = [f for f in FILES if not f.relative_to(PACKAGE).as_posix().startswith(places)]
+    assert not [where(f, i) for f in outside for i in imports(f) if within(i.name, modules)]
+
+
+def test_optional_kernels_are_imported_inside_functions() -> None:
+    early = [(f, i) for f in FILES for i in imports(f) if within(i.name, KERNELS) and not i.lazy]
+    assert not [where(f, i) for f, i in early]
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {normal(re.split(r"[\[<>=!; ]", d)[0]) for d in project["dependencies"]}
+    known = packages_distributions()
+    undeclared = [
+        where(file, item)
+        for file in FILES
+        for item in imports(file)
+        for top in [item.name.split(".")[0]]
+        if top not in sys.stdlib_module_names | KERNELS | {"genemamba"}
+        and not declared & {normal(d) for d in known.get(top, [])}
+    ]
+    assert not undeclared
+
+
+def normal(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
+
+
+QUIET = """
+import logging, sys, time, warnings
+filters = list(warnings.filters)
+start = time.perf_counter()
+import genemamba
+seconds = time.perf_counter() - start
+heavy = {"torch", "scanpy", "anndata", "numba", "matplotlib", "genemamba.tl"} & set(sys.modules)
+assert not heavy, f"import genemamba also imports {sorted(heavy)}"
+for logger in (logging.getLogger(), logging.getLogger("genemamba")):
+    assert not logger.handlers, f"{logger} has handlers"
+assert logging.getLogger().level == logging.WARNING
+assert logging.getLogger("genemamba").level == logging.NOTSET
+assert warnings.filters == filters
+assert seconds < 1.5, f"import genemamba took {seconds:.2f} s"
+"""
+
+
+def test_import_is_quick_and_has_no_side_effects() -> None:
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True)
+    assert not done.stdout + done.stderr
+    assert done.returncode == 0

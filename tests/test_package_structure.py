@@ -1,0 +1,144 @@
+"""The grammar of the public functions, held over every one that is exported.
+
+A new function in pp, tl or pl is found here by itself. One that cannot run on `adata` alone gets
+the arguments it needs in ``ARGUMENTS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from anndata import AnnData
+
+import genemamba as gm
+from genemamba import _keys
+from genemamba.model import GeneMamba
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "genemamba"
+ARGUMENTS: dict[str, dict[str, Any]] = {}
+
+SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
+
+
+class Public(NamedTuple):
+    """One exported function and where it was found."""
+
+    part: str
+    name: str
+    call: Callable[..., Any]
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.call).parameters.values())
+
+    @property
+    def doc(self) -> dict[str, str]:
+        """The numpydoc sections; what stands before the first is "Summary"."""
+        text = inspect.getdoc(self.call) or ""
+        parts = re.split(r"^(\w[\w ]*)\n-{3,}$", text, flags=re.MULTILINE)
+        return dict(zip(["Summary", *parts[1::2]], parts[::2], strict=True))
+
+
+def exported(*parts: str) -> list[Any]:
+    modules = {p: importlib.import_module(f"genemamba.{p}") for p in parts if has(p)}
+    return [
+        pytest.param(Public(part, name, getattr(module, name)), id=f"{part}.{name}")
+        for part, module in modules.items()
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name))
+    ]
+
+
+def has(part: str) -> bool:
+    return (PACKAGE / part / "__init__.py").exists()
+
+
+on_adata = pytest.mark.parametrize("f", exported("pp", "tl", "pl"))
+everywhere = pytest.mark.parametrize("f", exported("pp", "tl", "pl", "metrics", "models"))
+
+
+def test_the_package_shows_its_parts() -> None:
+    assert {"pp", "tl", "metrics", "models"} <= set(gm.__all__)
+    for part in gm.__all__:
+        assert getattr(gm, part) is not None
+        assert part in dir(gm)
+
+
+@on_adata
+def test_adata_comes_first_and_little_is_positional(f: Public) -> None:
+    positional = [p for p in f.parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert f.parameters[0].name == "adata"
+    assert len(positional) <= 3
+    assert not [p for p in f.parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+
+
+@on_adata
+def test_copy_is_by_keyword_and_off(f: Public) -> None:
+    for parameter in f.parameters:
+        if parameter.name == "copy":
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameter.default is False
+
+
+@pytest.mark.parametrize("f", exported("metrics"))
+def test_metrics_take_plain_arrays(f: Public) -> None:
+    for parameter in f.parameters:
+        assert parameter.name != "adata"
+        assert "AnnData" not in str(parameter.annotation)
+
+
+@everywhere
+def test_every_parameter_is_documented_and_typed_once(f: Public) -> None:
+    heads = re.findall(r"^(\S.*)$", f.doc.get("Parameters", ""), flags=re.MULTILINE)
+    documented = [name.strip("* ") for head in heads for name in head.split(",")]
+    assert documented == [p.name for p in f.parameters]  # a head with a type is not a name
+    assert not [p.name for p in f.parameters if p.annotation is inspect.Parameter.empty]
+    assert inspect.signature(f.call).return_annotation is not inspect.Signature.empty
+
+
+@everywhere
+def test_the_docstring_is_whole(f: Public) -> None:
+    first, *rest = f.doc["Summary"].splitlines()
+    assert first.endswith(".")
+    assert not rest or not rest[0]
+    assert f.doc.get("Returns", "").strip()
+    assert ">>>" in f.doc.get("Examples", "")
+
+
+@on_adata
+def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model: GeneMamba) -> None:
+    adata = pbmc[:20].copy()
+    arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
+    before = slots(adata)
+    f.call(adata, **arguments, **ARGUMENTS.get(f.name, {}))
+    written = slots(adata) - before
+    constants = {value for name, value in vars(_keys).items() if name.isupper()}
+    assert written or f.part == "pl"
+    for slot, key in written:
+        assert re.search(rf"\b{slot}\[(\"{key}\"|'{key}'|key_added)\]", f.doc["Returns"]), (
+            f"{slot}[{key!r}] is written, but Returns does not say so"
+        )
+        assert key in constants, f"{key!r} does not stand in genemamba._keys"
+
+
+@on_adata
+def test_a_public_name_finds_its_file_and_its_tests(f: Public) -> None:
+    assert Path(inspect.getfile(f.call)) == PACKAGE / f.part / f"_{f.name}.py"
+    assert (ROOT / "tests" / f.part / f"test_{f.name}.py").exists()
+
+
+@everywhere
+def test_a_public_name_is_in_the_documentation(f: Public) -> None:
+    page = (ROOT / "docs" / "api" / f"{f.part}.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\s+{f.part}\.{f.name}$", page, flags=re.MULTILINE)
+
+
+def slots(adata: AnnData) -> set[tuple[str, str]]:
+    return {(slot, key) for slot in SLOTS for key in getattr(adata, slot)}
