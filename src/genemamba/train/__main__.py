@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from genemamba.datasets import read_corpus
+from genemamba.datasets._corpus import with_former_names
 from genemamba.model import GeneMambaConfig
 from genemamba.train.loop import MINI, MINI_SIZES, describe, train
 
@@ -22,6 +23,7 @@ def main() -> None:
     corpus = read_corpus(arguments.corpus, arguments.gene_names)
     config = GeneMambaConfig(vocab_size=len(corpus.vocab), **MINI_SIZES)
     model = train(corpus, config, MINI, arguments.out)
+    model.vocab = with_former_names(corpus.vocab)
     model.provenance = {"name": "genemamba-mini", **describe(config, MINI, corpus)}
     model.save_pretrained(arguments.out, half=True)
 
