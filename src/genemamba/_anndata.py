@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,13 @@ def tokenise(
 def check_target(adata: AnnData, key: str) -> None:
     """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
     _refuse_other_types(adata)
-    ours = key in adata.uns.get(UNS, {}) or key in (OBSM_EMBEDDING, OBSM_TOKENS)
+    records = adata.uns.get(UNS, {})
+    if not isinstance(records, Mapping):
+        raise InputError(
+            f"adata.uns[{UNS!r}] exists and was not written by genemamba",
+            f"rename or delete it first: del adata.uns[{UNS!r}]",
+        )
+    ours = key in records or key in (OBSM_EMBEDDING, OBSM_TOKENS)
     if key in adata.obsm and not ours:
         raise InputError(
             f"adata.obsm[{key!r}] exists and was not written by genemamba",

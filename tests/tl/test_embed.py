@@ -154,6 +154,13 @@ def test_refused_before_anything_is_written(
     assert not pbmc.uns
 
 
+def test_a_record_that_is_not_ours(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.uns["genemamba"] = "a note of the user"
+    with pytest.raises(InputError, match=r"uns\['genemamba'\]"):
+        gm.tl.embed(pbmc, model=small_model)
+    assert pbmc.uns["genemamba"] == "a note of the user"
+
+
 def test_no_trained_cls_token(pbmc: AnnData) -> None:
     with pytest.raises(InputError, match=r"no trained \[CLS\]"):
         gm.tl.embed(pbmc, pooling="cls")
@@ -184,7 +191,7 @@ def test_the_bundled_model_finds_cell_types(pbmc: AnnData) -> None:
 
 def test_invariance_on_deep_cells(shared_data: Path) -> None:
     """The bundled model on pbmc3k: alone, in another order and with other batches."""
-    cells = ad.read_h5ad(shared_data / "bench" / "pbmc3k.h5ad")[:200].copy()
+    cells = ad.read_h5ad(shared_data / "bench" / "pbmc3k.h5ad")[:60].copy()
     model = gm.models.load("genemamba-mini")
     together = vectors(cells.copy(), model)
     shuffled = vectors(cells[::-1].copy(), model, batch_size=5)[::-1]

@@ -9,7 +9,7 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.model import GeneMambaConfig
-from genemamba.train.loop import MINI, MINI_SIZES, Recipe, describe, train
+from genemamba.train.loop import MINI, Recipe, describe, train
 
 RECIPE = Recipe(steps=6, cells=16, length=48, learning_rate=3e-3, held_out=0.15, save_every=3,
                 check_every=3)  # fmt: skip
@@ -68,6 +68,6 @@ def test_an_exploding_gradient_stops_the_run(corpus: Corpus, tmp_path: Path) -> 
 
 
 def test_the_record_repeats_the_run(corpus: Corpus) -> None:
-    record = describe(GeneMambaConfig(vocab_size=9, **MINI_SIZES), MINI, corpus)
+    record = describe(MINI, corpus)
     assert Recipe(**record["recipe"]) == MINI
     assert json.loads(json.dumps(record)) == record

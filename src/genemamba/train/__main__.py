@@ -24,7 +24,7 @@ def main() -> None:
     config = GeneMambaConfig(vocab_size=len(corpus.vocab), **MINI_SIZES)
     model = train(corpus, config, MINI, arguments.out)
     model.vocab = with_former_names(corpus.vocab)
-    model.provenance = {"name": "genemamba-mini", **describe(config, MINI, corpus)}
+    model.provenance = {"name": "genemamba-mini", **describe(MINI, corpus)}
     model.save_pretrained(arguments.out, half=True)
 
 

@@ -219,10 +219,9 @@ def _log(file: Path, row: dict[str, float]) -> None:
     print(line, flush=True)
 
 
-def describe(config: GeneMambaConfig, recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
+def describe(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """Return what a model card needs to repeat the run."""
     return {
-        "config": config.to_dict(),
         "recipe": asdict(recipe),
         "cells": int(corpus.counts.shape[0]),
         "libraries": len(corpus.groups),
