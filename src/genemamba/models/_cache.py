@@ -1,4 +1,4 @@
-"""Where fetched checkpoints lie on disk, and whether their bytes are right. Nothing is changed here.
+"""Where fetched checkpoints lie on disk, and whether their bytes are right; nothing is changed.
 
 The folder of an entry carries a hash of its contents, so another release under the same name never
 meets the files of this one.

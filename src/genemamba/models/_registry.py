@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from genemamba.errors import InputError
+from genemamba.errors import CheckpointError, InputError
 
 Layout = Literal["genemamba", "published"]
 
@@ -103,6 +104,17 @@ _ENTRIES: dict[str, Entry] = {}
 def lookup(name: str) -> Entry | None:
     """Give the entry of that name, if there is one."""
     return _ENTRIES.get(name)
+
+
+def require(name: str) -> Entry:
+    """Give the entry of that name, or say which there are."""
+    if (entry := lookup(name)) is not None:
+        return entry
+    near = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.3)
+    raise CheckpointError(
+        f"no checkpoint is called {name!r}",
+        (f"{near[0]!r} is one; " if near else "") + "gm.models.available() lists all",
+    )
 
 
 def entries() -> tuple[Entry, ...]:
