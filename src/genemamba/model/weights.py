@@ -94,7 +94,7 @@ class WeightFile:
         with self.path.open("rb") as f:  # not mapped: the pages would count twice
             f.seek(slot.start)
             if (
-                f.readinto(memoryview(grown[:-1].view(torch.uint8).numpy()))
+                f.readinto(grown[:-1].view(torch.uint8).numpy().data)
                 != slot.stop - slot.start
             ):
                 raise CheckpointError(f"{self.path} ends within tensor {name}", AGAIN)

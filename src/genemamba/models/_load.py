@@ -151,8 +151,10 @@ def _known(name: str) -> Path | None:
     from genemamba.models._registry import lookup
 
     entry = lookup(name)
-    if entry is None or entry.bundled:
-        return entry and entry_folder(entry)
+    if entry is None:
+        return None
+    if entry.bundled:
+        return entry_folder(entry)
     folder = on_disk(name)
     if folder is None:
         raise CheckpointError(
