@@ -93,7 +93,7 @@ def _write_published(folder: Path, parts: Parts) -> None:
 
     from genemamba.model.checkpoint import CONFIG, GENES, WEIGHTS
     from genemamba.model.weights import mean_row, write_weights
-    from genemamba.models._published import GROWN
+    from genemamba.models._published import GROWN, read_vocabulary
 
     tensors, config = dict(parts.tensors), parts.config
     vocab_size = config.vocab_size
@@ -102,13 +102,14 @@ def _write_published(folder: Path, parts: Parts) -> None:
     ):
         vocab_size -= 1
         tensors |= {name: tensors[name][:-1] for name in GROWN}
+    folder.mkdir(parents=True, exist_ok=True)
+    parts.vocab.to_csv(folder / GENES)
     described = {
         "d_model": config.d_model,
         "mamba_layer": config.n_layers,
         "vocab_size": vocab_size,
         "mode": config.merge,
+        "vocabulary_sha256": read_vocabulary(folder).sha256,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    parts.vocab.to_csv(folder / GENES)
     write_weights(tensors, folder / WEIGHTS, parts.metadata)

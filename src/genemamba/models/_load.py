@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -125,14 +126,14 @@ def find(model: str | PathLike[str]) -> Path:
     """Find the folder or file of a name or path. A name goes before a path that looks like it."""
     name = str(model)
     path = _known(name) or Path(model)
-    if path.is_file() and path.suffix != ".safetensors":
+    if os.path.isfile(path) and path.suffix != ".safetensors":
         raise CheckpointError(
             f"{path} is not a .safetensors file; other formats can run code when they are read",
             "save the weights with safetensors.torch.save_file",
         )
-    if path.name == "model.safetensors" and (path.parent / "config.json").exists():
+    if path.name == "model.safetensors" and os.path.exists(path.parent / "config.json"):
         path = path.parent  # the file of a folder means the folder
-    if path.exists():
+    if os.path.exists(path):  # pathlib's would raise on names that no system can have
         return path
     raise _unknown(name)
 
@@ -179,6 +180,6 @@ def _unknown(name: str) -> CheckpointError:
     known = [entry.name for entry in entries()]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     return CheckpointError(
-        f"model={name!r} is neither a known checkpoint nor a folder or file",
+        f"model={name[:200]!r} is neither a known checkpoint nor a folder or file",
         f"use {(near or known)[0]!r}, or give the path of a checkpoint",
     )

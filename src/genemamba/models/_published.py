@@ -61,6 +61,11 @@ class Published:
         self.config = _sizes(file, self.weights.header.slots)
         self.weights.require(_published_shapes(self.config))
         self.vocab = read_vocabulary(self.folder)
+        self._described = read_json(file.parent / CONFIG) if (file.parent / CONFIG).exists() else {}
+        if self._described.get("vocabulary_sha256", self.vocab.sha256) != self.vocab.sha256:
+            raise CheckpointError(
+                f"the genes beside {file} are not those that {CONFIG} states", AGAIN
+            )
         rows = self.config.vocab_size
         if rows not in (len(self.vocab) - 1, len(self.vocab)):
             raise CheckpointError(
@@ -110,10 +115,8 @@ class Published:
         return Parts(config, self.vocab, tensors, self.weights.header.metadata, provenance)
 
     def _stated_merge(self) -> Merge | None:
-        """Read what the published code calls `mode`, if a config.json states it."""
-        if not (self.folder / CONFIG).exists():
-            return None
-        mode = read_json(self.folder / CONFIG).get("mode")
+        """Give what the published code calls `mode`, if a config.json states it."""
+        mode = self._described.get("mode")
         return next((m for m in get_args(Merge) if m == mode), None)
 
 
@@ -149,6 +152,9 @@ def read_vocabulary(folder: Path) -> Vocabulary:
             raise CheckpointError(f"{folder / MEDIANS}: {gene} has a median of text", AGAIN)
     if len(tokens) != FIRST_GENE + len(genes):
         raise CheckpointError(f"{folder / TOKENS} has no two special tokens, 0 and 1", AGAIN)
+    if len(medians) != len(genes):
+        stray = next(gene for gene in medians if tokens.get(gene, 0) in range(FIRST_GENE))
+        raise CheckpointError(f"{folder / TOKENS} has no token of {stray}", AGAIN)
     symbols = _symbols(names)
     try:
         return Vocabulary(
