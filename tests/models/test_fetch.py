@@ -341,7 +341,9 @@ def test_an_unknown_name() -> None:
 def test_import_makes_nothing_and_connects_to_nothing(home: Path) -> None:
     code = """
 import socket
-socket.socket = socket.create_connection = None
+def refuse(*_):
+    raise SystemExit("a connection")
+socket.socket.connect = socket.getaddrinfo = refuse
 import genemamba as gm
 gm.models.info("genemamba-24l-512d"), gm.models.available()
 """
