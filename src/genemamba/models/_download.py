@@ -107,8 +107,8 @@ def _download(file: RemoteFile, part: Path) -> None:
         except EOFError as error:
             reason = str(error)
     raise CheckpointError(
-        f"{file.name} cannot be fetched from {url} after {attempt + 1} attempts: {reason}",
-        "check the network and try again; GENEMAMBA_MIRROR takes the address of a mirror",
+        f"{file.name} cannot be fetched from {url} (attempts: {attempt + 1}): {reason}",
+        "check address and network; GENEMAMBA_MIRROR takes the address of a mirror",
     )
 
 
