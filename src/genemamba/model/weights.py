@@ -93,10 +93,7 @@ class WeightFile:
         grown = torch.empty((slot.shape[0] + 1, *slot.shape[1:]), dtype=_FLOATS[slot.dtype])
         with self.path.open("rb") as f:  # not mapped: the pages would count twice
             f.seek(slot.start)
-            if (
-                f.readinto(grown[:-1].view(torch.uint8).numpy().data)
-                != slot.stop - slot.start
-            ):
+            if f.readinto(grown[:-1].view(torch.uint8).numpy().data) != slot.stop - slot.start:
                 raise CheckpointError(f"{self.path} ends within tensor {name}", AGAIN)
         grown[-1] = mean_row(grown[:-1])
         return grown

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.models._load import find
+from genemamba.models._load import check_merge, find, registered
 
 if TYPE_CHECKING:
     from genemamba.model.checkpoint import Parts
@@ -54,7 +54,6 @@ def convert(
     >>> model = gm.models.load("genemamba-24x512")  # doctest: +SKIP
     """
     from genemamba.model.checkpoint import is_checkpoint, read_parts, write_parts
-    from genemamba.models._load import check_merge
     from genemamba.models._published import Published
 
     source, target = find(path), Path(out)
@@ -66,7 +65,9 @@ def convert(
         _refuse_inexpressible(parts)
         _write_published(target, parts)
     else:
-        write_parts(target, Published(source).parts(merge))
+        parts = Published(source).parts(merge)
+        parts.provenance.update(registered(path))
+        write_parts(target, parts)
     return target
 
 

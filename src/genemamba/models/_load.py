@@ -77,7 +77,7 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
         from genemamba.models._published import Published
 
         parts = Published(path).parts(merge)
-    parts.provenance.update(_registered(model))
+    parts.provenance.update(registered(model))
     return build_model(parts)
 
 
@@ -164,7 +164,7 @@ def _known(name: str) -> Path | None:
     return folder
 
 
-def _registered(model: str | PathLike[str]) -> dict[str, str]:
+def registered(model: str | PathLike[str]) -> dict[str, str]:
     """Give what the registry says of a name: more than a file in the published layout can."""
     from genemamba.models._registry import lookup
 
