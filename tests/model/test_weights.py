@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genemamba.errors import CheckpointError
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.model import GeneMamba, GeneMambaConfig, weights
 from genemamba.model.weights import WeightFile, mean_row, tensor_shapes, write_weights
 
 
@@ -75,10 +75,22 @@ def test_a_file_may_replace_the_one_it_is_mapped_from(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_file_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
     path = tmp_path / "x.safetensors"
     path.write_text("earlier")
-    with pytest.raises(Exception, match="tensor"):
-        write_weights({"w": "no tensor"}, path, {})
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left"):
+        write_weights({"w": torch.zeros(1)}, path, {})
     assert path.read_text() == "earlier"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_weights({"w": torch.zeros(1)}, tmp_path / "none" / "x.safetensors", {})

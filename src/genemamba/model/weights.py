@@ -122,5 +122,9 @@ def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     try:
         save_file(tensors, part, metadata=metadata)
         os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error})", "make room, or write to another folder"
+        ) from None
     finally:
         part.unlink(missing_ok=True)
