@@ -5,25 +5,46 @@ Everything is checked before a weight is used, and the message names the tensor 
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from genemamba.errors import CheckpointError
 from genemamba.model.config import GeneMambaConfig
 from genemamba.model.genemamba import GeneMamba
+from genemamba.model.header import AGAIN, parse_json
+from genemamba.model.weights import WeightFile, tensor_shapes, write_weights
 from genemamba.tokens import Vocabulary
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
 FORMAT = 1
-_AGAIN = "fetch or copy the checkpoint again"
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+LAYOUT = "genemamba"
+METADATA = {"format": "pt"}
+MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20}  # many times what they need
+_TYPES = {
+    "format": int,
+    "config": dict,
+    "extra_tokens": list,
+    "vocabulary_sha256": str,
+    "weights_sha256": str,
+    "provenance": dict,
+}
+_FOUND_ON_READING = ("sha256", "path", "layout")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint is made of."""
+
+    config: GeneMambaConfig
+    vocab: Vocabulary
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    provenance: dict[str, Any]
 
 
 def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> None:
@@ -42,33 +63,57 @@ def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> N
         raise CheckpointError(
             "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
         for name, t in _state(model).items()
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    model.vocab.to_csv(folder / GENES)
-    provenance = {k: v for k, v in model.provenance.items() if k not in ("sha256", "path")}
+    write_parts(folder, Parts(model.config, model.vocab, tensors, METADATA, model.provenance))
+
+
+def write_parts(folder: Path, parts: Parts) -> None:
+    """Write a checkpoint from its parts; the tensors keep their dtypes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(parts.tensors, folder / WEIGHTS, parts.metadata)
+    parts.vocab.to_csv(folder / GENES)
     described = {
         "format": FORMAT,
-        "config": model.config.to_dict(),
-        "extra_tokens": list(model.vocab.extra),
-        "vocabulary_sha256": model.vocab.sha256,
-        "weights_sha256": file_sha256(folder / WEIGHTS),
-        "provenance": provenance,
+        "config": parts.config.to_dict(),
+        "extra_tokens": list(parts.vocab.extra),
+        "vocabulary_sha256": parts.vocab.sha256,
+        "weights_sha256": WeightFile(folder / WEIGHTS).sha256(),
+        "provenance": {k: v for k, v in parts.provenance.items() if k not in _FOUND_ON_READING},
     }
-    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is one of ours, by its ``config.json``; others have such a file as well.
+
+    Raises
+    ------
+    CheckpointError
+        If there is a ``config.json`` that cannot be read.
+    """
+    return (folder / CONFIG).exists() and not {"format", "weights_sha256"}.isdisjoint(
+        read_json(folder / CONFIG)
+    )
 
 
 def read_checkpoint(folder: Path) -> GeneMamba:
     """Read a model, in float32 on the CPU, after checking every part of it.
+
+    Weights stored in float32 are mapped, not copied.
 
     Raises
     ------
     CheckpointError
         If a file is missing or damaged, or files do not belong together.
     """
+    return build_model(read_parts(folder))
+
+
+def read_parts(folder: Path) -> Parts:
+    """Read and check the parts of a checkpoint; the tensors keep their dtypes."""
     described = _read_config(folder)
     config = GeneMambaConfig.from_dict(described["config"])
     vocab = _vocabulary(folder, described)
@@ -76,27 +121,35 @@ def read_checkpoint(folder: Path) -> GeneMamba:
         raise CheckpointError(
             f"{folder / GENES} gives {len(vocab)} tokens, {CONFIG} says {config.vocab_size}: "
             "genes are missing or too many",
-            _AGAIN,
+            AGAIN,
         )
     if vocab.sha256 != described["vocabulary_sha256"]:
         raise CheckpointError(
-            f"{folder / GENES} is not the gene table these weights were trained with", _AGAIN
+            f"{folder / GENES} is not the gene table these weights were trained with", AGAIN
         )
-    with torch.device("meta"):  # no memory for weights that are read next
-        model = GeneMamba(config)
-    tensors = _read_weights(folder / WEIGHTS, _state(model))
-    digest = file_sha256(folder / WEIGHTS)
+    file = WeightFile(folder / WEIGHTS)
+    file.require(tensor_shapes(config))
+    tensors = file.tensors()
+    digest = file.sha256()
     if digest != described["weights_sha256"]:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} does not have the sha256 that {CONFIG} states", _AGAIN
-        )
+        raise CheckpointError(f"{file.path} does not have the sha256 that {CONFIG} states", AGAIN)
+    found = {"sha256": digest, "path": str(folder), "layout": LAYOUT}
+    return Parts(config, vocab, tensors, file.header.metadata, described["provenance"] | found)
+
+
+def build_model(parts: Parts) -> GeneMamba:
+    """Make a model around tensors that are known to fit; they become float32."""
+    config = parts.config
+    with torch.device("meta"):  # no memory for weights that are there already
+        model = GeneMamba(config)
+    state = {name: tensor.float() for name, tensor in parts.tensors.items()}
     if config.tie_embeddings:
-        tensors["lm_head.weight"] = tensors["embeddings.weight"]
-    model.load_state_dict(tensors, assign=True)
+        state["lm_head.weight"] = state["embeddings.weight"]
+    model.load_state_dict(state, assign=True)
     if config.tie_embeddings:
         model.lm_head.weight = model.embeddings.weight
-    model.vocab = vocab
-    model.provenance = {**described["provenance"], "sha256": digest, "path": str(folder)}
+    model.vocab = parts.vocab
+    model.provenance = parts.provenance
     return model.eval()
 
 
@@ -105,10 +158,12 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     return _vocabulary(folder, _read_config(folder))
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+def require_small(path: Path, most: int) -> None:
+    """Refuse a file that is missing, or so large that reading it would be the attack."""
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
+    if path.stat().st_size > most:
+        raise CheckpointError(f"{path} has more than {most} bytes, which it cannot need", AGAIN)
 
 
 def _state(model: GeneMamba) -> dict[str, Tensor]:
@@ -118,25 +173,26 @@ def _state(model: GeneMamba) -> dict[str, Tensor]:
     return state
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON object."""
+    require_small(path, MOST_BYTES[CONFIG])
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
+    return parse_json(text, str(path))
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, GENES, WEIGHTS):
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}", _AGAIN)
-    try:
-        described = json.loads((folder / CONFIG).read_text())
-        wrong = {
-            "format": int,
-            "config": dict,
-            "extra_tokens": list,
-            "vocabulary_sha256": str,
-            "weights_sha256": str,
-            "provenance": dict,
-        }
-        wrong = {k: t for k, t in wrong.items() if not isinstance(described[k], t)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CONFIG} is damaged ({error!r})", _AGAIN) from None
-    if wrong:
-        raise CheckpointError(f"{folder / CONFIG}: {next(iter(wrong))} has a wrong type", _AGAIN)
+            raise CheckpointError(f"{folder} holds no {name}", AGAIN)
+    described = read_json(folder / CONFIG)
+    for name, kind in _TYPES.items():
+        if name not in described:
+            raise CheckpointError(f"{folder / CONFIG} is damaged: {name} is missing", AGAIN)
+        if not isinstance(described[name], kind):
+            raise CheckpointError(f"{folder / CONFIG}: {name} has a wrong type", AGAIN)
     if described["format"] != FORMAT:
         raise CheckpointError(
             f"{folder} has checkpoint format {described['format']}, this version reads {FORMAT}",
@@ -148,37 +204,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _vocabulary(folder: Path, described: dict[str, Any]) -> Vocabulary:
     extra = described["extra_tokens"]
     if not all(isinstance(token, str) for token in extra):
-        raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", _AGAIN)
+        raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", AGAIN)
+    require_small(folder / GENES, MOST_BYTES[GENES])
     return Vocabulary.from_csv(folder / GENES, extra=extra)
-
-
-def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            _compare(path, file, expected)
-            tensors = {name: file.get_tensor(name).float() for name in expected}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error})", _AGAIN) from None
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: tensor {name} holds NaN or infinite values", _AGAIN)
-    return tensors
-
-
-def _compare(path: Path, file: Any, expected: dict[str, Tensor]) -> None:
-    found = set(file.keys())
-    for name in sorted(expected.keys() - found):
-        raise CheckpointError(f"{path}: tensor {name} is missing", _AGAIN)
-    for name in sorted(found - expected.keys()):
-        raise CheckpointError(f"{path}: tensor {name} has no place in this model", _AGAIN)
-    for name, tensor in expected.items():
-        piece = file.get_slice(name)
-        if list(tensor.shape) != list(piece.get_shape()):
-            raise CheckpointError(
-                f"{path}: tensor {name} has shape {piece.get_shape()}, not {list(tensor.shape)}",
-                _AGAIN,
-            )
-        if piece.get_dtype() not in _FLOATS:
-            raise CheckpointError(
-                f"{path}: tensor {name} has dtype {piece.get_dtype()}, not a float type", _AGAIN
-            )

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from genemamba.errors import CheckpointError
 
 Merge = Literal["gate", "mean", "sum", "concat"]
+_LONGEST_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,17 @@ class GeneMambaConfig:
                     f"config: {f.name}={value!r} is neither true nor false",
                     "correct it in config.json, or fetch the checkpoint again",
                 )
+        if not (type(self.norm_eps) in (int, float) and 0 < self.norm_eps < 1):
+            raise CheckpointError(
+                f"config: norm_eps={self.norm_eps!r} is not a number between 0 and 1",
+                "correct it in config.json, or fetch the checkpoint again",
+            )
+        if self.chunk_size > _LONGEST_CHUNK:
+            raise CheckpointError(
+                f"config: chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory "
+                "grows with its square",
+                "use 64",
+            )
         if self.merge not in get_args(Merge):
             raise CheckpointError(
                 f"config: merge={self.merge!r} is not one of {', '.join(get_args(Merge))}",

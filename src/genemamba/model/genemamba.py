@@ -52,7 +52,9 @@ class GeneMamba(nn.Module):
         self.config = config
         self.vocab: Vocabulary | None = None
         self.provenance: dict[str, Any] = {}
-        self.embeddings = nn.Embedding(config.vocab_size, config.d_model)
+        # not drawn here: reset_parameters does, and on "meta" it would import sympy (1 s, 60 MB)
+        table = torch.empty(config.vocab_size, config.d_model)
+        self.embeddings = nn.Embedding.from_pretrained(table, freeze=False)
         self.mamba_mixer = _Stack(config)
         self.norm_f = RMSNorm(config.d_model, config.norm_eps)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)

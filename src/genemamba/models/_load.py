@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from importlib.resources import files
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,33 +11,50 @@ from typing import TYPE_CHECKING, TypeAlias
 from genemamba.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
+    from genemamba.model import GeneMamba, GeneMambaConfig
+    from genemamba.model.config import Merge
     from genemamba.tokens import Vocabulary
 
 ModelLike: TypeAlias = "str | PathLike[str] | GeneMamba"
 
-BUNDLED = ("genemamba-mini",)
-"""Checkpoints inside the package: no download, no network."""
 
-
-def load(model: ModelLike) -> GeneMamba:
+def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     """Load a GeneMamba checkpoint, with its genes and their medians, ready to embed cells.
+
+    Nothing is downloaded and no pickle is executed. All parts are checked first.
 
     Parameters
     ----------
     model
-        Name of a checkpoint that comes with the package (``"genemamba-mini"``), a checkpoint
-        folder, or a loaded model, which is returned as it is.
+        One of
+
+        - the name of a checkpoint that comes with the package (``"genemamba-mini"``) or was
+          fetched with ``gm.models.fetch``;
+        - a folder: this package's (``config.json``, ``genes.csv``, ``model.safetensors``), or one
+          with a ``model.safetensors`` in the published layout and the gene tables of Geneformer V1
+          (``token_dictionary.pkl``, ``gene_median_dictionary.pkl``, and ``gene_name_id_dict.pkl``
+          for gene symbols) or a ``genes.csv``;
+        - such a ``.safetensors`` file, with the gene tables beside it;
+        - a loaded model, which is returned as it is.
+    merge
+        How the two reading directions become one, for files in the published layout, which do not
+        say: ``"mean"`` (taken if nothing is said) or ``"sum"``; ``"gate"`` or ``"concat"`` for
+        files with a tensor ``mamba_mixer.aggr.weight``, where it must be given. A ``config.json``
+        beside the file may state it as ``mode``.
 
     Returns
     -------
     torch module in float32 on the CPU, with ``.config``, ``.vocab`` (genes, symbols, medians) and
-    ``.provenance`` (``sha256`` of the weights and how they were trained).
+    ``.provenance`` (``sha256`` of the weights, ``layout``, ``path``, and what is known of source,
+    licence and training). Weights stored in float32 are mapped from the file; changing them
+    changes only memory. Weights without a [CLS] token get one, the mean of all genes' rows (of
+    embedding, output and bias), as the published code adds it.
 
     Raises
     ------
     CheckpointError
-        If the name is unknown, or a file is missing or damaged.
+        If the name is unknown or not on disk, a file is missing or damaged, files do not belong
+        together, or `merge` is not that of the checkpoint.
 
     Examples
     --------
@@ -47,9 +64,21 @@ def load(model: ModelLike) -> GeneMamba:
     True
     """
     from genemamba.model import GeneMamba
-    from genemamba.model.checkpoint import read_checkpoint
+    from genemamba.model.checkpoint import build_model, is_checkpoint, read_parts
 
-    return model if isinstance(model, GeneMamba) else read_checkpoint(_folder(model))
+    if isinstance(model, GeneMamba):
+        check_merge(model.config, merge)
+        return model
+    path = find(model)
+    if is_checkpoint(path):
+        parts = read_parts(path)
+        check_merge(parts.config, merge)
+    else:
+        from genemamba.models._published import Published
+
+        parts = Published(path).parts(merge)
+    parts.provenance.update(registered(model))
+    return build_model(parts)
 
 
 def vocabulary(model: ModelLike) -> Vocabulary:
@@ -77,25 +106,80 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     True
     """
     from genemamba.model import GeneMamba
-    from genemamba.model.checkpoint import read_vocabulary
+    from genemamba.model.checkpoint import is_checkpoint, read_vocabulary
 
-    if not isinstance(model, GeneMamba):
-        return read_vocabulary(_folder(model))
-    if model.vocab is None:
+    if isinstance(model, GeneMamba):
+        if model.vocab is None:
+            raise CheckpointError(
+                "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
+            )
+        return model.vocab
+    path = find(model)
+    if is_checkpoint(path):
+        return read_vocabulary(path)
+    from genemamba.models._published import Published
+
+    return Published(path).vocab
+
+
+def find(model: str | PathLike[str]) -> Path:
+    """Find the folder or file of a name or path. A name goes before a path that looks like it."""
+    name = str(model)
+    path = _known(name) or Path(model)
+    if os.path.isfile(path) and path.suffix != ".safetensors":
         raise CheckpointError(
-            "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
+            f"{path} is not a .safetensors file; other formats can run code when they are read",
+            "save the weights with safetensors.torch.save_file",
         )
-    return model.vocab
-
-
-def _folder(model: str | PathLike[str]) -> Path:
-    if str(model) in BUNDLED:
-        return Path(str(files("genemamba.models") / "bundled" / str(model)))
-    path = Path(model)
-    if path.is_dir():
+    if path.name == "model.safetensors" and os.path.exists(path.parent / "config.json"):
+        path = path.parent  # the file of a folder means the folder
+    if os.path.exists(path):  # pathlib's would raise on names that no system can have
         return path
-    near = difflib.get_close_matches(str(model), BUNDLED, n=1, cutoff=0.3)
-    raise CheckpointError(
-        f"model={str(model)!r} is neither a known checkpoint nor a folder",
-        f"use {near[0] if near else BUNDLED[0]!r}, or give a checkpoint folder",
+    raise _unknown(name)
+
+
+def check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
+    """Refuse a merge that is not the one the checkpoint states."""
+    if merge not in (None, config.merge):
+        raise CheckpointError(
+            f"merge={merge!r}, but this checkpoint says {config.merge!r}", "leave out merge"
+        )
+
+
+def _known(name: str) -> Path | None:
+    """Folder of a registered name."""
+    from genemamba.models._cache import entry_folder, on_disk
+    from genemamba.models._registry import lookup
+
+    entry = lookup(name)
+    if entry is None:
+        return None
+    if entry.bundled:
+        return entry_folder(entry)
+    folder = on_disk(name)
+    if folder is None:
+        raise CheckpointError(
+            f"{name!r} is not on this machine", f'download it with gm.models.fetch("{name}")'
+        )
+    return folder
+
+
+def registered(model: str | PathLike[str]) -> dict[str, str]:
+    """Give what the registry says of a name: more than a file in the published layout can."""
+    from genemamba.models._registry import lookup
+
+    entry = lookup(str(model))
+    if entry is None or entry.bundled:
+        return {}
+    return {"name": entry.name, "source": entry.source, "licence": entry.licence}
+
+
+def _unknown(name: str) -> CheckpointError:
+    from genemamba.models._registry import entries
+
+    known = [entry.name for entry in entries()]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    return CheckpointError(
+        f"model={name[:200]!r} is neither a known checkpoint nor a folder or file",
+        f"use {(near or known)[0]!r}, or give the path of a checkpoint",
     )

@@ -20,6 +20,7 @@ UNK, PAD = 0, 1
 FIRST_GENE = 2
 
 _COLUMNS = ("ensembl_id", "symbol", "median", "alias")
+_MOST_CHARACTERS = 2**26
 _FIX = "Get a fresh copy of the checkpoint, or write the table again with Vocabulary.to_csv."
 
 
@@ -69,7 +70,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         """Check the table and make it read-only."""
         for name in ("ensembl_id", "symbol", "alias"):
-            object.__setattr__(self, name, np.array(getattr(self, name), dtype=str))
+            object.__setattr__(self, name, _text(getattr(self, name), name))
         object.__setattr__(self, "median", np.array(self.median, dtype=np.float64))
         object.__setattr__(self, "extra", tuple(self.extra))
         self._validate()
@@ -172,10 +173,20 @@ class Vocabulary:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise _damaged(f"{path} cannot be read: {error}") from error
         try:
-            ensembl_id, symbol, median, alias = map(np.array, zip(*rows, strict=True))
-            return cls(ensembl_id, symbol, median, alias, tuple(extra))
+            ensembl_id, symbol, median, alias = map(list, zip(*rows, strict=True))
+            return cls(ensembl_id, symbol, median, alias, tuple(extra))  # type: ignore[arg-type]
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error.what}", error.fix) from None
+
+
+def _text(values: Sequence[str] | np.ndarray, name: str) -> np.ndarray:
+    """Make an array of text; numpy gives every row the width of the widest."""
+    if not isinstance(values, np.ndarray):
+        values = [str(value) for value in values]
+        widest = max(map(len, values), default=0)
+        if widest * len(values) > _MOST_CHARACTERS:
+            raise _damaged(f"{name} has a row of {widest} characters")
+    return np.array(values, dtype=str)
 
 
 def _index(names_of_genes: Iterable[Iterable[str]]) -> dict[str, int]:

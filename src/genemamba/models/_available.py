@@ -1,0 +1,48 @@
+"""The checkpoints that have a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genemamba.models._cache import looks_complete
+from genemamba.models._info import count_parameters
+from genemamba.models._registry import entries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def available() -> pd.DataFrame:
+    """List the checkpoints that can be fetched and loaded by name.
+
+    Returns
+    -------
+    Table with the name as index and the columns ``parameters`` (integer), ``vocabulary``,
+    ``source``, ``licence`` (what is known of it) and ``on_disk`` (whether all files are there; they
+    are hashed when they are used).
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint in the package is damaged.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> bool(gm.models.available().loc["genemamba-mini", "on_disk"])
+    True
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "name": entry.name,
+            "parameters": count_parameters(entry),
+            "vocabulary": entry.vocabulary,
+            "source": entry.source,
+            "licence": entry.licence,
+            "on_disk": looks_complete(entry),
+        }
+        for entry in entries()
+    )
+    return table.set_index("name").astype({"parameters": "Int64"})

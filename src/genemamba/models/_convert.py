@@ -1,0 +1,116 @@
+"""From the published layout to ours, and back."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genemamba.errors import CheckpointError, InputError
+from genemamba.models._load import check_merge, find, registered
+
+if TYPE_CHECKING:
+    from genemamba.model.checkpoint import Parts
+    from genemamba.model.config import Merge
+
+
+def convert(
+    path: str | PathLike[str], out: str | PathLike[str], *, merge: Merge | None = None
+) -> Path:
+    """Rewrite a checkpoint from the published layout into this package's, or the other way round.
+
+    Weights are copied bit for bit in the dtype they have. The published layout has no [CLS]; on the
+    way here it gets one, the mean of all rows, and on the way back a [CLS] that is still that mean
+    is left out. There and back again gives the same ``model.safetensors``, byte for byte.
+
+    Parameters
+    ----------
+    path
+        Checkpoint to read: whatever :func:`load` takes but a loaded model.
+    out
+        Folder to write, new or empty. Ours: ``model.safetensors``, ``config.json``, ``genes.csv``.
+        Published: ``model.safetensors``, ``config.json`` in the words of the published code, and
+        ``genes.csv``, from which :func:`load` takes the genes.
+    merge
+        As for :func:`load`.
+
+    Returns
+    -------
+    The folder `out`.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is unknown, missing or damaged, or the published layout cannot express it
+        (tied embeddings, a norm before each layer, another merge than mean and sum, other special
+        tokens than [CLS]).
+    InputError
+        If `out` exists and is not an empty folder.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> gm.models.convert("downloads/GeneMamba", "genemamba-24x512")  # doctest: +SKIP
+    >>> model = gm.models.load("genemamba-24x512")  # doctest: +SKIP
+    """
+    from genemamba.model.checkpoint import is_checkpoint, read_parts, write_parts
+    from genemamba.models._published import Published
+
+    source, target = find(path), Path(out)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"out={str(target)!r} exists", "give a new folder")
+    if is_checkpoint(source):
+        parts = read_parts(source)
+        check_merge(parts.config, merge)
+        _refuse_inexpressible(parts)
+        _write_published(target, parts)
+    else:
+        parts = Published(source).parts(merge)
+        parts.provenance.update(registered(path))
+        write_parts(target, parts)
+    return target
+
+
+def _refuse_inexpressible(parts: Parts) -> None:
+    config, extra = parts.config, parts.vocab.extra
+    for wrong, what in (
+        (config.tie_embeddings, "its embeddings are tied to the output"),
+        (config.pre_norm, "it has a norm before each layer"),
+        (config.norm_eps != 1e-5, f"norm_eps is {config.norm_eps}"),
+        (config.merge not in ("mean", "sum"), f"it merges by {config.merge!r}, layer by layer"),
+        (extra not in ((), ("[CLS]",)), f"it has the special tokens {', '.join(extra)}"),
+    ):
+        if wrong:
+            raise CheckpointError(
+                f"the published layout cannot express this checkpoint: {what}",
+                "keep it in its own layout",
+            )
+
+
+def _write_published(folder: Path, parts: Parts) -> None:
+    import json
+
+    import torch
+
+    from genemamba.model.checkpoint import CONFIG, GENES, WEIGHTS
+    from genemamba.model.weights import mean_row, write_weights
+    from genemamba.models._published import GROWN, read_vocabulary
+
+    tensors, config = dict(parts.tensors), parts.config
+    vocab_size = config.vocab_size
+    if parts.vocab.extra and all(
+        torch.equal(tensors[name][-1], mean_row(tensors[name][:-1])) for name in GROWN
+    ):
+        vocab_size -= 1
+        tensors |= {name: tensors[name][:-1] for name in GROWN}
+    folder.mkdir(parents=True, exist_ok=True)
+    parts.vocab.to_csv(folder / GENES)
+    described = {
+        "d_model": config.d_model,
+        "mamba_layer": config.n_layers,
+        "vocab_size": vocab_size,
+        "mode": config.merge,
+        "vocabulary_sha256": read_vocabulary(folder).sha256,
+    }
+    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    write_weights(tensors, folder / WEIGHTS, parts.metadata)

@@ -1,0 +1,113 @@
+"""What is known about a checkpoint before it is loaded."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from genemamba.errors import CheckpointError
+from genemamba.models._cache import entry_folder, looks_complete
+from genemamba.models._registry import Entry, lookup, require
+
+
+def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
+    """Tell what a checkpoint is and where it comes from, without downloading or loading it.
+
+    Parameters
+    ----------
+    name_or_path
+        A name that :func:`available` lists, a checkpoint folder, or a safetensors file.
+
+    Returns
+    -------
+    Dictionary with
+
+    - ``name``: None if the checkpoint does not say;
+    - ``path``: of a name, the folder where its files are or would be;
+    - ``on_disk``, ``layout`` (``"genemamba"`` or ``"published"``), ``parameters``, ``vocabulary``,
+      ``source`` and ``licence``;
+    - ``files``: the size of each in bytes; of a name, its address and sha256, too;
+    - ``config``, ``provenance``: what ``config.json`` says; empty where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is neither a known name nor a checkpoint, or its header or ``config.json`` is damaged.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> gm.models.info("genemamba-24l-512d")["parameters"]
+    65744338
+    """
+    entry = lookup(str(name_or_path))
+    if entry is None:
+        path = Path(name_or_path).expanduser()
+        if not path.exists():
+            require(str(name_or_path))
+        return _of_path(path)
+    folder = entry_folder(entry)
+    there = looks_complete(entry)
+    found = _of_path(folder) if there else {"files": {}, "config": {}, "provenance": {}}
+    listed = {f.name: {"url": f.url, "sha256": f.sha256, "size": f.size} for f in entry.files}
+    return found | {
+        "name": entry.name,
+        "path": folder,
+        "on_disk": there,
+        "layout": entry.layout,
+        "parameters": entry.parameters or found.get("parameters"),
+        "vocabulary": entry.vocabulary,
+        "source": entry.source,
+        "licence": entry.licence,
+        "files": listed or found["files"],
+    }
+
+
+def count_parameters(entry: Entry) -> int | None:
+    """Give the number of weights as stated, or as counted in the package; None if unknown."""
+    if entry.parameters is not None or not (entry.bundled and looks_complete(entry)):
+        return entry.parameters
+    count: int = _of_path(entry_folder(entry))["parameters"]
+    return count
+
+
+def _of_path(path: Path) -> dict[str, Any]:
+    from genemamba.model.checkpoint import CONFIG, WEIGHTS, is_checkpoint, read_json
+    from genemamba.model.header import read_header
+
+    weights = path / WEIGHTS if path.is_dir() else path
+    folder = weights.parent
+    if not weights.is_file():
+        raise CheckpointError(f"{path} holds no {WEIGHTS}", "give a checkpoint folder or file")
+    slots = read_header(weights).slots
+    if "embeddings.weight" not in slots or not slots["embeddings.weight"].shape:
+        raise CheckpointError(
+            f"{weights} has no tensor embeddings.weight: it is no GeneMamba checkpoint",
+            "give one in this package's or the published layout",
+        )
+    described = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    ours = is_checkpoint(folder)
+    provenance = _table(described, "provenance") if ours else {}
+    files = sorted(f for f in folder.iterdir() if f.is_file()) if path.is_dir() else [path]
+    return {
+        "name": provenance.get("name"),
+        "path": path,
+        "on_disk": True,
+        "layout": "genemamba" if ours else "published",
+        "parameters": sum(math.prod(slot.shape) for slot in slots.values()),
+        "vocabulary": f"{slots['embeddings.weight'].shape[0]:,} tokens",
+        "source": provenance.get("source", str(path)),
+        "licence": provenance.get("licence", "not stated"),
+        "files": {f.name: {"size": f.stat().st_size} for f in files},
+        "config": _table(described, "config") if ours else described,
+        "provenance": provenance,
+    }
+
+
+def _table(described: dict[str, Any], name: str) -> dict[str, Any]:
+    value = described.get(name, {})
+    if not isinstance(value, dict):
+        raise CheckpointError(f"config.json: {name} has a wrong type", "fetch the checkpoint again")
+    return value
