@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # make mini CORPUS=folder-of-h5ad NAMES=ids-and-symbols.csv [MINI=output-folder]
+# Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
 CORPUS ?=
 NAMES  ?=
 MINI   ?= build/genemamba-mini
