@@ -1,7 +1,7 @@
 """The grammar of the public functions, held over every one that is exported.
 
 A new function in pp, tl or pl is found here by itself. One that cannot run on `adata` alone gets
-the arguments it needs in ``ARGUMENTS``.
+the arguments it needs, made from `adata`, in ``ARGUMENTS``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from genemamba.model import GeneMamba
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "genemamba"
-ARGUMENTS: dict[str, dict[str, Any]] = {}
+ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
+    "annotate": lambda adata: {
+        "reference": adata.copy(),
+        "label_key": "bulk_labels",
+        "coverage": 0.9,
+    },
+}
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
 
@@ -117,7 +123,7 @@ def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model:
     adata = pbmc[:20].copy()
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
-    f.call(adata, **arguments, **ARGUMENTS.get(f.name, {}))
+    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
     assert written or f.part == "pl"

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from genemamba._keys import OBSM_EMBEDDING, OBSM_TOKENS, UNS
+from genemamba._keys import (
+    ANNOTATION,
+    OBSM_EMBEDDING,
+    OBSM_TOKENS,
+    UNS,
+    AnnotationKeys,
+    annotation_keys,
+)
 from genemamba._version import __version__
 from genemamba.errors import InputError
 from genemamba.tokens import GeneMatch, Ranked, Values, as_csr, judge, linear, match, rank_csr
@@ -70,8 +77,30 @@ def tokenise(
     return Tokens(ranked, genes, values, where)
 
 
+def known_genes(
+    adata: AnnData, vocab: Vocabulary, *, layer: str | None, gene_ids: str | Sequence[str] | None
+) -> set[int]:
+    """Return the tokens of the genes that an AnnData has and the vocabulary knows."""
+    _, var, _ = _matrix(adata, layer)
+    names, where = _names(var, gene_ids)
+    return set(match(names, vocab, where=where).token.tolist()) - {-1}
+
+
 def check_target(adata: AnnData, key: str) -> None:
     """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
+    ours = key in _records(adata) or key in (OBSM_EMBEDDING, OBSM_TOKENS)
+    _refuse_taken(adata, "obsm", key, ours=ours)
+
+
+def check_annotation_target(adata: AnnData, keys: AnnotationKeys) -> None:
+    """Refuse what is no AnnData, and slots of an annotation that this package did not write."""
+    ours = keys.record in _records(adata) or keys == annotation_keys(ANNOTATION)
+    for slot, names in (("obs", keys.obs), ("obsm", keys.obsm)):
+        for name in names:
+            _refuse_taken(adata, slot, name, ours=ours)
+
+
+def _records(adata: AnnData) -> Mapping[str, Any]:
     _refuse_other_types(adata)
     records = adata.uns.get(UNS, {})
     if not isinstance(records, Mapping):
@@ -79,11 +108,14 @@ def check_target(adata: AnnData, key: str) -> None:
             f"adata.uns[{UNS!r}] exists and was not written by genemamba",
             f"rename or delete it first: del adata.uns[{UNS!r}]",
         )
-    ours = key in records or key in (OBSM_EMBEDDING, OBSM_TOKENS)
-    if key in adata.obsm and not ours:
+    return records
+
+
+def _refuse_taken(adata: AnnData, slot: str, key: str, *, ours: bool) -> None:
+    if key in getattr(adata, slot) and not ours:
         raise InputError(
-            f"adata.obsm[{key!r}] exists and was not written by genemamba",
-            f"choose another key_added, or delete it first: del adata.obsm[{key!r}]",
+            f"adata.{slot}[{key!r}] exists and was not written by genemamba",
+            f"choose another key_added, or delete it first: del adata.{slot}[{key!r}]",
         )
 
 

@@ -1,5 +1,6 @@
 """Tools: what the model says about cells."""
 
+from genemamba.tl._annotate import annotate
 from genemamba.tl._embed import embed
 
-__all__ = ["embed"]
+__all__ = ["annotate", "embed"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -16,7 +17,7 @@ from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model.inference import check_pooling, choose_runtime, embed_tokens
 
 if TYPE_CHECKING:
-    from genemamba.model.genemamba import Pooling
+    from genemamba.model.genemamba import GeneMamba, Pooling
     from genemamba.model.inference import Device, Precision
     from genemamba.models._load import ModelLike
 
@@ -105,6 +106,53 @@ def embed(
     """
     check_target(adata, key_added)
     loaded = models.load(model)
+    embedded = embed_cells(
+        adata,
+        loaded,
+        layer=layer,
+        gene_ids=gene_ids,
+        max_tokens=max_tokens,
+        pooling=pooling,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    )
+    if isinstance(model, str):
+        embedded.entry["model"] = model
+    if copy:
+        adata = adata.copy()
+    embedded.write(adata, key_added)
+    _warn(embedded.tokens, list(embedded.entry["cells_without_genes"]), key_added)
+    return adata if copy else None
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Vectors of cells, their tokens, and what ``uns`` keeps about both."""
+
+    vectors: np.ndarray
+    tokens: Tokens
+    entry: dict[str, Any]
+
+    def write(self, adata: AnnData, key: str) -> None:
+        """Write vectors and record."""
+        adata.obsm[key] = self.vectors
+        record(adata, key, self.entry)
+
+
+def embed_cells(
+    adata: AnnData,
+    loaded: GeneMamba,
+    *,
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    pooling: Pooling = "mean",
+    batch_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> Embedded:
+    """Embed without writing: the part of :func:`embed` that other tools share."""
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
     runtime = choose_runtime(device, precision)
@@ -117,31 +165,23 @@ def embed(
     vectors = embed_tokens(
         loaded, tokens.ranked, pooling=pooling, batch_size=batch_size, runtime=runtime
     )
-    if copy:
-        adata = adata.copy()
-    adata.obsm[key_added] = vectors
-    record(
-        adata,
-        key_added,
-        {
-            "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
-            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-            "vocabulary_sha256": vocab.sha256,
-            "params": {
-                "layer": layer or "",
-                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-                "max_tokens": max_tokens,
-                "pooling": pooling,
-                "batch_size": batch_size,
-            },
-            "device": runtime.device,
-            "precision": runtime.precision,
-            **tokens.report(),
-            "cells_without_genes": np.array(without, dtype=str),
+    entry = {
+        "model": loaded.provenance.get("name", "unnamed"),
+        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+        "vocabulary_sha256": vocab.sha256,
+        "params": {
+            "layer": layer or "",
+            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+            "max_tokens": max_tokens,
+            "pooling": pooling,
+            "batch_size": batch_size,
         },
-    )
-    _warn(tokens, list(without), key_added)
-    return adata if copy else None
+        "device": runtime.device,
+        "precision": runtime.precision,
+        **tokens.report(),
+        "cells_without_genes": np.array(without, dtype=str),
+    }
+    return Embedded(vectors, tokens, entry)
 
 
 def _warn(tokens: Tokens, without: list[str], key: str) -> None:

@@ -1,0 +1,19 @@
+"""The array core of annotation: embeddings and class codes in, calibrated answers out."""
+
+from genemamba.heads.folds import held_out_folds
+from genemamba.heads.head import HeldOut, LabelHead, fit_head
+from genemamba.heads.knn import Reference
+from genemamba.heads.probe import Probe
+from genemamba.heads.store import is_head, read_head, write_head
+
+__all__ = [
+    "HeldOut",
+    "LabelHead",
+    "Probe",
+    "Reference",
+    "fit_head",
+    "held_out_folds",
+    "is_head",
+    "read_head",
+    "write_head",
+]

@@ -1,0 +1,30 @@
+"""Which cells are held out together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def held_out_folds(
+    y: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator, n_folds: int = 5
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (training cells, held-out cells); every cell is held out once.
+
+    Whole groups (donors, batches) are held out where there are two or more of them, the large
+    ones first into the emptiest fold. Else cells are, the same share of every class.
+    """
+    fold = np.empty(len(y), dtype=np.intp)
+    if groups is not None and len(np.unique(groups)) > 1:
+        codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+        load = np.zeros(min(n_folds, len(sizes)))
+        for group in np.argsort(-sizes, kind="stable"):
+            fold[codes == group] = load.argmin()
+            load[load.argmin()] += sizes[group]
+    else:
+        order = rng.permutation(len(y))
+        order = order[np.argsort(y[order], kind="stable")]
+        fold[order] = np.arange(len(y)) % n_folds
+    for k in range(fold.max() + 1):
+        yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)

@@ -1,0 +1,94 @@
+"""A fitted head as two files: arrays in safetensors, the rest in JSON. No pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from genemamba.errors import CheckpointError
+from genemamba.heads.head import LabelHead
+from genemamba.heads.knn import Reference
+from genemamba.heads.probe import Probe
+
+ARRAYS, DESCRIPTION = "labels.safetensors", "labels.json"
+FORMAT = 1
+AGAIN = "fit it again: gm.tl.annotate(adata, label_key=…, folder=…)"
+
+
+def is_head(folder: Path) -> bool:
+    """Whether a folder holds a fitted head."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
+    """Write a head; `half` keeps the reference cells in float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    X = head.reference.X
+    arrays = {
+        "reference.X": X.astype(np.float16 if half else np.float32),
+        "reference.y": head.reference.y.astype(np.int32),
+        "true_probability": head.true_probability,
+    }
+    if head.probe is not None:
+        arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
+    described = {
+        "format": FORMAT,
+        "kind": head.kind,
+        "classes": head.classes,
+        "temperature": head.temperature,
+        "farthest": head.farthest,
+        "info": head.info,
+    }
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / ARRAYS)
+    text = json.dumps(described, indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def read_head(folder: Path) -> LabelHead:
+    """Read a head.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or the files do not belong together.
+    """
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        arrays = load_file(folder / ARRAYS)
+        classes = tuple(described["classes"])
+        probe = {k.removeprefix("probe."): v for k, v in arrays.items() if k.startswith("probe.")}
+        head = LabelHead(
+            kind=described["kind"],
+            classes=classes,
+            reference=Reference(
+                arrays["reference.X"].astype(np.float32), arrays["reference.y"], len(classes)
+            ),
+            probe=Probe(**probe) if probe else None,
+            temperature=float(described["temperature"]),
+            true_probability=arrays["true_probability"],
+            farthest=float(described["farthest"]),
+            info=described["info"],
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds no whole label head ({error})", AGAIN) from None
+    _check(head, folder)
+    return head
+
+
+def _check(head: LabelHead, folder: Path) -> None:
+    n, width = len(head.classes), head.reference.X.shape[1]
+    fits = (
+        head.kind in ("knn", "probe", "finetune")
+        and len(head.reference.X) == len(head.reference.y) > 0
+        and -1 <= head.reference.y.min() <= head.reference.y.max() < n
+        and np.isfinite(head.reference.X).all()
+        and (head.probe is not None) == (head.kind == "probe")
+        and (head.probe is None or head.probe.weight.shape == (n, width))
+        and head.temperature > 0
+    )
+    if not fits:
+        raise CheckpointError(f"the parts of the label head in {folder} do not fit", AGAIN)

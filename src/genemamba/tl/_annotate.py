@@ -1,0 +1,329 @@
+"""Cells to cell types."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from genemamba import models
+from genemamba._anndata import check_annotation_target, record
+from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.heads import LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.tl._source import UNKNOWN, Labelled, Source, read_labelled, require_common_genes
+
+if TYPE_CHECKING:
+    from genemamba.model import GeneMamba
+    from genemamba.models._load import ModelLike
+
+Method = Literal["auto", "knn", "probe", "finetune"]
+HEAD = "labels"  # folder of a checkpoint that holds its own head
+FEW = 5  # cells of a class below which its confidence rests on next to nothing
+
+
+def annotate(
+    adata: AnnData,
+    *,
+    reference: AnnData | str | PathLike[str] | None = None,
+    label_key: str | None = None,
+    method: Method = "auto",
+    batch_key: str | None = None,
+    unknown: bool = True,
+    coverage: float | None = None,
+    model: ModelLike = "genemamba-mini",
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    folder: str | PathLike[str] | None = None,
+    key_added: str = ANNOTATION,
+    rng: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Name the cell type of each cell, say how sure that is, and which cells are none of them.
+
+    Labels come from a labelled `reference`; or from the labelled part of `adata` (`label_key`
+    missing, NaN, elsewhere); or, with neither, from the checkpoint's own head: of
+    ``genemamba-mini`` nine types of blood cells.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes, as for :func:`genemamba.tl.embed`.
+    reference
+        AnnData with labels, or the folder of an earlier annotation.
+    label_key
+        Column of ``obs`` with the labels: of `reference` if there is one, else of `adata`.
+    method
+        ``"probe"``: a linear classifier on the frozen embedding (``"auto"``). ``"knn"``: the vote
+        of the 30 nearest reference cells. ``"finetune"``: the model itself is trained with a
+        [CLS] token and a classifier on it, as in the paper [1]_; takes minutes, and a GPU helps.
+    batch_key
+        Column of ``obs`` with donors or batches of the labelled cells. Confidence, sets and
+        "unknown" are then set on whole donors held out, and mean something for new donors.
+    unknown
+        Call cells "unknown" that lie farther from the reference than 95 % of its own held-out
+        cells do.
+    coverage
+        Also write prediction sets that hold the true class with this probability [2]_.
+    model
+        As for :func:`genemamba.tl.embed`.
+    layer, gene_ids
+        As for :func:`genemamba.tl.embed`, of `adata` and of `reference`.
+    folder
+        Keep the fitted classifier there, to be used as `reference`. Fine-tuning that was broken
+        off goes on from there when the same call is made again.
+    key_added
+        What the names of the slots begin with.
+    rng
+        Seed of folds and training.
+    copy
+        Return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    ``None``, or the changed copy. Writes (with `key_added` in place of the leading "genemamba")
+
+    ``adata.obs["genemamba_label"]``
+        Categorical. Labels that were given stay as they are.
+    ``adata.obs["genemamba_confidence"]``
+        float32, calibrated probability of the most probable class (temperature scaling on
+        held-out cells [3]_), of unknown cells too; NaN where the label was given, or where the
+        cell has no embedding.
+    ``adata.obs["genemamba_distance"]``
+        float32, mean Euclidean distance to the ten nearest reference cells, on which "unknown"
+        rests; NaN as above.
+    ``adata.obsm["genemamba_proba"]``
+        DataFrame of float32, ``n_obs × n_classes``, columns are the classes; NaN as above.
+    ``adata.obsm["genemamba_sets"]``
+        With `coverage`: DataFrame of bool, the prediction sets.
+    ``adata.obsm["X_genemamba"]``
+        The embedding and its record, if it was not there; it is used if this model made it.
+    ``adata.uns["genemamba"]["annotate"]``
+        Model, method, classes, temperature, distance of "unknown", accuracy and macro-F1 on
+        held-out reference cells, number of unknown cells.
+
+    Raises
+    ------
+    InputError
+        If labels are missing, numbers or of one class only; reference and `adata` share no gene
+        or were embedded by different models; a slot is taken. Nothing has been written then.
+    CheckpointError
+        If the model or the folder is damaged, or the checkpoint has no head of its own.
+
+    References
+    ----------
+    .. [1] Qi et al., *GeneMamba: Efficient and Effective Foundation Model on Single Cell Data*.
+    .. [2] Sadinle, Lei and Wasserman, *Least Ambiguous Set-Valued Classifiers with Bounded Error
+       Levels*, JASA 2019.
+    .. [3] Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> gm.tl.annotate(adata, layer="raw", unknown=False)  # it has 765 genes: all seem unfamiliar
+    >>> "B cell" in set(adata.obs["genemamba_label"])
+    True
+    """
+    keys = annotation_keys(key_added)
+    check_annotation_target(adata, keys)
+    _check_arguments(reference, label_key, method, coverage, folder)
+    loaded = models.load(model)
+    cells = Source(adata, loaded, layer, gene_ids)
+    given = np.full(adata.n_obs, "", dtype=object)
+    if label_key is None:
+        head = _read(reference, loaded)
+    elif isinstance(reference, AnnData):
+        source = Source(reference, loaded, layer, gene_ids, of="reference")
+        require_common_genes(cells, source)
+        labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
+        head = _fit(source, labelled, method, folder, rng)
+    else:
+        labelled = read_labelled(cells, label_key, batch_key, unknown=unknown)
+        given = labelled.given
+        if (given != "").all():
+            raise InputError(
+                f"every cell has a label in adata.obs[{label_key!r}]: none is left to annotate",
+                "set labels to NaN, or give the labelled cells as reference",
+            )
+        head = _fit(cells, labelled, method, folder, rng)
+    answer = _answer(head, cells.vectors, given, coverage)
+    if copy:
+        adata = adata.copy()
+    if cells.new is not None:
+        cells.new.write(adata, OBSM_EMBEDDING)
+    entry = _write(adata, keys, head, answer, unknown=unknown)
+    record(
+        adata,
+        keys.record,
+        {
+            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+            "method": head.kind,
+            "reference": _name(reference, label_key, loaded),
+            "params": {
+                "label_key": label_key or "",
+                "batch_key": batch_key or "",
+                "unknown": unknown,
+                "coverage": coverage or 0.0,
+                "rng": rng,
+            },
+            "classes": np.array(head.classes, dtype=str),
+            "temperature": head.temperature,
+            "farthest": head.farthest,
+            **head.info,
+            **entry,
+        },
+    )
+    if entry["unknown"] > 0.5 * entry["annotated"]:
+        warnings.warn(
+            f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike the reference: of "
+            "another tissue, or measured on other genes; unknown=False names them all the same",
+            GeneMambaWarning,
+            stacklevel=2,
+        )
+    return adata if copy else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What was found for every cell; NaN and empty where nothing was asked."""
+
+    given: np.ndarray
+    proba: np.ndarray
+    distance: np.ndarray
+    sets: np.ndarray | None
+
+    @property
+    def asked(self) -> np.ndarray:
+        return self.given == ""
+
+
+def _check_arguments(
+    reference: Any,
+    label_key: str | None,
+    method: str,
+    coverage: float | None,
+    folder: Any,
+) -> None:
+    if method not in ("auto", "knn", "probe", "finetune"):
+        raise InputError(
+            f"method={method!r} is unknown", "use 'auto', 'knn', 'probe' or 'finetune'"
+        )
+    if coverage is not None and not 0 < coverage < 1:
+        raise InputError(f"coverage={coverage!r} is not between 0 and 1", "give e.g. coverage=0.9")
+    if isinstance(reference, AnnData):
+        if label_key is None:
+            have = ", ".join(map(repr, reference.obs.columns)) or "none"
+            raise InputError(
+                "reference is given without label_key",
+                f"say which column of reference.obs holds the labels; its columns are: {have}",
+            )
+        return
+    if reference is not None and label_key is not None:
+        raise InputError(
+            f"reference={str(reference)!r} brings its own labels, and label_key={label_key!r}",
+            "leave out label_key, or give the labelled AnnData as reference",
+        )
+    if label_key is None:
+        for name, value in (("method", method), ("folder", folder)):
+            if value not in ("auto", None):
+                raise InputError(
+                    f"{name}={value!r}, but there are no labels to fit to",
+                    "give label_key, and reference if the labels are those of another AnnData",
+                )
+
+
+def _fit(source: Source, labelled: Labelled, method: Method, folder: Any, rng: int) -> LabelHead:
+    counts = pd.Series(labelled.names).value_counts()
+    if few := counts[counts < FEW].index.tolist():
+        warnings.warn(
+            f"fewer than {FEW} labelled cells: {', '.join(few)}; predictions of "
+            f"{'it' if len(few) == 1 else 'them'} rest on next to nothing",
+            GeneMambaWarning,
+            stacklevel=3,
+        )
+    head = fit_head(
+        source.vectors[labelled.cells],
+        labelled.codes,
+        labelled.classes,
+        "probe" if method == "auto" else method,
+        groups=labelled.groups,
+        rng=np.random.default_rng(rng),
+    )
+    head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
+    if folder is not None:
+        write_head(head, Path(folder))
+    return head
+
+
+def _read(reference: str | PathLike[str] | None, loaded: GeneMamba) -> LabelHead:
+    """Read the head of an earlier annotation, or the one that comes with the checkpoint."""
+    if reference is None:
+        folder = Path(loaded.provenance.get("path", "")) / HEAD
+        if not is_head(folder):
+            raise InputError(
+                "this checkpoint brings no labels of its own",
+                "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
+            )
+        return read_head(folder)
+    folder = Path(reference)
+    if not is_head(folder):
+        raise InputError(
+            f"reference={str(reference)!r} is neither an AnnData nor the folder of an annotation",
+            "read the file first: reference = anndata.read_h5ad(path)",
+        )
+    head = read_head(folder)
+    made, this = head.info.get("model_sha256"), loaded.provenance.get("sha256", "unsaved")
+    if made != this:
+        raise InputError(
+            f"the annotation in {folder} was fitted on embeddings of another model "
+            f"({str(made)[:8]}) than this one ({this[:8]})",
+            "give model= the one it was fitted with",
+        )
+    return head
+
+
+def _answer(head: LabelHead, X: np.ndarray, given: np.ndarray, coverage: float | None) -> _Answer:
+    X = np.where((given == "")[:, None], X, np.nan)  # cells with a label are not asked about
+    proba = head.proba(X)
+    sets = None if coverage is None else head.sets(proba, coverage)
+    return _Answer(given, proba, head.distance(X), sets)
+
+
+def _write(
+    adata: AnnData, keys: AnnotationKeys, head: LabelHead, answer: _Answer, *, unknown: bool
+) -> dict[str, int]:
+    """Write the slots; return how many cells became what."""
+    found = np.isfinite(answer.proba).all(axis=1)
+    names = answer.given.copy()
+    names[found] = np.array(head.classes, dtype=object)[answer.proba[found].argmax(axis=1)]
+    none = answer.asked & ~(answer.distance <= head.farthest) if unknown else answer.asked & ~found
+    names[none] = UNKNOWN if unknown else np.nan
+    categories = [*head.classes, *([UNKNOWN] if unknown else [])]
+    adata.obs[keys.label] = pd.Categorical(names, categories=categories)
+    adata.obs[keys.confidence] = answer.proba.max(axis=1)
+    adata.obs[keys.distance] = answer.distance
+    tables = {keys.proba: answer.proba, keys.sets: answer.sets}
+    for key, table in tables.items():
+        if table is None:
+            adata.obsm.pop(key, None)  # of an earlier call
+        else:
+            adata.obsm[key] = pd.DataFrame(table, index=adata.obs_names, columns=head.classes)
+    return {"annotated": int(answer.asked.sum()), "unknown": int(none.sum()) if unknown else 0}
+
+
+def _name(reference: Any, label_key: str | None, loaded: GeneMamba) -> str:
+    """Say in words where the labels come from."""
+    if isinstance(reference, AnnData):
+        return f"AnnData with {reference.n_obs} cells"
+    if reference is not None:
+        return os.fspath(reference)
+    return "adata" if label_key else str(loaded.provenance.get("name", "the checkpoint"))

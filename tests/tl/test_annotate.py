@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import genemamba as gm
+from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
+from genemamba.model import GeneMamba
+
+SLOTS = ("genemamba_label", "genemamba_confidence", "genemamba_distance")
+pytestmark = pytest.mark.filterwarnings("ignore:fewer than 5 labelled cells")
+
+
+@pytest.fixture(scope="module")
+def _embedded(_pbmc: AnnData) -> AnnData:
+    return gm.tl.embed(_pbmc, copy=True)
+
+
+@pytest.fixture
+def pbmc(_embedded: AnnData) -> AnnData:
+    """Real cells with their embedding, which takes a while to make."""
+    return _embedded.copy()
+
+
+@pytest.fixture
+def halves(pbmc: AnnData) -> tuple[AnnData, AnnData]:
+    """Cells with labels, and others."""
+    order = np.random.default_rng(0).permutation(pbmc.n_obs)
+    return pbmc[order[:450]].copy(), pbmc[order[450:]].copy()
+
+
+def without_embedding(adata: AnnData) -> AnnData:
+    return AnnData(adata.X, obs=adata.obs, var=adata.var)
+
+
+def accuracy(adata: AnnData) -> float:
+    found, truth = adata.obs["genemamba_label"].astype(str), adata.obs["bulk_labels"].astype(str)
+    return float((found == truth).mean())
+
+
+@pytest.mark.parametrize("method", ["auto", "probe", "knn"])
+def test_a_reference_names_the_types(halves: tuple[AnnData, AnnData], method: str) -> None:
+    reference, query = halves
+    before = reference.copy()
+    assert gm.tl.annotate(
+        query, reference=reference, label_key="bulk_labels", method=method, unknown=False,
+        coverage=0.9,
+    ) is None  # fmt: skip
+    assert accuracy(query) > 0.65
+    assert isinstance(query.obs["genemamba_label"].dtype, pd.CategoricalDtype)
+    proba, sets = query.obsm["genemamba_proba"], query.obsm["genemamba_sets"]
+    assert list(proba.columns) == sorted(reference.obs["bulk_labels"].unique())
+    assert proba.index.equals(query.obs_names)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+    confidence = query.obs["genemamba_confidence"]
+    assert confidence.dtype == np.float32
+    assert confidence.mean() == pytest.approx(accuracy(query), abs=0.1)
+    truth = query.obs["bulk_labels"].astype(str)
+    covered = [sets.loc[cell, name] for cell, name in truth.items()]
+    assert np.mean(covered) > 0.85
+    record = query.uns["genemamba"]["annotate"]
+    assert record["method"] == ("probe" if method == "auto" else method)
+    assert record["annotated"] == query.n_obs
+    assert set(query.obsm) == {"X_genemamba", "genemamba_proba", "genemamba_sets"}
+    assert set(reference.obsm) == set(before.obsm)  # an input stays as it is
+    assert reference.uns.keys() == before.uns.keys()
+    assert reference.obs.equals(before.obs)
+
+
+def test_labels_on_a_part_fill_the_rest(pbmc: AnnData) -> None:
+    pbmc.obs["known"] = pbmc.obs["bulk_labels"].astype(object)
+    missing = np.arange(pbmc.n_obs) % 3 == 0
+    pbmc.obs.loc[missing, "known"] = np.nan
+    gm.tl.annotate(pbmc, label_key="known", unknown=False)
+    given = pbmc.obs.loc[~missing]
+    assert (given["genemamba_label"].astype(str) == given["bulk_labels"].astype(str)).all()
+    assert given["genemamba_confidence"].isna().all()  # nothing was asked about them
+    assert pbmc.obsm["genemamba_proba"].loc[~missing].isna().all(axis=None)
+    assert pbmc.obs.loc[missing, "genemamba_confidence"].notna().all()
+    assert accuracy(pbmc[missing]) > 0.65
+    assert pbmc.uns["genemamba"]["annotate"]["annotated"] == missing.sum()
+
+
+def test_the_checkpoints_own_labels(pbmc: AnnData) -> None:
+    gm.tl.annotate(pbmc, unknown=False)
+    table = pd.crosstab(pbmc.obs["bulk_labels"], pbmc.obs["genemamba_label"])
+    commonest = table.idxmax(axis=1)  # of few cells, on a small panel
+    assert commonest["CD14+ Monocyte"] == "CD14+ monocyte"
+    assert commonest["CD56+ NK"] == "NK cell"
+    assert "unknown" not in table
+
+
+def test_mostly_unfamiliar_cells_are_warned_of(pbmc: AnnData) -> None:
+    with pytest.warns(GeneMambaWarning, match="are unlike the reference"):  # it has 765 genes
+        gm.tl.annotate(pbmc)
+    assert (pbmc.obs["genemamba_label"] == "unknown").mean() > 0.5
+
+
+def test_cells_of_no_known_type_are_unknown(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = halves
+    reference = reference[reference.obs["bulk_labels"].isin(["CD19+ B", "CD56+ NK"])].copy()
+    gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
+    unknown = query.obs["genemamba_label"] == "unknown"
+    monocytes = query.obs["bulk_labels"].isin(["CD14+ Monocyte", "Dendritic"])
+    familiar = query.obs["bulk_labels"].isin(["CD19+ B", "CD56+ NK"])
+    assert unknown[monocytes].mean() > 0.8
+    assert unknown[familiar].mean() < 0.2
+    assert query.uns["genemamba"]["annotate"]["unknown"] == unknown.sum()
+    farthest = query.uns["genemamba"]["annotate"]["farthest"]
+    assert (unknown == (query.obs["genemamba_distance"] > farthest)).all()
+
+
+@pytest.mark.parametrize("method", ["probe", "knn"])
+def test_a_kept_annotation_answers_the_same(
+    halves: tuple[AnnData, AnnData], method: str, tmp_path: Path
+) -> None:
+    reference, query = halves
+    again = query.copy()
+    gm.tl.annotate(
+        query, reference=reference, label_key="bulk_labels", method=method, folder=tmp_path
+    )
+    gm.tl.annotate(again, reference=tmp_path)
+    for slot in SLOTS:
+        pd.testing.assert_series_equal(query.obs[slot], again.obs[slot])
+    other = gm.models.load("genemamba-mini")
+    other.provenance["sha256"] = "0" * 64
+    with pytest.raises(InputError, match="another model"):
+        gm.tl.annotate(without_embedding(query), reference=tmp_path, model=other)
+
+
+def test_twice_gives_the_same_and_a_file_keeps_it(
+    halves: tuple[AnnData, AnnData], tmp_path: Path
+) -> None:
+    reference, query = halves
+    twin = query.copy()
+    for adata in (query, twin):
+        gm.tl.annotate(adata, reference=reference, label_key="bulk_labels", coverage=0.8)
+    pd.testing.assert_frame_equal(query.obs, twin.obs)
+    query.write_h5ad(tmp_path / "cells.h5ad")
+    read = ad.read_h5ad(tmp_path / "cells.h5ad")
+    pd.testing.assert_frame_equal(read.obsm["genemamba_proba"], query.obsm["genemamba_proba"])
+    assert read.uns["genemamba"]["annotate"]["method"] == "probe"
+    gm.tl.annotate(read, reference=reference, label_key="bulk_labels")  # writes over its own slots
+    assert "genemamba_sets" not in read.obsm
+
+
+def test_an_embedding_is_made_if_there_is_none(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = (half[:60] for half in halves)
+    bare = [without_embedding(half) for half in (reference, query)]
+    gm.tl.annotate(bare[1], reference=bare[0], label_key="bulk_labels")
+    assert "X_genemamba" in bare[1].obsm and "X_genemamba" in bare[1].uns["genemamba"]
+    assert not bare[0].obsm
+    query = query.copy()
+    gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
+    assert (bare[1].obs["genemamba_label"] == query.obs["genemamba_label"]).mean() > 0.95
+
+
+def test_cells_without_genes_are_not_named(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = halves
+    query.obsm["X_genemamba"][:2] = np.nan
+    reference.obsm["X_genemamba"][:2] = np.nan
+    gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
+    assert (query.obs["genemamba_label"][:2] == "unknown").all()
+    assert query.obs["genemamba_confidence"][:2].isna().all()
+    gm.tl.annotate(query, reference=reference, label_key="bulk_labels", unknown=False)
+    assert query.obs["genemamba_label"][:2].isna().all()
+
+
+def test_copy_and_key_added(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = halves
+    changed = gm.tl.annotate(
+        query, reference=reference, label_key="bulk_labels", key_added="atlas", copy=True
+    )
+    assert list(query.obsm) == ["X_genemamba"]
+    assert "atlas_label" not in query.obs
+    assert {"atlas_label", "atlas_confidence", "atlas_distance"} < set(changed.obs)
+    assert "annotate_atlas" in changed.uns["genemamba"]
+    gm.tl.annotate(changed, reference=reference, label_key="bulk_labels", key_added="atlas")
+
+
+BAD = {
+    "no such column": ({"label_key": "type"}, "not a column of reference.obs"),
+    "numbers": ({"label_key": "n"}, "holds numbers"),
+    "all missing": ({"label_key": "empty"}, "is empty"),
+    "one class": ({"label_key": "same"}, "one class"),
+    "unknown is a label": ({"label_key": "doubt"}, "is one of the labels"),
+    "no such batch": ({"batch_key": "donor"}, "not a column"),
+    "missing batch": ({"batch_key": "empty"}, "is missing"),
+    "method": ({"method": "svm"}, "'svm' is unknown"),
+    "coverage": ({"coverage": 90}, "not between 0 and 1"),
+    "labels of nobody": ({"label_key": None}, "without label_key"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_refused_and_nothing_written(
+    halves: tuple[AnnData, AnnData], what: str
+) -> None:
+    reference, query = halves
+    n = reference.n_obs
+    reference.obs["n"] = np.arange(n) % 3
+    reference.obs["empty"] = pd.Series([np.nan] * n, index=reference.obs_names, dtype=object)
+    reference.obs["same"] = "T"
+    reference.obs["doubt"] = np.where(np.arange(n) % 2, "unknown", "T")
+    arguments, message = BAD[what]
+    with pytest.raises(InputError, match=message) as caught:
+        gm.tl.annotate(
+            query,
+            **({"reference": reference, "label_key": "bulk_labels"} | arguments),
+        )
+    assert caught.value.fix
+    assert list(query.obsm) == list(query.uns["genemamba"]) == ["X_genemamba"]
+    assert list(query.obs) == ["bulk_labels"]
+
+
+def test_no_common_genes(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = halves
+    with pytest.raises(InputError, match="no gene in common"):
+        gm.tl.annotate(
+            query[:, :300].copy(), reference=reference[:, 300:].copy(), label_key="bulk_labels"
+        )
+
+
+def test_a_reference_embedded_by_another_model(
+    halves: tuple[AnnData, AnnData], small_model: GeneMamba
+) -> None:
+    reference, query = halves
+    del reference.obsm["X_genemamba"]
+    gm.tl.embed(reference, model=small_model)
+    with pytest.raises(InputError, match=r"reference\.obsm\['X_genemamba'\] was made by"):
+        gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
+    del reference.uns["genemamba"]
+    with pytest.raises(InputError, match="unknown model"):
+        gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
+
+
+def test_labels_everywhere_leave_nothing_to_do(pbmc: AnnData) -> None:
+    with pytest.raises(InputError, match="every cell has a label"):
+        gm.tl.annotate(pbmc, label_key="bulk_labels")
+
+
+def test_a_taken_slot_is_left_alone(pbmc: AnnData) -> None:
+    pbmc.obs["atlas_label"] = "mine"
+    with pytest.raises(InputError, match="not written by genemamba"):
+        gm.tl.annotate(pbmc, key_added="atlas")
+
+
+def test_a_checkpoint_without_labels_says_so(pbmc: AnnData, small_model: GeneMamba) -> None:
+    with pytest.raises(InputError, match="no labels of its own"):
+        gm.tl.annotate(without_embedding(pbmc), model=small_model)
+    with pytest.raises(InputError, match="no labels to fit to"):
+        gm.tl.annotate(pbmc, method="knn")
+
+
+def test_a_folder_that_is_none(pbmc: AnnData, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither an AnnData nor the folder"):
+        gm.tl.annotate(pbmc, reference=tmp_path)
+    with pytest.raises(InputError, match="brings its own labels"):
+        gm.tl.annotate(pbmc, reference=tmp_path, label_key="bulk_labels")
+
+
+def test_a_damaged_folder(halves: tuple[AnnData, AnnData], tmp_path: Path) -> None:
+    reference, query = halves
+    gm.tl.annotate(query, reference=reference, label_key="bulk_labels", folder=tmp_path)
+    (tmp_path / "labels.safetensors").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="no whole label head"):
+        gm.tl.annotate(query, reference=tmp_path)
+
+
+def test_a_class_of_one_cell_is_warned_of(halves: tuple[AnnData, AnnData]) -> None:
+    reference, query = halves
+    names = reference.obs["bulk_labels"].astype(str).to_numpy(dtype=object)
+    names[0] = "rare"
+    reference.obs["names"] = names
+    with pytest.warns(GeneMambaWarning, match="rare"):
+        gm.tl.annotate(query, reference=reference, label_key="names")
+    assert "rare" in query.obs["genemamba_label"].cat.categories
