@@ -50,11 +50,12 @@ def test_a_resumed_run_is_the_unbroken_run(corpus: Corpus, tmp_path: Path) -> No
 
 def test_only_matrices_decay(corpus: Corpus, tmp_path: Path) -> None:
     from genemamba.model import GeneMamba
-    from genemamba.train.loop import _groups
     from genemamba.train.objectives import CellContrast
+    from genemamba.train.steps import decay_groups
 
     model = GeneMamba(config(corpus))
-    decayed, kept = _groups(model, CellContrast(32), RECIPE)
+    named = [*model.named_parameters(), *CellContrast(32).named_parameters()]
+    decayed, kept = decay_groups(named, weight_decay=0.01)
     names = {id(p): n for n, p in model.named_parameters()}
     assert decayed["weight_decay"] > 0 == kept["weight_decay"]
     kept_names = {names.get(id(p), "contrast").rsplit(".", 2)[-1] for p in kept["params"]}

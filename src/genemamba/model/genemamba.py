@@ -86,7 +86,11 @@ class GeneMamba(nn.Module):
 
     def forward(self, ids_BL: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Return the final state of every token, B × L × D."""
-        x = self.embeddings(ids_BL)
+        return self.read(self.embeddings(ids_BL), segment_BL)
+
+    def read(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
+        """Do the same from input vectors, for what has no row in the vocabulary."""
+        x = x_BLD
         for layer in self.mamba_mixer.layers:
             x = layer(x, segment_BL)
         return self.norm_f(x)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from genemamba.errors import InputError
@@ -86,8 +89,35 @@ def embed_tokens(
     """
     runtime = runtime or choose_runtime()
     check_pooling(model, pooling)
-    network = _placed(model, runtime)
-    out = np.full((ranked.n_cells, model.config.d_model), np.nan, dtype=np.float32)
+    network = placed(model, runtime)
+
+    def embed(ids: Tensor, lengths: Tensor) -> Tensor:
+        if pooling == "cls":
+            assert model.vocab is not None
+            ids, lengths = F.pad(ids, (1, 0), value=model.vocab.special("[CLS]")), lengths + 1
+        return network.embed(ids, lengths, pooling)
+
+    width = model.config.d_model
+    return map_cells(embed, ranked, width, batch_size=batch_size, runtime=runtime)
+
+
+def map_cells(
+    f: Callable[[Tensor, Tensor], Tensor],
+    ranked: Ranked,
+    width: int,
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    runtime: Runtime,
+) -> np.ndarray:
+    """Apply `f` to every cell in batches of nearly equal length; cells without tokens get NaN.
+
+    `f` takes padded rows and their lengths on the runtime's device, and gives b × `width`.
+
+    Returns
+    -------
+    ``(n_cells, width)`` float32, cells in their own order.
+    """
+    out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime)
     with (
@@ -102,13 +132,10 @@ def embed_tokens(
         ) as bar,
     ):
         for cells in batches:
-            ids, n = pad(ranked, cells, multiple=1)
-            if pooling == "cls":
-                assert model.vocab is not None
-                ids = np.pad(ids, ((0, 0), (1, 0)), constant_values=model.vocab.special("[CLS]"))
-                n = n + 1
-            rows, lens = (torch.from_numpy(a).to(runtime.device) for a in (ids, n))
-            out[cells] = network.embed(rows, lens, pooling).cpu().numpy()
+            rows, n = (
+                torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
+            )
+            out[cells] = f(rows, n).float().cpu().numpy()
             bar.update(int(n.sum()))
     return out
 
@@ -135,7 +162,7 @@ def _batches(
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def _placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
+def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     """Give the model itself if it already fits, else a copy: the caller's is never changed."""
     dtype = getattr(torch, runtime.precision)
     weight = model.embeddings.weight

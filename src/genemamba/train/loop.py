@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from genemamba.datasets import Corpus
 from genemamba.model import GeneMamba, GeneMambaConfig
 from genemamba.train.objectives import CellContrast, masked_gene_loss, pool
+from genemamba.train.steps import decay_groups, save_whole, warm_cosine
 from genemamba.train.views import Views, two_views
 
 
@@ -73,7 +74,12 @@ def train(
     model.vocab = corpus.vocab
     contrast = CellContrast(config.d_model)
     optimiser = torch.optim.AdamW(
-        _groups(model, contrast, recipe), betas=(0.9, 0.98), fused=True, lr=recipe.learning_rate
+        decay_groups(
+            [*model.named_parameters(), *contrast.named_parameters()], recipe.weight_decay
+        ),
+        betas=(0.9, 0.98),
+        fused=True,
+        lr=recipe.learning_rate,
     )
     state_file, started = out / "state.pt", 0
     if state_file.exists():
@@ -88,7 +94,7 @@ def train(
     running: dict[str, float] = {}
     for step, views in _stream(corpus, training, recipe, started):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
+            group["lr"] = recipe.learning_rate * warm_cosine(step, recipe.steps, recipe.warmup)
         losses = _losses(forward, model, contrast, views)
         loss = losses["masked"] + recipe.contrast_weight * losses["contrast"]
         optimiser.zero_grad()
@@ -183,24 +189,6 @@ def _check(
     return {f"held_out_{k}": float(np.mean([r[k] for r in rows])) for k in rows[0]}
 
 
-def _schedule(step: int, recipe: Recipe) -> float:
-    warm = max(1, round(recipe.warmup * recipe.steps))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, recipe.steps - warm)))
-
-
-def _groups(model: nn.Module, contrast: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Decay matrices only: decaying A_log, D, dt_bias, norms or biases would change dynamics."""
-    named = [*model.named_parameters(), *contrast.named_parameters()]
-    matrices = [p for n, p in named if p.ndim >= 2 and "conv1d" not in n]
-    others = [p for n, p in named if p.ndim < 2 or "conv1d" in n]
-    return [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
 def _save(file: Path, step: int, model: nn.Module, contrast: nn.Module, optimiser: Any) -> None:
     state = {
         "step": step,
@@ -208,8 +196,7 @@ def _save(file: Path, step: int, model: nn.Module, contrast: nn.Module, optimise
         "contrast": contrast.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    torch.save(state, file.with_suffix(".new"))
-    file.with_suffix(".new").replace(file)  # a kill in mid-write leaves the last one whole
+    save_whole(state, file)
 
 
 def _log(file: Path, row: dict[str, float]) -> None:

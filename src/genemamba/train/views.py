@@ -63,8 +63,12 @@ def _thinned(
     token = np.arange(vocab.n_genes, dtype=np.int32) + FIRST_GENE
     ranked = rank_csr(counts.indptr, counts.indices, data, token, vocab.median, vocab.n_genes)
     rows = np.split(ranked.tokens, ranked.indptr[1:-1])
-    for i, row in enumerate(rows):
-        if len(row) > length:
-            stretch = rng.integers(length, len(row) + 1)
-            rows[i] = row[np.sort(rng.choice(stretch, length, replace=False))]
-    return rows
+    return [thin(row, length, rng) for row in rows]
+
+
+def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Keep `length` genes of a random stretch from the top of a ranking, in their order."""
+    if len(row) <= length:
+        return row
+    stretch = rng.integers(length, len(row) + 1)
+    return row[np.sort(rng.choice(stretch, length, replace=False))]

@@ -1,0 +1,183 @@
+"""A GeneMamba with a [CLS] token and a head that names cells.
+
+Shapes: B cells, L tokens, D model width, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genemamba.errors import CheckpointError, InputError
+from genemamba.model import GeneMamba
+from genemamba.model.checkpoint import METADATA, read_checkpoint, read_json
+from genemamba.model.header import AGAIN
+from genemamba.model.inference import Runtime, choose_runtime, map_cells, placed
+from genemamba.model.weights import WeightFile, mean_row, write_weights
+from genemamba.tokens import FIRST_GENE, Ranked
+
+HEAD, DESCRIBED = "head.safetensors", "head.json"
+_FORMAT = 1
+
+
+class LabelModel(nn.Module):
+    """Reads a cell with [CLS] in front and gives a logit per class.
+
+    A cell's state is that of [CLS] beside the mean over its genes, 2 D numbers; they are
+    standardised as on the training cells and go through an MLP with one hidden layer.
+
+    Parameters
+    ----------
+    body
+        The model that reads; it is part of the result and will be trained with it.
+    classes
+        Names of the classes, in the order of the logits.
+
+    Notes
+    -----
+    A body without a trained [CLS] gets a row for it here, the mean of its gene rows; the body's
+    vocabulary stays as it is.
+    """
+
+    def __init__(self, body: GeneMamba, classes: Sequence[str]) -> None:
+        super().__init__()
+        if body.vocab is None:
+            raise InputError("the model has no vocabulary", "load one with gm.models.load")
+        self.body = body
+        self.classes = tuple(map(str, classes))
+        rows = body.embeddings.weight.detach()
+        if body.vocab.has_special("[CLS]"):
+            start = rows[body.vocab.special("[CLS]")]
+        else:
+            start = mean_row(rows[FIRST_GENE : FIRST_GENE + body.vocab.n_genes])
+        self.cls = nn.Parameter(start.clone())
+        d = body.config.d_model
+        self.centre = nn.Buffer(torch.zeros(2 * d))
+        self.scale = nn.Buffer(torch.ones(2 * d))
+        self.head = nn.Sequential(nn.Linear(2 * d, d), nn.GELU(), nn.Linear(d, len(self.classes)))
+
+    def forward(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return logits, B × K, from rows padded at the end."""
+        return self.classify(self.states(ids_BL, lengths_B))
+
+    def states(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return the cells' states, B × 2 D, from rows padded at the end."""
+        return _states(self.body, self.cls, ids_BL, lengths_B)
+
+    def classify(self, states: Tensor) -> Tensor:
+        """Return logits from states."""
+        return self.head((states - self.centre) / self.scale)
+
+    def standardise(self, states: Tensor) -> None:
+        """Take mean and spread of these states as the head's unit."""
+        self.centre.copy_(states.mean(0))
+        self.scale.copy_(states.std(0, correction=0).clamp(min=1e-6))
+
+    def embed(
+        self,
+        ranked: Ranked,
+        *,
+        batch_size: int | Literal["auto"] = "auto",
+        runtime: Runtime | None = None,
+    ) -> np.ndarray:
+        """Return each cell's state, ``(n_cells, 2 d_model)`` float32; NaN without tokens.
+
+        The labels the model was trained on are in these vectors: score them on other cells only.
+        """
+        runtime = runtime or choose_runtime()
+        body = placed(self.body, runtime)
+        cls = self.cls.detach().to(body.embeddings.weight)
+        return map_cells(
+            lambda ids, lengths: _states(body, cls, ids, lengths),
+            ranked,
+            len(self.centre),
+            batch_size=batch_size,
+            runtime=runtime,
+        )
+
+    def logits(
+        self,
+        ranked: Ranked,
+        *,
+        batch_size: int | Literal["auto"] = "auto",
+        runtime: Runtime | None = None,
+    ) -> np.ndarray:
+        """Return logits, ``(n_cells, K)`` float32; NaN for cells without tokens."""
+        return self.logits_of(self.embed(ranked, batch_size=batch_size, runtime=runtime))
+
+    @torch.no_grad()
+    def logits_of(self, states: np.ndarray) -> np.ndarray:
+        """Return logits of states from :meth:`embed`, where both are wanted."""
+        rows = torch.from_numpy(states).to(self.centre.device)
+        return self.classify(rows).cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the body to `folder` as a checkpoint for ``gm.models.load``, the head beside it."""
+        self.body.save_pretrained(folder)
+        write_weights(self._head_tensors(), folder / HEAD, METADATA)
+        described = {
+            "format": _FORMAT,
+            "classes": list(self.classes),
+            "head_sha256": WeightFile(folder / HEAD).sha256(),
+        }
+        (folder / DESCRIBED).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> LabelModel:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing or damaged, or files do not belong together.
+        """
+        described = _read_described(folder / DESCRIBED)
+        model = cls(read_checkpoint(folder), described["classes"])
+        if not (folder / HEAD).is_file():
+            raise CheckpointError(f"{folder} holds no {HEAD}", AGAIN)
+        file = WeightFile(folder / HEAD)
+        file.require((name, tuple(t.shape)) for name, t in model._head_tensors().items())
+        if file.sha256() != described["head_sha256"]:
+            raise CheckpointError(f"{file.path} does not have the sha256 that is stated", AGAIN)
+        model.load_state_dict(file.tensors(), strict=False)
+        return model.eval()
+
+    def _head_tensors(self) -> dict[str, Tensor]:
+        return {
+            name: t.float().contiguous().cpu()
+            for name, t in self.state_dict().items()
+            if not name.startswith("body.")
+        }
+
+
+def _states(body: GeneMamba, cls: Tensor, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    x_BLD = body.embeddings(ids_BL)
+    x_BLD = torch.cat([cls.expand(len(x_BLD), 1, -1), x_BLD], dim=1)
+    position = torch.arange(x_BLD.shape[1], device=x_BLD.device)
+    real_BL = position <= lengths_B[:, None]
+    segment = None if bool(real_BL.all()) else real_BL.long() - 1
+    states = body.read(x_BLD, segment).float()
+    weight_BL = real_BL[:, 1:] / lengths_B[:, None]
+    genes = torch.einsum("bl,bld->bd", weight_BL, states[:, 1:])
+    return torch.cat([states[:, 0], genes], dim=-1)
+
+
+def _read_described(path: Path) -> dict[str, Any]:
+    described = read_json(path)
+    classes = described.get("classes")
+    if described.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} has another format", "update genemamba")
+    if not (
+        isinstance(classes, list)
+        and len(classes) > 1
+        and all(isinstance(name, str) for name in classes)
+        and isinstance(described.get("head_sha256"), str)
+    ):
+        raise CheckpointError(f"{path} is damaged", AGAIN)
+    return described
