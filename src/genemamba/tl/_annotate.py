@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +17,13 @@ from genemamba import models
 from genemamba._anndata import check_annotation_target, record
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.heads import LabelHead, fit_head, is_head, read_head, write_head
-from genemamba.tl._source import UNKNOWN, Labelled, Source, read_labelled, require_common_genes
+from genemamba.heads import LabelHead
+from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
+from genemamba.tl._source import UNKNOWN, Source, read_labelled, require_common_genes
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
     from genemamba.models._load import ModelLike
-
-Method = Literal["auto", "knn", "probe", "finetune"]
-HEAD = "labels"  # folder of a checkpoint that holds its own head
-FEW = 5  # cells of a class below which its confidence rests on next to nothing
 
 
 def annotate(
@@ -42,6 +38,7 @@ def annotate(
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    recipe: Mapping[str, Any] | None = None,
     folder: str | PathLike[str] | None = None,
     key_added: str = ANNOTATION,
     rng: int = 0,
@@ -77,6 +74,9 @@ def annotate(
         As for :func:`genemamba.tl.embed`.
     layer, gene_ids
         As for :func:`genemamba.tl.embed`, of `adata` and of `reference`.
+    recipe
+        Settings of fine-tuning, fields of :class:`genemamba.train.finetune.FineTuneRecipe`:
+        ``{"tune": "lora"}`` trains low-rank adapters, ``{"tune": "head"}`` the classifier alone.
     folder
         Keep the fitted classifier there, to be used as `reference`. Fine-tuning that was broken
         off goes on from there when the same call is made again.
@@ -135,17 +135,17 @@ def annotate(
     """
     keys = annotation_keys(key_added)
     check_annotation_target(adata, keys)
-    _check_arguments(reference, label_key, method, coverage, folder)
+    _check_arguments(reference, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)
     given = np.full(adata.n_obs, "", dtype=object)
     if label_key is None:
-        head = _read(reference, loaded)
+        fitted = read_classifier(reference, loaded)
     elif isinstance(reference, AnnData):
         source = Source(reference, loaded, layer, gene_ids, of="reference")
         require_common_genes(cells, source)
         labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
-        head = _fit(source, labelled, method, folder, rng)
+        fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
     else:
         labelled = read_labelled(cells, label_key, batch_key, unknown=unknown)
         given = labelled.given
@@ -154,8 +154,9 @@ def annotate(
                 f"every cell has a label in adata.obs[{label_key!r}]: none is left to annotate",
                 "set labels to NaN, or give the labelled cells as reference",
             )
-        head = _fit(cells, labelled, method, folder, rng)
-    answer = _answer(head, cells.vectors, given, coverage)
+        fitted = fit_classifier(cells, labelled, method, recipe, folder, rng)
+    head = fitted.head
+    answer = _answer(fitted, cells, given, coverage)
     if copy:
         adata = adata.copy()
     if cells.new is not None:
@@ -211,6 +212,7 @@ def _check_arguments(
     label_key: str | None,
     method: str,
     coverage: float | None,
+    recipe: Any,
     folder: Any,
 ) -> None:
     if method not in ("auto", "knn", "probe", "finetune"):
@@ -219,6 +221,8 @@ def _check_arguments(
         )
     if coverage is not None and not 0 < coverage < 1:
         raise InputError(f"coverage={coverage!r} is not between 0 and 1", "give e.g. coverage=0.9")
+    if recipe is not None and method != "finetune":
+        raise InputError(f"recipe={recipe!r} is of no use here", "set method='finetune', too")
     if isinstance(reference, AnnData):
         if label_key is None:
             have = ", ".join(map(repr, reference.obs.columns)) or "none"
@@ -241,61 +245,16 @@ def _check_arguments(
                 )
 
 
-def _fit(source: Source, labelled: Labelled, method: Method, folder: Any, rng: int) -> LabelHead:
-    counts = pd.Series(labelled.names).value_counts()
-    if few := counts[counts < FEW].index.tolist():
-        warnings.warn(
-            f"fewer than {FEW} labelled cells: {', '.join(few)}; predictions of "
-            f"{'it' if len(few) == 1 else 'them'} rest on next to nothing",
-            GeneMambaWarning,
-            stacklevel=3,
-        )
-    head = fit_head(
-        source.vectors[labelled.cells],
-        labelled.codes,
-        labelled.classes,
-        "probe" if method == "auto" else method,
-        groups=labelled.groups,
-        rng=np.random.default_rng(rng),
-    )
-    head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
-    if folder is not None:
-        write_head(head, Path(folder))
-    return head
-
-
-def _read(reference: str | PathLike[str] | None, loaded: GeneMamba) -> LabelHead:
-    """Read the head of an earlier annotation, or the one that comes with the checkpoint."""
-    if reference is None:
-        folder = Path(loaded.provenance.get("path", "")) / HEAD
-        if not is_head(folder):
-            raise InputError(
-                "this checkpoint brings no labels of its own",
-                "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
-            )
-        return read_head(folder)
-    folder = Path(reference)
-    if not is_head(folder):
-        raise InputError(
-            f"reference={str(reference)!r} is neither an AnnData nor the folder of an annotation",
-            "read the file first: reference = anndata.read_h5ad(path)",
-        )
-    head = read_head(folder)
-    made, this = head.info.get("model_sha256"), loaded.provenance.get("sha256", "unsaved")
-    if made != this:
-        raise InputError(
-            f"the annotation in {folder} was fitted on embeddings of another model "
-            f"({str(made)[:8]}) than this one ({this[:8]})",
-            "give model= the one it was fitted with",
-        )
-    return head
-
-
-def _answer(head: LabelHead, X: np.ndarray, given: np.ndarray, coverage: float | None) -> _Answer:
-    X = np.where((given == "")[:, None], X, np.nan)  # cells with a label are not asked about
-    proba = head.proba(X)
-    sets = None if coverage is None else head.sets(proba, coverage)
-    return _Answer(given, proba, head.distance(X), sets)
+def _answer(
+    fitted: Classifier, cells: Source, given: np.ndarray, coverage: float | None
+) -> _Answer:
+    asked = np.flatnonzero(given == "")
+    proba = np.full((len(given), len(fitted.head.classes)), np.nan, dtype=np.float32)
+    distance = np.full(len(given), np.nan, dtype=np.float32)
+    proba[asked] = fitted.proba(cells, asked)
+    distance[asked] = fitted.head.distance(cells.vectors[asked])
+    sets = None if coverage is None else fitted.head.sets(proba, coverage)
+    return _Answer(given, proba, distance, sets)
 
 
 def _write(

@@ -47,6 +47,13 @@ class Ranked:
         """``(n_cells,)`` int64, number of tokens of each cell."""
         return np.diff(self.indptr)
 
+    def take(self, cells: np.ndarray) -> Ranked:
+        """Return some cells, by index, in the order given."""
+        lengths = self.lengths[cells]
+        indptr = np.append(0, np.cumsum(lengths))
+        place = np.arange(indptr[-1]) + np.repeat(self.indptr[cells] - indptr[:-1], lengths)
+        return Ranked(self.tokens[place], indptr, self.total[cells], self.known[cells])
+
 
 def rank_csr(
     indptr: np.ndarray,

@@ -286,14 +286,14 @@ class Tuning:
 
     def _subset(self, cells: np.ndarray, length: int | None = None) -> Ranked:
         """Take some cells, thinned or whole."""
-        rows = np.split(self.ranked.tokens, self.ranked.indptr[1:-1])
-        chosen = [rows[cell] for cell in cells]
-        if length is not None:
-            rng = np.random.default_rng(self.recipe.seed)
-            chosen = [thin(row, length, rng) for row in chosen]
-        indptr = np.append(0, np.cumsum([len(row) for row in chosen]))
-        total, known = self.ranked.total[cells], self.ranked.known[cells]
-        return Ranked(np.concatenate(chosen), indptr, total, known)
+        taken = self.ranked.take(cells)
+        if length is None:
+            return taken
+        rng = np.random.default_rng(self.recipe.seed)
+        rows = np.split(taken.tokens, taken.indptr[1:-1])
+        rows = [thin(row, length, rng) for row in rows]
+        indptr = np.append(0, np.cumsum([len(row) for row in rows]))
+        return Ranked(np.concatenate(rows), indptr, taken.total, taken.known)
 
     def _batches(self, part: _Part, epoch: int) -> list[np.ndarray]:
         """All training cells in random order; cells of nearly equal length share a batch."""

@@ -1,0 +1,135 @@
+"""What names cells: fitted to labels, read from a folder, or the one a checkpoint brings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.tl._source import Labelled, Source
+
+if TYPE_CHECKING:
+    from genemamba.model import GeneMamba
+    from genemamba.train.finetune import FineTuned
+    from genemamba.train.label_model import LabelModel
+
+Method = Literal["auto", "knn", "probe", "finetune"]
+OWN = "labels"  # folder of a checkpoint that holds its own head
+FEW = 5  # cells of a class below which its confidence rests on next to nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A head, and the model that makes its logits if it was fine-tuned."""
+
+    head: LabelHead
+    tuned: LabelModel | None = None
+
+    def proba(self, cells: Source, asked: np.ndarray) -> np.ndarray:
+        """Return probabilities of the cells with these indices, ``(len(asked), n_classes)``."""
+        X = cells.vectors[asked]
+        if self.tuned is None:
+            return self.head.proba(X)
+        return self.head.proba(X, logits=self.tuned.logits(cells.ranked.take(asked)))
+
+
+def fit_classifier(
+    source: Source,
+    labelled: Labelled,
+    method: Method,
+    recipe: Mapping[str, Any] | None,
+    folder: str | PathLike[str] | None,
+    rng: int,
+) -> Classifier:
+    """Fit to labelled cells; keep the result in `folder`, if one is given."""
+    _warn_of_few(labelled)
+    tuned = _tune(source, labelled, recipe, folder, rng) if method == "finetune" else None
+    head = fit_head(
+        source.vectors[labelled.cells],
+        labelled.codes,
+        labelled.classes,
+        "probe" if method == "auto" else method,
+        groups=labelled.groups,
+        rng=np.random.default_rng(rng),
+        held_out=None if tuned is None else HeldOut(tuned.validation, tuned.validation_logits),
+    )
+    head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
+    if folder is not None:
+        write_head(head, Path(folder))
+    return Classifier(head, None if tuned is None else tuned.model)
+
+
+def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) -> Classifier:
+    """Read the result of an earlier annotation, or what comes with the checkpoint."""
+    if reference is None:
+        folder = Path(loaded.provenance.get("path", "")) / OWN
+        if not is_head(folder):
+            raise InputError(
+                "this checkpoint brings no labels of its own",
+                "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
+            )
+        return Classifier(read_head(folder))
+    folder = Path(reference)
+    if not is_head(folder):
+        raise InputError(
+            f"reference={str(reference)!r} is neither an AnnData nor the folder of an annotation",
+            "read the file first: reference = anndata.read_h5ad(path)",
+        )
+    head = read_head(folder)
+    made, this = head.info.get("model_sha256"), loaded.provenance.get("sha256", "unsaved")
+    if made != this:
+        raise InputError(
+            f"the annotation in {folder} was fitted on embeddings of another model "
+            f"({str(made)[:8]}) than this one ({this[:8]})",
+            "give model= the one it was fitted with",
+        )
+    if head.kind != "finetune":
+        return Classifier(head)
+    from genemamba.train.label_model import LabelModel
+
+    return Classifier(head, LabelModel.load(folder))
+
+
+def _tune(
+    source: Source,
+    labelled: Labelled,
+    recipe: Mapping[str, Any] | None,
+    folder: str | PathLike[str] | None,
+    rng: int,
+) -> FineTuned:
+    from genemamba.train.finetune import FineTuneRecipe, finetune
+
+    known = [field.name for field in fields(FineTuneRecipe) if field.name != "seed"]
+    if unknown := set(recipe or {}) - set(known):
+        raise InputError(
+            f"recipe has unknown settings: {', '.join(map(repr, sorted(unknown)))}",
+            f"use some of {', '.join(known)}",
+        )
+    return finetune(
+        source.loaded,
+        source.ranked.take(labelled.cells),
+        labelled.codes,
+        labelled.classes,
+        groups=labelled.groups,
+        recipe=FineTuneRecipe(**{**(recipe or {}), "seed": rng}),
+        folder=None if folder is None else Path(folder),
+    )
+
+
+def _warn_of_few(labelled: Labelled) -> None:
+    counts = pd.Series(labelled.names).value_counts()
+    if few := counts[counts < FEW].index.tolist():
+        warnings.warn(
+            f"fewer than {FEW} labelled cells: {', '.join(few)}; predictions of "
+            f"{'it' if len(few) == 1 else 'them'} rest on next to nothing",
+            GeneMambaWarning,
+            stacklevel=4,
+        )
