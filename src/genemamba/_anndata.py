@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from genemamba._keys import OBSM_EMBEDDING, OBSM_TOKENS, UNS
 from genemamba._version import __version__
@@ -52,33 +53,45 @@ def tokenise(
     max_tokens: int,
 ) -> Tokens:
     """Read counts and gene names from an AnnData and rank them; nothing is written."""
-    matrix, var, where = _matrix(adata, layer)
-    counts = as_csr(matrix, where=where)
-    try:
-        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
-    except InputError as error:
-        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+    counts, var, values, where = read_counts(adata, layer)
     names, names_where = _names(var, gene_ids)
     try:
         genes = match(names, vocab, where=names_where)
     except InputError as error:
         raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
-    counts = linear(counts, values)
     ranked = rank_csr(
         counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
     )
     return Tokens(ranked, genes, values, where)
 
 
-def check_target(adata: AnnData, key: str) -> None:
-    """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
+def read_counts(
+    adata: AnnData, layer: str | None
+) -> tuple[sparse.csr_matrix | sparse.csr_array, pd.DataFrame, Values, str]:
+    """Return counts (a log undone), the gene table, what was found, and where."""
+    matrix, var, where = _matrix(adata, layer)
+    counts = as_csr(matrix, where=where)
+    try:
+        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
+    except InputError as error:
+        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+    return linear(counts, values), var, values, where
+
+
+def check_records(adata: AnnData) -> None:
+    """Refuse what is no AnnData, and a record in ``uns`` that this package did not write."""
     _refuse_other_types(adata)
-    records = adata.uns.get(UNS, {})
-    if not isinstance(records, Mapping):
+    if not isinstance(adata.uns.get(UNS, {}), Mapping):
         raise InputError(
             f"adata.uns[{UNS!r}] exists and was not written by genemamba",
             f"rename or delete it first: del adata.uns[{UNS!r}]",
         )
+
+
+def check_target(adata: AnnData, key: str) -> None:
+    """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
+    check_records(adata)
+    records = adata.uns.get(UNS, {})
     ours = key in records or key in (OBSM_EMBEDDING, OBSM_TOKENS)
     if key in adata.obsm and not ours:
         raise InputError(
