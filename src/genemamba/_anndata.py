@@ -65,33 +65,15 @@ def tokenise(
     return Tokens(ranked, genes, values, where)
 
 
-def read_counts(
-    adata: AnnData, layer: str | None
-) -> tuple[sparse.csr_matrix | sparse.csr_array, pd.DataFrame, Values, str]:
-    """Return counts (a log undone), the gene table, what was found, and where."""
-    matrix, var, where = _matrix(adata, layer)
-    counts = as_csr(matrix, where=where)
-    try:
-        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
-    except InputError as error:
-        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
-    return linear(counts, values), var, values, where
-
-
-def check_records(adata: AnnData) -> None:
-    """Refuse what is no AnnData, and a record in ``uns`` that this package did not write."""
+def check_target(adata: AnnData, key: str) -> None:
+    """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
     _refuse_other_types(adata)
-    if not isinstance(adata.uns.get(UNS, {}), Mapping):
+    records = adata.uns.get(UNS, {})
+    if not isinstance(records, Mapping):
         raise InputError(
             f"adata.uns[{UNS!r}] exists and was not written by genemamba",
             f"rename or delete it first: del adata.uns[{UNS!r}]",
         )
-
-
-def check_target(adata: AnnData, key: str) -> None:
-    """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
-    check_records(adata)
-    records = adata.uns.get(UNS, {})
     ours = key in records or key in (OBSM_EMBEDDING, OBSM_TOKENS)
     if key in adata.obsm and not ours:
         raise InputError(
@@ -103,6 +85,19 @@ def check_target(adata: AnnData, key: str) -> None:
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
     """Write the record of one slot to ``uns``, keeping the records of others."""
     adata.uns[UNS] = {**adata.uns.get(UNS, {}), key: {"version": __version__, **entry}}
+
+
+def read_counts(
+    adata: AnnData, layer: str | None
+) -> tuple[sparse.csr_matrix | sparse.csr_array, pd.DataFrame, Values, str]:
+    """Return counts (a log undone), the gene table, what was found, and where."""
+    matrix, var, where = _matrix(adata, layer)
+    counts = as_csr(matrix, where=where)
+    try:
+        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
+    except InputError as error:
+        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+    return linear(counts, values), var, values, where
 
 
 def _refuse_other_types(adata: Any) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from genemamba.metrics._check import check_predictions
 
@@ -42,4 +42,4 @@ def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
 
     truth, guess = check_predictions(labels, predicted)
     # balanced_accuracy_score is the same, but warns of every class that was predicted in vain
-    return float(recall_score(truth, guess, labels=pd.unique(truth), average="macro"))
+    return float(recall_score(truth, guess, labels=np.unique(truth), average="macro"))

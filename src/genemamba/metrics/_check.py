@@ -99,8 +99,8 @@ def check_batches(values: ArrayLike, n_cells: int, name: str = "batch") -> NDArr
 
 def check_predictions(
     labels: ArrayLike, predicted: ArrayLike
-) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Return true and predicted classes as arrays of one kind and length, none missing."""
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return true and predicted classes as codes of one kind, none missing."""
     arrays = np.asarray(labels), np.asarray(predicted)
     for array, name in zip(arrays, ("labels", "predicted"), strict=True):
         check_names(array, len(arrays[0]) if arrays[0].ndim else 0, name)
@@ -110,4 +110,5 @@ def check_predictions(
             "one of labels and predicted holds numbers, the other names: no two would be equal",
             "bring both to names, e.g. with .astype(str)",
         )
-    return arrays[0].astype(object), arrays[1].astype(object)
+    codes = pd.factorize(np.concatenate([array.astype(object) for array in arrays]))[0]
+    return codes[: len(arrays[0])], codes[len(arrays[0]) :]

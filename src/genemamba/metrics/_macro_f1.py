@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from genemamba.metrics._check import check_predictions
 
@@ -42,5 +42,5 @@ def macro_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
     from sklearn.metrics import f1_score
 
     truth, guess = check_predictions(labels, predicted)
-    classes = pd.unique(truth)
+    classes = np.unique(truth)
     return float(f1_score(truth, guess, labels=classes, average="macro", zero_division=0))
