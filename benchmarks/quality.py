@@ -5,6 +5,7 @@
 Rows: the model, the same architecture with random weights, PCA-50 of 2,000 highly variable
 genes (HVG), and those genes themselves (log1p of counts per 10,000, HVG flavour "seurat", no
 scaling; all genes where a set has fewer). HVG and PCA see every cell of a set, never a label.
+`gm.metrics.compare` makes and scores them all.
 
 Columns. Splits: leave one batch (donor) out where these are known, else 5 folds stratified by
 type; mean and standard deviation are over folds.
@@ -27,130 +28,54 @@ import time
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
-import numpy as np
 import pandas as pd
-import scanpy as sc
 from _data import SETS
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
-from genemamba import metrics
+import genemamba as gm
 
-ROWS = ("model", "random", "pca", "hvg")
-N_HVG, N_PCS, N_FOLDS, N_NEIGHBORS = 2000, 50, 5, 15
-Folds = list[tuple[np.ndarray, np.ndarray]]
-
-
-def baselines(adata: ad.AnnData) -> dict[str, np.ndarray]:
-    """Return log-normalised HVG and their principal components, fitted without labels."""
-    work = ad.AnnData(adata.X.astype(np.float32))
-    sc.pp.normalize_total(work, target_sum=1e4)
-    sc.pp.log1p(work)
-    if work.n_vars > N_HVG:
-        sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG, subset=True)
-    sc.pp.pca(work, n_comps=N_PCS, mask_var=None, random_state=0)
-    return {"pca": np.ascontiguousarray(work.obsm["X_pca"]), "hvg": work.X.toarray()}
-
-
-def embed(adata: ad.AnnData, row: str, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the embedding by the trained or the randomly re-initialised model, and its record."""
-    import genemamba as gm
-
-    model = gm.models.load(name)
-    if row == "random":
-        model.reset_parameters(seed=0)
-    gm.tl.embed(adata, model=model, key_added=f"X_{row}")
-    return adata.obsm[f"X_{row}"], adata.uns["genemamba"].get(f"X_{row}", {})
-
-
-def make_folds(labels: np.ndarray, batch: np.ndarray | None) -> Folds:
-    """Leave one batch out where batches are known, else stratify by type."""
-    if batch is not None:
-        return list(LeaveOneGroupOut().split(labels, groups=batch))
-    splitter = StratifiedKFold(N_FOLDS, shuffle=True, random_state=0)
-    return list(splitter.split(labels, labels))
-
-
-def unseen_classes(
-    labels: np.ndarray, batch: np.ndarray | None, folds: Folds
-) -> dict[str, list[str]]:
-    """Return, by held-out batch, the classes that no training cell shows."""
-    if batch is None:
-        return {}
-    unseen = {
-        str(batch[test[0]]): np.setdiff1d(labels[test], labels[train]).tolist()
-        for train, test in folds
-    }
-    return {held_out: classes for held_out, classes in unseen.items() if classes}
-
-
-def score_folds(X: np.ndarray, labels: np.ndarray, folds: Folds) -> pd.DataFrame:
-    """Return macro-F1 of logistic regression and accuracy of neighbours, one row a fold."""
-    scores = []
-    for train, test in folds:
-        linear = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-        with threadpool_limits(1):  # its products are small: threads only wait for each other
-            linear.fit(X[train], labels[train])
-        guess, classes = linear.predict(X[test]), np.unique(labels[test])
-        f1 = f1_score(labels[test], guess, labels=classes, average="macro", zero_division=0)
-        neighbors = KNeighborsClassifier(N_NEIGHBORS).fit(X[train], labels[train])
-        scores.append({"f1": f1, "knn": neighbors.score(X[test], labels[test])})
-    return pd.DataFrame(scores)
-
-
-def score(
-    X: np.ndarray, labels: np.ndarray, batch: np.ndarray | None, folds: Folds
-) -> dict[str, float]:
-    """Return every column of one row."""
-    table = score_folds(X, labels, folds)
-    row = {
-        "f1": table["f1"].mean(),
-        "f1_sd": table["f1"].std(),
-        "knn": table["knn"].mean(),
-        "knn_sd": table["knn"].std(),
-        **metrics.avg_bio(X, labels, components=True),
-    }
-    if batch is not None:
-        row |= metrics.avg_batch(X, batch, labels, components=True)
-        row |= {"bras": metrics.bras(X, batch, labels), "ilisi": metrics.ilisi(X, batch)}
-    return {key: round(float(value), 4) for key, value in row.items()}
+ROWS = {"model": "X_model", "random": "random weights", "pca": "PCA-50", "hvg": "HVG"}
+COLUMNS = {
+    "macro_f1": "f1",
+    "macro_f1_sd": "f1_sd",
+    "knn_accuracy": "knn",
+    "knn_accuracy_sd": "knn_sd",
+}
+PARTS = ("avg_bio", "asw_label", "ari", "nmi", "resolution")
+PARTS += (
+    "avg_batch",
+    "asw_batch_within",
+    "asw_batch_overall",
+    "graph_connectivity",
+    "bras",
+    "ilisi",
+)
 
 
 def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Score every representation of one set on the same cells and folds."""
     start = time.perf_counter()
     adata = SETS[name].load(args.data, args.max_cells)
-    spaces: dict[str, np.ndarray] = {}
-    record: dict[str, Any] = {}
-    for row in [r for r in ("model", "random") if r in args.rows]:
-        spaces[row], record = embed(adata, row, args.model)
-    if {"pca", "hvg"} & set(args.rows):
-        spaces |= baselines(adata)
-    # A cell without a known gene has no embedding: no row is scored on it.
-    keep = np.all([np.isfinite(X).all(axis=1) for X in spaces.values()], axis=0)
-    labels = adata.obs["cell_type"].to_numpy(str)[keep]
-    key = SETS[name].batch_key
-    batch = adata.obs[key].to_numpy(str)[keep] if key else None
-    folds = make_folds(labels, batch)
-    result = {
-        "cells": int(keep.sum()),
-        "cells_without_embedding": int((~keep).sum()),
+    gm.tl.embed(adata, model=args.model, key_added="X_model")
+    table = gm.metrics.compare(
+        adata,
+        "cell_type",
+        SETS[name].batch_key,
+        use_rep="X_model",
+        baselines=[row for row in args.rows if row != "model"],
+        components=True,
+        verbose=False,
+    )
+    rows = table.rename(columns=COLUMNS)
+    rows = rows[[c for c in (*COLUMNS.values(), *PARTS) if c in rows]].astype(float).round(4)
+    made = adata.uns["genemamba"]["X_model"]
+    return {
+        **{key: table.attrs[key] for key in ("cells", "cells_without_embedding")},
         "genes": adata.n_vars,
-        "types": len(np.unique(labels)),
-        "split": f"leave one {key} out" if key else f"{N_FOLDS}-fold stratified",
-        "folds": len(folds),
-        "unseen": unseen_classes(labels, batch, folds),
-        "genes_known": record.get("genes_known"),
-        "counts_lost": record.get("counts_lost"),
-        "rows": {r: score(spaces[r][keep], labels, batch, folds) for r in ROWS if r in args.rows},
+        **{key: table.attrs[key] for key in ("types", "split", "folds", "unseen")},
+        **{key: made[key] for key in ("genes_known", "counts_lost")},
+        "rows": {row: rows.loc[title].to_dict() for row, title in ROWS.items() if row in args.rows},
+        "seconds": round(time.perf_counter() - start, 1),
     }
-    return result | {"seconds": round(time.perf_counter() - start, 1)}
 
 
 def report(name: str, result: dict[str, Any], model: str) -> None:
@@ -159,11 +84,8 @@ def report(name: str, result: dict[str, Any], model: str) -> None:
         f"\n{name}: {result['cells']:,} cells x {result['genes']:,} genes, {result['types']} types,"
         f" {result['split']} ({result['folds']} folds), {result['seconds']:.0f} s"
     )
-    if result["genes_known"] is not None:
-        lost = (
-            "" if result["counts_lost"] is None else f", {result['counts_lost']:.1%} of counts lost"
-        )
-        print(f"  the model knows {result['genes_known']:,} of the genes{lost}")
+    lost = f"{result['counts_lost']:.1%} of counts lost"
+    print(f"  the model knows {result['genes_known']:,} of the genes, {lost}")
     if result["cells_without_embedding"]:
         print(f"  {result['cells_without_embedding']} cells without embedding left out of all rows")
     for held_out, classes in result["unseen"].items():
@@ -172,10 +94,9 @@ def report(name: str, result: dict[str, Any], model: str) -> None:
     for key in ("f1", "knn"):
         spread = table.pop(f"{key}_sd").map("{:.3f}".format)
         table[key] = table[key].map("{:.3f}".format) + " ± " + spread
-    names = {"model": model, "random": "random weights", "pca": "PCA-50", "hvg": "HVG"}
     columns = ["f1", "knn", "avg_bio", "ari", "nmi", "asw_label"]
     columns += ["avg_batch", "asw_batch_within", "graph_connectivity", "bras", "ilisi"]
-    shown = table.rename(index=names)[[c for c in columns if c in table]]
+    shown = table.rename(index=ROWS | {"model": model})[[c for c in columns if c in table]]
     print(shown.to_string(float_format="{:.3f}".format), flush=True)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from anndata import AnnData
 
@@ -27,7 +29,9 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
         "reference": adata.copy(),
         "label_key": "bulk_labels",
         "coverage": 0.9,
-    },
+    },    "confusion": lambda adata: {"label_key": "bulk_labels"},
+    "reliability": lambda adata: {"label_key": "bulk_labels"},
+    "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
 }
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
@@ -95,9 +99,14 @@ def test_copy_is_by_keyword_and_off(f: Public) -> None:
 
 @pytest.mark.parametrize("f", exported("metrics"))
 def test_metrics_take_plain_arrays(f: Public) -> None:
+    """Of `adata`, none but `compare`; where they take its columns too, they do not name its type.
+
+    That arrays and AnnData give the same is held by tests/metrics/test_from_anndata.py.
+    """
     for parameter in f.parameters:
-        assert parameter.name != "adata"
+        assert parameter.name != "adata" or f.name == "compare"
         assert "AnnData" not in str(parameter.annotation)
+    assert ("use_rep" in [p.name for p in f.parameters]) == (f.parameters[0].name in ("X", "adata"))
 
 
 @everywhere
@@ -121,9 +130,13 @@ def test_the_docstring_is_whole(f: Public) -> None:
 @on_adata
 def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model: GeneMamba) -> None:
     adata = pbmc[:20].copy()
+    if f.part == "pl":
+        make_ready(adata)
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
-    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))
+    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))    "confusion": lambda adata: {"label_key": "bulk_labels"},
+    "reliability": lambda adata: {"label_key": "bulk_labels"},
+    "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
     assert written or f.part == "pl"
@@ -144,6 +157,14 @@ def test_a_public_name_finds_its_file_and_its_tests(f: Public) -> None:
 def test_a_public_name_is_in_the_documentation(f: Public) -> None:
     page = (ROOT / "docs" / "api" / f"{f.part}.md").read_text(encoding="utf-8")
     assert re.search(rf"^\s+{f.part}\.{f.name}$", page, flags=re.MULTILINE)
+
+
+def make_ready(adata: AnnData) -> None:
+    """Write what the plots draw."""
+    adata.obs["genemamba_label"] = adata.obs["bulk_labels"]
+    adata.obs["genemamba_confidence"] = np.float32(0.9)
+    adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)
+    gm.metrics.compare(adata, "bulk_labels", baselines=[], verbose=False)
 
 
 def slots(adata: AnnData) -> set[tuple[str, str]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from genemamba._version import __version__
 
 if TYPE_CHECKING:
-    from genemamba import datasets, metrics, models, pp, tl
+    from genemamba import datasets, metrics, models, pl, pp, tl
 
-__all__ = ["__version__", "datasets", "metrics", "models", "pp", "tl"]
+__all__ = ["__version__", "datasets", "metrics", "models", "pl", "pp", "tl"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from genemamba._keys import (
     ANNOTATION,
@@ -59,18 +60,12 @@ def tokenise(
     max_tokens: int,
 ) -> Tokens:
     """Read counts and gene names from an AnnData and rank them; nothing is written."""
-    matrix, var, where = _matrix(adata, layer)
-    counts = as_csr(matrix, where=where)
-    try:
-        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
-    except InputError as error:
-        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+    counts, var, values, where = read_counts(adata, layer)
     names, names_where = _names(var, gene_ids)
     try:
         genes = match(names, vocab, where=names_where)
     except InputError as error:
         raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
-    counts = linear(counts, values)
     ranked = rank_csr(
         counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
     )
@@ -122,6 +117,19 @@ def _refuse_taken(adata: AnnData, slot: str, key: str, *, ours: bool) -> None:
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
     """Write the record of one slot to ``uns``, keeping the records of others."""
     adata.uns[UNS] = {**adata.uns.get(UNS, {}), key: {"version": __version__, **entry}}
+
+
+def read_counts(
+    adata: AnnData, layer: str | None
+) -> tuple[sparse.csr_matrix | sparse.csr_array, pd.DataFrame, Values, str]:
+    """Return counts (a log undone), the gene table, what was found, and where."""
+    matrix, var, where = _matrix(adata, layer)
+    counts = as_csr(matrix, where=where)
+    try:
+        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
+    except InputError as error:
+        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+    return linear(counts, values), var, values, where
 
 
 def _refuse_other_types(adata: Any) -> None:

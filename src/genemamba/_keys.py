@@ -10,6 +10,8 @@ OBSM_TOKENS = "genemamba_tokens"
 """``obsm``: the ranked genes of each cell."""
 UNS = "genemamba"
 """``uns``: a record for every slot written, under the slot's name."""
+COMPARE = "compare"
+"""In the record in ``uns``: the table of ``gm.metrics.compare``."""
 ANNOTATION = "genemamba"
 """What the names of an annotation's slots begin with."""
 

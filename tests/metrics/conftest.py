@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import scanpy as sc
+from anndata import AnnData
 
 
 class Cells(NamedTuple):
@@ -23,7 +25,20 @@ def make_cells(separation: float, shift: float) -> Cells:
     return Cells(X.astype(np.float32), names[types], np.array(["x", "y", "z"])[batches])
 
 
+def real_cells() -> Cells:
+    """Return blood cells in 12 principal components; cell cycle phases stand for batches."""
+    adata = sc.datasets.pbmc68k_reduced()
+    kept = np.random.default_rng(0).choice(adata.n_obs, 240, replace=False)
+    obs = adata.obs.iloc[kept]
+    return Cells(
+        adata.obsm["X_pca"][kept, :12].astype(np.float32),
+        obs["bulk_labels"].to_numpy(str),
+        obs["phase"].to_numpy(str),
+    )
+
+
 CASES = {
+    "real": real_cells(),
     "noise": make_cells(0, 0),
     "overlapping": make_cells(0.8, 0.5),
     "separated": make_cells(3, 0),
@@ -39,6 +54,15 @@ def cells(request: pytest.FixtureRequest) -> Cells:
 @pytest.fixture
 def separated() -> Cells:
     return CASES["separated"]
+
+
+@pytest.fixture
+def table(separated: Cells) -> AnnData:
+    """`separated` as an AnnData."""
+    adata = AnnData(obsm={"X_genemamba": separated.X, "X_other": separated.X[:, :5]})
+    adata.obs["cell_type"] = separated.labels
+    adata.obs["batch"] = separated.batch
+    return adata
 
 
 @pytest.fixture

@@ -38,6 +38,6 @@ def test_ten_thousand_cells_in_a_minute():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 10_000)
     X = rng.normal(size=(10_000, 128)) + 0.3 * rng.normal(size=(10, 128))[labels]
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: other work on the machine does not count
     assert 0.3 < avg_bio(X, labels) < 0.9
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import scipy.sparse as sp
 import genemamba.metrics as metrics
 from genemamba.errors import InputError
 
-BATCH_METRICS = {"asw_batch", "avg_batch", "bras"}
-ALL = sorted(metrics.__all__)
+BATCH_METRICS = {"asw_batch", "avg_batch", "bras", "isolated_labels"}
+# Those of an embedding; the others have files of their own.
+ALL = sorted(n for n in metrics.__all__ if "X" in inspect.signature(getattr(metrics, n)).parameters)
 
 
 def call(name, X, groups, other=None):
@@ -45,6 +47,23 @@ def test_unusable_groups(name, spoil, message, separated):
     if name in BATCH_METRICS:
         with pytest.raises(InputError, match=message):
             call(name, separated.X, separated.batch, spoil(separated.labels))
+
+
+@pytest.mark.parametrize("name", sorted({*BATCH_METRICS, "ilisi"}))
+def test_a_batch_of_one_cell(name, separated):
+    batch = separated.batch.astype(object)
+    batch[7] = "alone"
+    with pytest.raises(InputError, match=r"1 value\(s\) of batch have one cell only, e.g. alone"):
+        call(name, separated.X, batch, separated.labels)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_measurements_and_column_names_are_no_groups(name, separated):
+    X, labels, _ = separated
+    with pytest.raises(InputError, match=r"holds fractions, e\.g\. 0\.5"):
+        call(name, X, np.arange(240) % 7 + 0.5, labels)
+    with pytest.raises(InputError, match="AnnData in place of X"):
+        call(name, X, "batch", labels)
 
 
 @pytest.mark.parametrize("name", ALL)

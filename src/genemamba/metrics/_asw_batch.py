@@ -4,15 +4,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.errors import InputError
-from genemamba.metrics._check import check_embedding, check_groups
+from genemamba.metrics._check import check_batches, check_embedding, check_groups
+from genemamba.metrics._from_anndata import from_anndata
 from genemamba.metrics._silhouette import silhouette
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from genemamba.metrics._from_anndata import CellTable
 
-def asw_batch(X: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None) -> float:
+
+def asw_batch(
+    X: ArrayLike | CellTable,
+    batch: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    use_rep: str = OBSM_EMBEDDING,
+) -> float:
     """Say how well batches mix (average silhouette width on batches, ASW_batch).
 
     With `labels`, scIB's form: 1 - abs(silhouette on batches), averaged within each cell type,
@@ -24,11 +34,14 @@ def asw_batch(X: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None) -
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``.
     batch
         Batch or donor of every cell.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
 
     Returns
     -------
@@ -38,7 +51,7 @@ def asw_batch(X: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None) -
     ------
     InputError
         NaN in any argument, lengths that differ, fewer than two batches or types,
-        no cell type seen in two batches.
+        a batch of one cell, a slot or column that is not there, no cell type seen in two batches.
 
     Examples
     --------
@@ -48,8 +61,9 @@ def asw_batch(X: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None) -
     >>> round(gm.metrics.asw_batch(X, phase, types), 2)
     0.9
     """
+    X, batch, labels = from_anndata(X, use_rep, batch=batch, labels=labels)
     X = check_embedding(X)
-    batches = check_groups(batch, len(X), "batch")
+    batches = check_batches(batch, len(X))
     if labels is None:
         return float(1 - abs(silhouette(X, batches).mean()))
     types = check_groups(labels, len(X), "labels")

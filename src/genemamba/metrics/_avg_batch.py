@@ -2,39 +2,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.metrics._asw_batch import asw_batch
+from genemamba.metrics._from_anndata import from_anndata
 from genemamba.metrics._graph_connectivity import graph_connectivity
 from genemamba.metrics._neighbors import Seed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from genemamba.metrics._from_anndata import CellTable
+
 
 @overload
 def avg_batch(
-    X: ArrayLike,
+    X: ArrayLike | CellTable,
     batch: ArrayLike,
     labels: ArrayLike,
     *,
+    use_rep: str = OBSM_EMBEDDING,
     within_labels: bool = True,
     rng: Seed = 0,
     components: Literal[False] = False,
 ) -> float: ...
 @overload
 def avg_batch(
-    X: ArrayLike,
+    X: ArrayLike | CellTable,
     batch: ArrayLike,
     labels: ArrayLike,
     *,
+    use_rep: str = OBSM_EMBEDDING,
     within_labels: bool = True,
     rng: Seed = 0,
     components: Literal[True],
 ) -> dict[str, float]: ...
 def avg_batch(
-    X: ArrayLike,
+    X: ArrayLike | CellTable,
     batch: ArrayLike,
     labels: ArrayLike,
     *,
+    use_rep: str = OBSM_EMBEDDING,
     within_labels: bool = True,
     rng: Seed = 0,
     components: bool = False,
@@ -50,11 +57,14 @@ def avg_batch(
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``.
     batch
         Batch or donor of every cell.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
     within_labels
         scIB's ASW_batch, within each cell type; else the paper's formula.
     rng
@@ -71,16 +81,17 @@ def avg_batch(
     ------
     InputError
         NaN in any argument, lengths that differ, fewer than two batches or types,
-        no cell type seen in two batches (with `within_labels` or `components`).
+        a batch of one cell, a slot or column that is not there, no cell type seen in two batches
+        (with `within_labels` or `components`).
 
     Examples
     --------
     >>> import genemamba as gm, scanpy as sc
     >>> adata = sc.datasets.pbmc68k_reduced()
-    >>> X, phase, types = adata.obsm["X_pca"], adata.obs["phase"], adata.obs["bulk_labels"]
-    >>> round(gm.metrics.avg_batch(X, phase, types), 1)
+    >>> round(gm.metrics.avg_batch(adata, "phase", "bulk_labels", use_rep="X_pca"), 1)
     0.9
     """
+    X, batch, labels = from_anndata(X, use_rep, batch=batch, labels=labels)
     parts = {}
     if within_labels or components:
         parts["asw_batch_within"] = asw_batch(X, batch, labels)

@@ -2,24 +2,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.metrics._asw_label import asw_label
+from genemamba.metrics._from_anndata import from_anndata
 from genemamba.metrics._leiden_agreement import leiden_agreement
 from genemamba.metrics._neighbors import Seed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from genemamba.metrics._from_anndata import CellTable
+
 
 @overload
 def avg_bio(
-    X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0, components: Literal[False] = False
+    X: ArrayLike | CellTable,
+    labels: ArrayLike,
+    *,
+    use_rep: str = OBSM_EMBEDDING,
+    rng: Seed = 0,
+    components: Literal[False] = False,
 ) -> float: ...
 @overload
 def avg_bio(
-    X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0, components: Literal[True]
+    X: ArrayLike | CellTable,
+    labels: ArrayLike,
+    *,
+    use_rep: str = OBSM_EMBEDDING,
+    rng: Seed = 0,
+    components: Literal[True],
 ) -> dict[str, float]: ...
 def avg_bio(
-    X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0, components: bool = False
+    X: ArrayLike | CellTable,
+    labels: ArrayLike,
+    *,
+    use_rep: str = OBSM_EMBEDDING,
+    rng: Seed = 0,
+    components: bool = False,
 ) -> float | dict[str, float]:
     """Say how much of the cell types an embedding keeps (the paper's AvgBIO).
 
@@ -30,10 +49,13 @@ def avg_bio(
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite. Score an embedding that was tuned with these
-        labels on cells that the tuning did not see.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``. Score an embedding that was tuned with these labels on cells that the tuning did
+        not see; from an AnnData, a warning says where that was not done.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
     rng
         Seed of the neighbour search and of Leiden.
     components
@@ -47,7 +69,8 @@ def avg_bio(
     Raises
     ------
     InputError
-        NaN in `X` or `labels`, lengths that differ, fewer than two types.
+        NaN in `X` or `labels`, lengths that differ, fewer than two types, a slot or column that is
+        not there.
 
     Examples
     --------
@@ -55,7 +78,10 @@ def avg_bio(
     >>> adata = sc.datasets.pbmc68k_reduced()
     >>> gm.metrics.avg_bio(adata.obsm["X_pca"], adata.obs["bulk_labels"]) > 0.5
     True
+    >>> gm.metrics.avg_bio(adata, "bulk_labels", use_rep="X_pca") > 0.5
+    True
     """
+    X, labels = from_anndata(X, use_rep, labels=labels)
     parts = {"asw_label": asw_label(X, labels), **leiden_agreement(X, labels, rng=rng)}
     score = (parts["ari"] + parts["nmi"] + parts["asw_label"]) / 3
     return {"avg_bio": score, **parts} if components else score

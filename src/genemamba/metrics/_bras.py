@@ -4,14 +4,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.metrics._asw_batch import types_in_batches
-from genemamba.metrics._check import check_embedding, check_groups
+from genemamba.metrics._check import check_batches, check_embedding, check_groups
+from genemamba.metrics._from_anndata import from_anndata
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from genemamba.metrics._from_anndata import CellTable
 
-def bras(X: ArrayLike, batch: ArrayLike, labels: ArrayLike) -> float:
+
+def bras(
+    X: ArrayLike | CellTable, batch: ArrayLike, labels: ArrayLike, *, use_rep: str = OBSM_EMBEDDING
+) -> float:
     """Say how well batches mix, without the batch silhouette's blind spot (BRAS).
 
     scib-metrics' batch-removal-adapted silhouette: within each cell type, each cell's distance
@@ -21,11 +27,14 @@ def bras(X: ArrayLike, batch: ArrayLike, labels: ArrayLike) -> float:
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``.
     batch
         Batch or donor of every cell.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
 
     Returns
     -------
@@ -35,7 +44,7 @@ def bras(X: ArrayLike, batch: ArrayLike, labels: ArrayLike) -> float:
     ------
     InputError
         NaN in any argument, lengths that differ, fewer than two batches or types,
-        no cell type seen in two batches.
+        a batch of one cell, a slot or column that is not there, no cell type seen in two batches.
 
     Examples
     --------
@@ -47,8 +56,9 @@ def bras(X: ArrayLike, batch: ArrayLike, labels: ArrayLike) -> float:
     """
     from scib_metrics import bras as scib_bras
 
+    X, batch, labels = from_anndata(X, use_rep, batch=batch, labels=labels)
     X = check_embedding(X)
-    batches = check_groups(batch, len(X), "batch")
+    batches = check_batches(batch, len(X))
     types = check_groups(labels, len(X), "labels")
     cells = np.concatenate(types_in_batches(types, batches))
     return float(scib_bras(X[cells], types[cells], batches[cells]))

@@ -4,15 +4,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.metrics._check import check_embedding, check_groups
+from genemamba.metrics._from_anndata import from_anndata
 from genemamba.metrics._neighbors import Seed, nearest_neighbors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scib_metrics.nearest_neighbors import NeighborsResults
 
+    from genemamba.metrics._from_anndata import CellTable
 
-def graph_connectivity(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> float:
+
+def graph_connectivity(
+    X: ArrayLike | CellTable, labels: ArrayLike, *, use_rep: str = OBSM_EMBEDDING, rng: Seed = 0
+) -> float:
     """Say whether the cells of each type hang together in the neighbour graph.
 
     Share of a type's cells in its largest connected part, averaged over types. The graph is
@@ -21,9 +27,12 @@ def graph_connectivity(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> flo
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
     rng
         Seed of the neighbour search.
 
@@ -34,7 +43,8 @@ def graph_connectivity(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> flo
     Raises
     ------
     InputError
-        NaN in `X` or `labels`, lengths that differ, fewer than two types.
+        NaN in `X` or `labels`, lengths that differ, fewer than two types, a slot or column that is
+        not there.
 
     Examples
     --------
@@ -44,6 +54,7 @@ def graph_connectivity(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> flo
     >>> round(gm.metrics.graph_connectivity(X, types), 1)
     0.9
     """
+    X, labels = from_anndata(X, use_rep, labels=labels)
     X = check_embedding(X)
     types = check_groups(labels, len(X), "labels")
     return mean_largest_part(nearest_neighbors(X, rng), types)

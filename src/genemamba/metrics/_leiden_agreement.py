@@ -4,16 +4,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba.metrics._check import check_embedding, check_groups
+from genemamba.metrics._from_anndata import from_anndata
 from genemamba.metrics._neighbors import Seed, draw_seed, nearest_neighbors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from genemamba.metrics._from_anndata import CellTable
+
 RESOLUTIONS = np.arange(1, 21) / 10  # scIB's search: 0.1, 0.2, … 2.0
 
 
-def leiden_agreement(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> dict[str, float]:
+def leiden_agreement(
+    X: ArrayLike | CellTable, labels: ArrayLike, *, use_rep: str = OBSM_EMBEDDING, rng: Seed = 0
+) -> dict[str, float]:
     """Say how well unsupervised clusters match the cell types (ARI, NMI).
 
     Leiden clustering (igraph, modularity) on UMAP-weighted 15 nearest neighbours, as in scanpy,
@@ -23,9 +29,12 @@ def leiden_agreement(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> dict[
     Parameters
     ----------
     X
-        Embedding (n_cells, n_features), finite.
+        Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of
+        ``obs``.
     labels
         Cell type of every cell.
+    use_rep
+        Slot of ``obsm`` that is read from an AnnData.
     rng
         Seed of the neighbour search and of Leiden.
 
@@ -37,7 +46,8 @@ def leiden_agreement(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> dict[
     Raises
     ------
     InputError
-        NaN in `X` or `labels`, lengths that differ, fewer than two types.
+        NaN in `X` or `labels`, lengths that differ, fewer than two types, a slot or column that is
+        not there.
 
     Examples
     --------
@@ -52,6 +62,7 @@ def leiden_agreement(X: ArrayLike, labels: ArrayLike, *, rng: Seed = 0) -> dict[
     import igraph
     from scib_metrics import nmi_ari_cluster_labels_leiden
 
+    X, labels = from_anndata(X, use_rep, labels=labels)
     X = check_embedding(X)
     types = check_groups(labels, len(X), "labels")
     rng = np.random.default_rng(rng)

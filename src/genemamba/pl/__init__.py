@@ -1,0 +1,8 @@
+"""Plots. They write nothing, return matplotlib Axes, and show nothing by themselves."""
+
+from genemamba.pl._compare import compare
+from genemamba.pl._confusion import confusion
+from genemamba.pl._embedding_quality import embedding_quality
+from genemamba.pl._reliability import reliability
+
+__all__ = ["compare", "confusion", "embedding_quality", "reliability"]

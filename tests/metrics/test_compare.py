@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+import genemamba as gm
+from genemamba.errors import InputError
+from genemamba.metrics._scoreboard import as_text, winners
+
+PLAIN = ["pca", "hvg"]
+
+
+@pytest.fixture
+def cells(pbmc, small_model):
+    """Real cells of four types with an embedding, and donors drawn at random."""
+    common = pbmc.obs["bulk_labels"].value_counts().index[:4]
+    kept = pbmc[pbmc.obs["bulk_labels"].isin(common)][:150].copy()
+    kept.obs["donor"] = np.random.default_rng(0).choice(["d1", "d2", "d3"], kept.n_obs)
+    gm.tl.embed(kept, model=small_model)
+    return kept
+
+
+def compare(adata, *args, **options):
+    return gm.metrics.compare(adata, *args, **{"verbose": False, **options})
+
+
+def log_normalised(adata):
+    work = ad.AnnData(adata.X.astype(np.float32))
+    sc.pp.normalize_total(work, target_sum=1e4)
+    sc.pp.log1p(work)
+    return work
+
+
+def test_every_row_and_column(cells, small_model):
+    before = small_model.embeddings.weight.detach().clone()
+    table = compare(cells, "bulk_labels", "donor", model=small_model)
+    assert list(table.index) == [
+        "X_genemamba", "random weights", "Harmony", "PCA-50", "HVG", "expression (LR)",
+    ]  # fmt: skip
+    assert table["kind"].tolist() == ["zero-shot", "control"] + ["baseline"] * 4
+    folded = ["macro_f1", "balanced_accuracy", "knn_accuracy"]
+    scores = [*folded, *[f"{s}_sd" for s in folded], "avg_bio", "avg_batch", "bras", "ilisi"]
+    assert list(table.columns) == ["kind", *scores]
+    only_classified = table.loc["expression (LR)", scores].isna()
+    assert only_classified.to_numpy().tolist() == [False, False, True] * 2 + [True] * 4
+    assert table.drop(index="expression (LR)").notna().all(axis=None)
+    assert table.attrs["split"] == "leave one donor out"
+    assert small_model.embeddings.weight.equal(before)
+
+
+def test_scores_are_those_of_plain_code(cells):
+    """Every fold of PCA and HVG by scanpy and scikit-learn directly."""
+    table = compare(cells, "bulk_labels", "donor", baselines=PLAIN)
+    work = log_normalised(cells)
+    sc.pp.pca(work, n_comps=50, mask_var=None, random_state=0)
+    y, donor = cells.obs["bulk_labels"].to_numpy(str), cells.obs["donor"].to_numpy()
+    for title, X in {"PCA-50": work.obsm["X_pca"], "HVG": np.asarray(work.X)}.items():
+        folds = []
+        for d in ("d1", "d2", "d3"):
+            train, test = donor != d, donor == d
+            scaler = StandardScaler().fit(X[train])
+            linear = LogisticRegression(C=1, max_iter=1000).fit(
+                scaler.transform(X[train]), y[train]
+            )
+            guess = linear.predict(scaler.transform(X[test]))
+            knn = KNeighborsClassifier(15).fit(X[train], y[train])
+            folds.append(
+                {
+                    "macro_f1": f1_score(
+                        y[test], guess, average="macro", labels=np.unique(y[test])
+                    ),
+                    "balanced_accuracy": balanced_accuracy_score(y[test], guess),
+                    "knn_accuracy": knn.score(X[test], y[test]),
+                }
+            )
+        folds = pd.DataFrame(folds)
+        for name in folds:
+            assert table.loc[title, name] == pytest.approx(folds[name].mean(), abs=0.02)
+            assert table.loc[title, f"{name}_sd"] == pytest.approx(folds[name].std(), abs=0.02)
+        assert table.loc[title, "avg_bio"] == pytest.approx(gm.metrics.avg_bio(X, y), abs=0.02)
+        assert table.loc[title, "ilisi"] == pytest.approx(gm.metrics.ilisi(X, donor), abs=0.02)
+
+
+def test_what_is_written_survives_a_file_and_is_all(cells, tmp_path):
+    keys = {s: set(getattr(cells, s)) for s in ("obs", "var", "obsm", "obsp", "layers")}
+    table = compare(cells, "bulk_labels", baselines=PLAIN)
+    assert keys == {s: set(getattr(cells, s)) for s in keys}
+    assert set(cells.uns) == {"genemamba"}
+    assert set(cells.uns["genemamba"]) == {"X_genemamba", "compare"}
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    entry = ad.read_h5ad(tmp_path / "a.h5ad").uns["genemamba"]["compare"]
+    pd.testing.assert_frame_equal(entry["table"], table, check_names=False)
+    assert entry["split"] == table.attrs["split"] == "5-fold stratified"
+    assert entry["version"] == gm.__version__
+
+
+def test_same_seed_same_table(cells):
+    once, twice = (compare(cells, "bulk_labels", "donor", baselines=["pca"]) for _ in range(2))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_components(cells):
+    table = compare(cells, "bulk_labels", "donor", baselines=[], components=True)
+    row = table.loc["X_genemamba"]
+    assert row["avg_bio"] == pytest.approx(np.mean(row[["ari", "nmi", "asw_label"]].astype(float)))
+    assert {"graph_connectivity", "asw_batch_within", "asw_batch_overall"} <= set(table)
+
+
+def test_several_embeddings_and_what_they_have_seen(cells):
+    records = cells.uns["genemamba"]
+    for name in ("plain", "integrated", "in_sample", "held_out", "other_labels"):
+        cells.obsm[name] = cells.obsm["X_genemamba"] + 0
+        records[name] = dict(records["X_genemamba"])
+    del records["plain"]
+    records["integrated"]["params"] = {"batch_key": "donor"}
+    seen = {"label_key": "bulk_labels", "cells": cells.obs_names[:9].to_numpy(str)}
+    records["in_sample"]["label_tuned"] = seen
+    records["held_out"]["label_tuned"] = {**seen, "cells": np.array(["elsewhere"])}
+    records["other_labels"]["label_tuned"] = {**seen, "label_key": "fine"}
+    names = ["X_genemamba", "plain", "integrated", "in_sample", "held_out", "other_labels"]
+    table = compare(cells, "bulk_labels", use_rep=names, baselines=[])
+    assert table["kind"].tolist() == [
+        "zero-shot", "given", "unsupervised",
+        "label-tuned, in-sample", "label-tuned", "label-tuned",
+    ]  # fmt: skip
+
+
+def scored(**rows):
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "macro_f1", "bras"])
+    table["macro_f1_sd"] = 0.05
+    return table
+
+
+def test_who_won(cells):
+    table = scored(
+        model=("zero-shot", 0.80, 0.5),
+        close=("baseline", 0.76, 0.6),
+        far=("baseline", 0.60, np.nan),
+        tuned=("label-tuned, in-sample", 0.99, 0.4),
+        random=("control", 0.20, 0.9),
+    )
+    won = winners(table)
+    assert won["won"].to_dict() == {"macro_f1": "model", "bras": "close"}
+    assert won["level"].to_dict() == {"macro_f1": ["close"], "bras": []}
+    assert won["not in the running"].to_dict() == {"macro_f1": ["tuned"], "bras": ["random"]}
+    text = as_text(table)
+    assert "0.800 ± 0.050" in text
+    assert "model 0.800; level within its sd: close; higher, but not in the running: tuned" in text
+
+
+def test_it_prints_unless_told_not_to(cells, capsys):
+    compare(cells, "bulk_labels", baselines=PLAIN)
+    assert capsys.readouterr().out == ""
+    table = compare(cells, "bulk_labels", baselines=PLAIN, verbose=True)
+    assert capsys.readouterr().out == as_text(table) + "\n"
+
+
+def test_classes_that_training_cells_lack_are_named(cells):
+    cells.obs["bulk_labels"] = cells.obs["bulk_labels"].astype(str)
+    cells.obs.iloc[0, cells.obs.columns.get_loc("bulk_labels")] = "lone"
+    table = compare(cells, "bulk_labels", split="donor", baselines=[])
+    assert table.attrs["unseen"] == {cells.obs["donor"].iloc[0]: ["lone"]}
+    assert "avg_batch" not in table
+    stratified = compare(cells, "bulk_labels", baselines=[])
+    assert list(stratified.attrs["unseen"].values()) == [["lone"]]
+
+
+def test_cells_without_an_embedding_are_left_out_of_all_rows(cells):
+    expected = compare(cells[2:].copy(), "bulk_labels", baselines=["hvg"])
+    cells.obsm["X_genemamba"][:2] = np.nan
+    table = compare(cells, "bulk_labels", baselines=["hvg"])
+    assert table.attrs["cells_without_embedding"] == 2
+    pd.testing.assert_frame_equal(table, expected)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (None, {"label_key": "cell_type"}, "'cell_type' is not a column"),
+        (None, {"batch_key": "plate"}, "'plate' is not a column"),
+        (None, {"split": "plate"}, "'plate' is not a column"),
+        (None, {"use_rep": ["X_genemamba", "X_scVI"]}, "no 'X_scVI'"),
+        (None, {"baselines": ["umap"]}, "'umap', which is unknown"),
+        (None, {"baselines": ["harmony"]}, "without batch_key"),
+        (None, {"layer": "counts"}, "'counts' is not in adata.layers"),
+        (lambda a: a.obs.insert(0, "n", np.arange(a.n_obs) % 9), {"label_key": "n"}, "numbers"),
+        (lambda a: a.obs.insert(0, "one", "T"), {"label_key": "one"}, "1 distinct value"),
+        (lambda a: a.obs.loc.__setitem__((a.obs_names[0], "donor"), "alone"),
+         {"batch_key": "donor"}, "batch_key have one cell only, e.g. alone"),
+        (lambda a: a.obs.loc.__setitem__((a.obs_names[:5], "bulk_labels"), np.nan), {},
+         r"missing \(NaN\) for 5 of 150"),
+        (lambda a: a.obsm.__setitem__("X_pca", a.obsm["X_genemamba"]),
+         {"use_rep": "X_pca", "baselines": ["random"]}, r"does not say which model.*\n.*model="),
+        (lambda a: setattr(a, "X", a.X - 1.0), {}, "negative"),
+    ],
+)  # fmt: skip
+def test_refused_before_anything_is_written(cells, spoil, arguments, message):
+    if spoil:
+        spoil(cells)
+    arguments = {"label_key": "bulk_labels", "baselines": PLAIN} | arguments
+    before = repr(cells), set(cells.uns["genemamba"])
+    with pytest.raises(InputError, match=message):
+        compare(cells, **arguments)
+    assert before == (repr(cells), set(cells.uns["genemamba"]))
+
+
+def test_a_model_without_a_name_has_to_be_given(cells):
+    """`small_model` was never saved: its record cannot tell where to find it."""
+    with pytest.raises(InputError, match=r"unnamed.*\n.*pass model="):
+        compare(cells, "bulk_labels")
+
+
+def test_no_anndata():
+    with pytest.raises(InputError, match="not an AnnData"):
+        compare(np.zeros((9, 2)), "bulk_labels")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+
+import genemamba.metrics as metrics
+from genemamba.errors import GeneMambaWarning, InputError
+
+COLUMNS = {"labels": "cell_type", "batch": "batch"}
+
+
+def groups(name):
+    """The group arguments of a metric, in their order."""
+    return [p for p in inspect.signature(getattr(metrics, name)).parameters if p in COLUMNS]
+
+
+OF_EMBEDDINGS = sorted(
+    n for n in metrics.__all__ if "X" in inspect.signature(getattr(metrics, n)).parameters
+)
+WITH_LABELS = [n for n in OF_EMBEDDINGS if "labels" in groups(n)]
+
+
+def call(name, table, **options):
+    return getattr(metrics, name)(table, *[COLUMNS[g] for g in groups(name)], **options)
+
+
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
+def test_gives_what_the_arrays_give(name, table):
+    before = repr(table)
+    arrays = [table.obs[COLUMNS[g]].to_numpy() for g in groups(name)]
+    for rep in ("X_genemamba", "X_other"):
+        expected = getattr(metrics, name)(table.obsm[rep], *arrays)
+        assert call(name, table, use_rep=rep) == expected
+    assert call(name, table) == getattr(metrics, name)(table.obsm["X_genemamba"], *arrays)
+    assert repr(table) == before
+
+
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
+def test_what_is_not_there_is_said_with_what_is(name, table):
+    with pytest.raises(InputError, match=r"no 'X_scVI'; it has 'X_genemamba', 'X_other'"):
+        call(name, table, use_rep="X_scVI")
+    del table.obsm["X_genemamba"]
+    with pytest.raises(InputError, match=r"gm\.tl\.embed\(adata\)"):
+        call(name, table)
+    with pytest.raises(InputError, match=r"gm\.tl\.integrate"):
+        call(name, table, use_rep="X_genemamba_integrated")
+    table.obs = table.obs.rename(columns={"cell_type": "ct", "batch": "b"})
+    with pytest.raises(InputError, match=r"is not a column of adata\.obs; it has 'ct', 'b'"):
+        call(name, table, use_rep="X_other")
+
+
+@pytest.mark.parametrize("name", WITH_LABELS)
+def test_labels_that_are_none(name, table):
+    names = table.obs["cell_type"].astype(object)
+    table.obs["cell_type"] = names.astype("category").cat.codes
+    with pytest.raises(InputError, match=r"holds numbers \(int8\).*\n.*astype\(str\)"):
+        call(name, table)
+    table.obs["cell_type"] = names.where(names != "B")
+    with pytest.raises(InputError, match=r"missing \(NaN\) for \d+ of 240 cells.*\n.*notna"):
+        call(name, table)
+    table.obs["cell_type"] = "one"
+    with pytest.raises(InputError, match="1 distinct value"):
+        call(name, table)
+
+
+def test_numbers_may_name_batches(table):
+    expected = metrics.bras(table, "batch", "cell_type")
+    table.obs["batch"] = np.unique(table.obs["batch"], return_inverse=True)[1]
+    assert metrics.bras(table, "batch", "cell_type") == pytest.approx(expected)
+
+
+def test_an_array_in_place_of_a_column(table):
+    with pytest.raises(InputError, match="labels is a Series"):
+        metrics.asw_label(table, table.obs["cell_type"])
+
+
+def tuned(table, label_key, cells):
+    """Say that the embedding was tuned with these labels of these cells."""
+    entry = {"label_tuned": {"label_key": label_key, "cells": np.array(cells, dtype=str)}}
+    table.uns["genemamba"] = {"X_genemamba": entry}
+    return table
+
+
+@pytest.mark.parametrize("name", WITH_LABELS)
+def test_an_embedding_tuned_with_the_labels_warns_once(name, table):
+    tuned(table, "cell_type", table.obs_names[:100])
+    with pytest.warns(GeneMambaWarning, match=r"tuned .* on 100 of these 240 cells") as said:
+        seen = call(name, table)
+    assert len(said) == 1
+    arrays = [table.obs[COLUMNS[g]].to_numpy() for g in groups(name)]
+    assert seen == getattr(metrics, name)(table.obsm["X_genemamba"], *arrays)
+
+
+def test_the_warning_points_to_the_caller(table):
+    with pytest.warns(GeneMambaWarning) as said:
+        metrics.asw_label(tuned(table, "cell_type", table.obs_names), "cell_type")
+    assert said[0].filename == __file__
+
+
+def test_only_then(table):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GeneMambaWarning)
+        metrics.asw_label(tuned(table, "other_labels", table.obs_names), "cell_type")
+        tuned(table, "cell_type", table.obs_names[:100])
+        metrics.asw_label(table, "cell_type", use_rep="X_other")
+        metrics.asw_label(table, "batch")
+        metrics.ilisi(table, "batch")  # knows no labels
+        metrics.avg_bio(table[100:].copy(), "cell_type")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+import genemamba as gm
+from genemamba.errors import InputError
+
+CLASSES = ["T", "B", "mono", "unknown"]
+
+
+def names(ticks):
+    return [tick.get_text() for tick in ticks]
+
+
+def test_draws_scikit_learns_matrix(annotated):
+    before = repr(annotated)
+    truth, guess = (annotated.obs[c].astype(str) for c in ("cell_type", "genemamba_label"))
+    expected = confusion_matrix(truth, guess, labels=CLASSES)[:3]
+    drawn = gm.pl.confusion(annotated, "cell_type", normalize=False).images[0].get_array()
+    np.testing.assert_array_equal(drawn, expected)
+    ax = gm.pl.confusion(annotated, "cell_type")
+    np.testing.assert_allclose(
+        ax.images[0].get_array(), expected / expected.sum(axis=1, keepdims=True)
+    )
+    assert names(ax.get_xticklabels()) == CLASSES  # categories in their order, unknown last
+    sizes = truth.value_counts()
+    assert names(ax.get_yticklabels()) == [f"{c} ({sizes[c]})" for c in CLASSES[:3]]
+    assert f"macro-F1 {gm.metrics.macro_f1(truth, guess):.2f}" in ax.get_title()
+    assert repr(annotated) == before
+
+
+def test_on_given_axes(annotated):
+    _, axes = plt.subplots(1, 2)
+    assert gm.pl.confusion(annotated, "cell_type", ax=axes[1]) is axes[1]
+    assert not axes[0].images
+
+
+def test_given_labels_are_no_predictions(annotated):
+    annotated.obs["genemamba_label"] = annotated.obs["genemamba_label"].astype(str)
+    given = annotated.obs_names[:100]
+    annotated.obs.loc[given, "genemamba_label"] = annotated.obs.loc[given, "cell_type"].astype(str)
+    annotated.obs.loc[given, "genemamba_confidence"] = np.nan
+    assert gm.pl.confusion(annotated, "cell_type").get_title().startswith("200 cells")
+
+
+def test_another_vocabulary(annotated):
+    annotated.obs["clusters"] = annotated.obs["batch"]
+    ax = gm.pl.confusion(annotated, "cell_type", pred_key="clusters")
+    assert names(ax.get_xticklabels()) == ["T", "B", "mono", "x", "y"]
+    assert "macro-F1" not in ax.get_title()
+
+
+def test_bad_input(annotated):
+    with pytest.raises(InputError, match="'donor' is not a column"):
+        gm.pl.confusion(annotated, "donor")
+    annotated.obs["numbers"] = np.arange(300)
+    with pytest.raises(InputError, match="holds numbers"):
+        gm.pl.confusion(annotated, "numbers")
+    annotated.obs["cell_type"] = annotated.obs["cell_type"].where(annotated.obs["batch"] == "x")
+    with pytest.raises(InputError, match=r"missing \(NaN\)"):
+        gm.pl.confusion(annotated, "cell_type")
+    del annotated.obs["genemamba_label"]
+    with pytest.raises(InputError, match=r"gm\.tl\.annotate\(adata\)"):
+        gm.pl.confusion(annotated, "batch")
