@@ -29,7 +29,8 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
         "reference": adata.copy(),
         "label_key": "bulk_labels",
         "coverage": 0.9,
-    },    "confusion": lambda adata: {"label_key": "bulk_labels"},
+    },
+    "confusion": lambda adata: {"label_key": "bulk_labels"},
     "reliability": lambda adata: {"label_key": "bulk_labels"},
     "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
 }
@@ -134,9 +135,8 @@ def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model:
         make_ready(adata)
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
-    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))    "confusion": lambda adata: {"label_key": "bulk_labels"},
-    "reliability": lambda adata: {"label_key": "bulk_labels"},
-    "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
+    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))
+    plt.close("all")
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
     assert written or f.part == "pl"
