@@ -22,7 +22,9 @@ from genemamba.model import GeneMamba
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "genemamba"
-ARGUMENTS: dict[str, dict[str, Any]] = {}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "integrate": {"batch_key": "batch"},
+}
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
 

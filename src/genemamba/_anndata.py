@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from genemamba._keys import OBSM_EMBEDDING, OBSM_TOKENS, UNS
 from genemamba._version import __version__
@@ -17,6 +18,16 @@ from genemamba.tokens import GeneMatch, Ranked, Values, as_csr, judge, linear, m
 
 if TYPE_CHECKING:
     from genemamba.tokens import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Linear values of cells (counts, or normalised per cell) and the genes they belong to."""
+
+    counts: sparse.csr_matrix | sparse.csr_array
+    genes: GeneMatch
+    values: Values
+    where: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +54,14 @@ class Tokens:
         }
 
 
-def tokenise(
+def read_cells(
     adata: AnnData,
     vocab: Vocabulary,
     *,
     layer: str | None,
     gene_ids: str | Sequence[str] | None,
-    max_tokens: int,
-) -> Tokens:
-    """Read counts and gene names from an AnnData and rank them; nothing is written."""
+) -> Cells:
+    """Read counts and gene names from an AnnData; nothing is written."""
     matrix, var, where = _matrix(adata, layer)
     counts = as_csr(matrix, where=where)
     try:
@@ -63,11 +73,28 @@ def tokenise(
         genes = match(names, vocab, where=names_where)
     except InputError as error:
         raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
-    counts = linear(counts, values)
+    return Cells(linear(counts, values), genes, values, where)
+
+
+def rank_cells(cells: Cells, max_tokens: int) -> Tokens:
+    """Rank the genes of cells that were read."""
+    counts, genes = cells.counts, cells.genes
     ranked = rank_csr(
         counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
     )
-    return Tokens(ranked, genes, values, where)
+    return Tokens(ranked, genes, cells.values, cells.where)
+
+
+def tokenise(
+    adata: AnnData,
+    vocab: Vocabulary,
+    *,
+    layer: str | None,
+    gene_ids: str | Sequence[str] | None,
+    max_tokens: int,
+) -> Tokens:
+    """Read counts and gene names from an AnnData and rank them; nothing is written."""
+    return rank_cells(read_cells(adata, vocab, layer=layer, gene_ids=gene_ids), max_tokens)
 
 
 def check_target(adata: AnnData, key: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 OBSM_EMBEDDING = "X_genemamba"
 """``obsm``: one vector per cell."""
+OBSM_INTEGRATED = "X_genemamba_integrated"
+"""``obsm``: one vector per cell, batches mixed."""
 OBSM_TOKENS = "genemamba_tokens"
 """``obsm``: the ranked genes of each cell."""
 UNS = "genemamba"

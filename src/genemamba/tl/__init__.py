@@ -1,5 +1,6 @@
 """Tools: what the model says about cells."""
 
 from genemamba.tl._embed import embed
+from genemamba.tl._integrate import integrate
 
-__all__ = ["embed"]
+__all__ = ["embed", "integrate"]
