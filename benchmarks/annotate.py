@@ -68,7 +68,7 @@ def load(name: str, folder: Path, max_cells: int) -> ad.AnnData:
     """Read and embed a set, before it is split: a cell's vector depends on that cell alone."""
     adata = SETS[name].load(folder) if name in SETS else ad.read_h5ad(folder / f"{name}.h5ad")
     adata = adata[_some(np.arange(adata.n_obs), max_cells, np.random.default_rng(0))].copy()
-    gm.tl.embed(adata)
+    gm.tl.embed(adata, precision="bfloat16")  # nearly the same vectors in half the time
     return adata[np.isfinite(adata.obsm["X_genemamba"]).all(axis=1)].copy()
 
 
