@@ -26,11 +26,33 @@ HEAD, DESCRIBED = "head.safetensors", "head.json"
 _FORMAT = 1
 
 
+class Head(nn.Module):
+    """Logits from states: a linear map, and an MLP that adds nothing until it has learnt.
+
+    The linear map can be set to a regression fitted in closed form; what gradients do from there
+    on has to be better than that, not to find it first.
+    """
+
+    def __init__(self, width: int, hidden: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, n_classes)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, n_classes))
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return logits, B × K."""
+        return self.linear(states) + self.mlp(states)
+
+
 class LabelModel(nn.Module):
     """Reads a cell with [CLS] in front and gives a logit per class.
 
     A cell's state is that of [CLS] beside the mean over its genes, 2 D numbers; they are
-    standardised as on the training cells and go through an MLP with one hidden layer.
+    standardised as on the training cells and go through an MLP with one hidden layer and a linear
+    way past it.
 
     Parameters
     ----------
@@ -60,7 +82,7 @@ class LabelModel(nn.Module):
         d = body.config.d_model
         self.centre = nn.Buffer(torch.zeros(2 * d))
         self.scale = nn.Buffer(torch.ones(2 * d))
-        self.head = nn.Sequential(nn.Linear(2 * d, d), nn.GELU(), nn.Linear(d, len(self.classes)))
+        self.head = Head(2 * d, d, len(self.classes))
 
     def forward(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return logits, B × K, from rows padded at the end."""

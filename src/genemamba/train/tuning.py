@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.errors import InputError
+from genemamba.heads.probe import STRENGTHS, Probe
 from genemamba.model import GeneMamba
 from genemamba.model.inference import Runtime
 from genemamba.tokens import PAD, Ranked
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Tune = Literal["all", "head", "lora"]
 _SAVE_SECONDS = 30.0
 _HEAD_CELLS = 128
+_NEVER = -30.0  # bias of a class without a training cell: its probability is nothing
 _POOL = 16  # batches among which cells are sorted by length
 
 
@@ -141,6 +143,8 @@ class Tuning:
         states[self.training] = torch.from_numpy(seen)
         states = states.to(runtime.device)
         net.standardise(states[self.training])
+        if state is None:
+            self._start_from_regression(seen, judged)
         net.head.requires_grad_(True)
         self._fit(
             _Part("head", self.recipe.head_epochs, self.recipe.head_epochs, _HEAD_CELLS),
@@ -149,6 +153,21 @@ class Tuning:
             state,
             folder,
         )
+
+    def _start_from_regression(self, seen: np.ndarray, judged: np.ndarray) -> None:
+        """Set the head to the logistic regression that the validation cells like best."""
+        y, linear = self.labels[self.training].numpy(), self.net.head.linear
+        for strength in STRENGTHS:
+            probe = Probe.fit(seen, y, len(self.net.classes), strength=strength)
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(probe.weight))
+                linear.bias.copy_(torch.from_numpy(np.maximum(probe.bias, _NEVER)))
+                logits = self.net.logits_of(seen)
+                loss = F.cross_entropy(
+                    torch.from_numpy(logits), torch.from_numpy(y), self.weight.cpu()
+                )
+            self._judge(_REGRESSION, 0, loss.item(), self.net.logits_of(judged))
+        self._set_weights(self.best["weights"])
 
     def _tune_body(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
         """Train the model on thinned cells; the head goes on learning."""
@@ -192,7 +211,7 @@ class Tuning:
         """Train what may move, epoch by epoch, and leave the net at its best."""
         optimiser = self._optimiser()
         epoch = step = 0
-        if state is None:
+        if state is None:  # the best so far holds only what could move so far
             self.best |= {"epoch": 0, "weights": self._weights()}
         else:
             epoch, step = state["epoch"], state["step"]
@@ -306,8 +325,10 @@ class Tuning:
         return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
 
     def _weights(self) -> dict[str, Tensor]:
-        """Copy what moves, and the head's unit."""
-        moving = {n for n, p in self.net.named_parameters() if p.requires_grad}
+        """Copy what moves, the head and its unit."""
+        moving = {
+            n for n, p in self.net.named_parameters() if p.requires_grad or n.startswith("head.")
+        }
         moving |= {"centre", "scale"}
         return {
             n: t.detach().to("cpu", copy=True)
@@ -337,6 +358,9 @@ class _Part:
     def saved(self) -> bool:
         """Whether an epoch is worth a file; one of the head takes less time than that."""
         return self.name != "head"
+
+
+_REGRESSION = _Part("regression", 0, 0, 0)
 
 
 def _thinned(
