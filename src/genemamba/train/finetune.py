@@ -1,9 +1,10 @@
 """Fine-tuning on labelled cells: the head first, then the model under it; stopped early.
 
-The head is fitted on the states of the frozen body before any other weight moves: a head drawn at
-random would drag the pretrained states about. Then the body follows, at a small rate, reading
-another thinned ranking of each cell in every epoch. After each epoch the validation cells, whole
-donors if there are enough, judge; the epoch they like best is kept, the frozen body among them.
+The head starts as a logistic regression on the states of the frozen body and learns on before any
+other weight moves: one drawn at random would drag the pretrained states about. Then the body
+follows, at a small rate, reading another thinned ranking of each cell in every epoch. After each
+epoch the validation cells, whole donors if there are enough, judge; the epoch they like best is
+kept, the frozen body and the regression among them.
 """
 
 from __future__ import annotations
