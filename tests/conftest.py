@@ -31,9 +31,8 @@ def _pbmc() -> AnnData:
     x = np.expm1(reduced.raw.X.toarray().astype(np.float64))
     smallest = np.where(x > 0, x, np.inf).min(axis=1, keepdims=True)
     counts = np.rint(x / smallest).astype(np.int32)
-    return AnnData(
-        counts, obs=reduced.obs[["bulk_labels"]], var=pd.DataFrame(index=reduced.raw.var_names)
-    )
+    obs = reduced.obs[["bulk_labels"]].assign(batch=np.where(np.arange(700) % 2, "b", "a"))
+    return AnnData(counts, obs=obs, var=pd.DataFrame(index=reduced.raw.var_names))
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "confusion": lambda adata: {"label_key": "bulk_labels"},
     "reliability": lambda adata: {"label_key": "bulk_labels"},
     "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
+    "integrate": lambda adata: {"batch_key": "batch"},
 }
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")

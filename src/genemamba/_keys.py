@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 OBSM_EMBEDDING = "X_genemamba"
 """``obsm``: one vector per cell."""
+OBSM_INTEGRATED = "X_genemamba_integrated"
+"""``obsm``: one vector per cell, batches mixed."""
 OBSM_TOKENS = "genemamba_tokens"
 """``obsm``: the ranked genes of each cell."""
 UNS = "genemamba"

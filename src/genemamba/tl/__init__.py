@@ -2,5 +2,6 @@
 
 from genemamba.tl._annotate import annotate
 from genemamba.tl._embed import embed
+from genemamba.tl._integrate import integrate
 
-__all__ = ["annotate", "embed"]
+__all__ = ["annotate", "embed", "integrate"]

@@ -107,7 +107,7 @@ class Tuning:
         self.ranked, self.labels = ranked, torch.from_numpy(labels)
         self.training, self.validation = training, validation
         self.recipe, self.runtime = recipe, runtime
-        self.judged = self._subset(validation)
+        self.judged = ranked.take(validation)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.net = LabelModel(copy.deepcopy(model), classes)
@@ -133,14 +133,10 @@ class Tuning:
         return self.best["logits"].numpy()
 
     def _tune_head(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
-        """Fit the head to states of the frozen body, read once.
-
-        Where the body follows, cells are thinned as it will see them, and cost no more than that.
-        """
+        """Fit the head to states of the frozen body, which reads every cell once, and whole."""
         net, runtime = self.net, self.runtime
         judged = net.embed(self.judged, runtime=runtime)
-        length = None if self.recipe.tune == "head" else self.recipe.length
-        seen = net.embed(self._subset(self.training, length), runtime=runtime)
+        seen = net.embed(self.ranked.take(self.training), runtime=runtime)
         states = torch.zeros(self.ranked.n_cells, seen.shape[1])
         states[self.training] = torch.from_numpy(seen)
         states = states.to(runtime.device)
@@ -283,17 +279,6 @@ class Tuning:
                 "weights": self._weights(),
                 "logits": rows,
             }
-
-    def _subset(self, cells: np.ndarray, length: int | None = None) -> Ranked:
-        """Take some cells, thinned or whole."""
-        taken = self.ranked.take(cells)
-        if length is None:
-            return taken
-        rng = np.random.default_rng(self.recipe.seed)
-        rows = np.split(taken.tokens, taken.indptr[1:-1])
-        rows = [thin(row, length, rng) for row in rows]
-        indptr = np.append(0, np.cumsum([len(row) for row in rows]))
-        return Ranked(np.concatenate(rows), indptr, taken.total, taken.known)
 
     def _batches(self, part: _Part, epoch: int) -> list[np.ndarray]:
         """All training cells in random order; cells of nearly equal length share a batch."""

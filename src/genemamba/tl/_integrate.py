@@ -1,0 +1,282 @@
+"""Cells of several batches to vectors in one space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba import models
+from genemamba._anndata import check_target, rank_cells, read_cells, record
+from genemamba._keys import OBSM_EMBEDDING, OBSM_INTEGRATED, UNS
+from genemamba.errors import InputError
+from genemamba.model.inference import choose_runtime, embed_tokens
+from genemamba.tl._embed import _warn
+from genemamba.tl._source import column
+
+if TYPE_CHECKING:
+    from genemamba.model.inference import Device, Precision
+    from genemamba.models._load import ModelLike
+
+N_HVG = 2000
+
+
+def integrate(
+    adata: AnnData,
+    batch_key: str,
+    *,
+    label_key: str | None = None,
+    model: ModelLike = "genemamba-mini",
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    batch_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    key_added: str = OBSM_INTEGRATED,
+    rng: int | np.random.Generator = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Give cells of several batches vectors in which types stay apart and batches mix.
+
+    Made from two views of each cell: the model's frozen embedding, without what the cell's depth
+    predicts of it, and principal components of `adata`'s own log-normalised highly variable genes.
+    Up to 2,000 cells are cut into random halves. Only directions in which halves agree are kept,
+    in units of what they disagree by. Batches are then mixed as in Harmony [1]_: one shift for
+    each batch and soft cluster. No labels are involved, and the model is not trained. Unlike
+    ``gm.tl.embed``, a cell's vector depends on all cells of `adata`.
+
+    With `label_key` the space is then projected on what tells the labels apart (the paper's
+    label-tuned protocol [2]_, here by linear discriminants). Scores with the same labels mean
+    something only on cells that the tuning did not see: set their label to NaN before the call.
+
+    Parameters
+    ----------
+    adata
+        As for :func:`genemamba.tl.embed`. Values that are not counts are scaled so that the
+        smallest of a cell is one count, and rounded, before cells are cut into halves.
+    batch_key
+        Column of ``adata.obs`` with the batch (donor, library, technology) of each cell.
+    label_key
+        Column of ``adata.obs`` with cell types to tune on. Cells whose label is missing are
+        embedded, but not seen by the tuning. Whole numbers count as names.
+    model
+        Name of a checkpoint, a checkpoint folder, or a loaded model.
+    layer
+        Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
+    gene_ids
+        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
+    max_tokens
+        Genes read of each cell, from the top of its ranking.
+    batch_size
+        Cells per batch of the model; ``"auto"`` keeps the tokens per batch constant.
+    device
+        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
+    precision
+        ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
+    key_added
+        Slot to write to.
+    rng
+        Seed, or generator, of the halves and the clusters. The same seed gives the same vectors.
+    copy
+        Return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    ``None``, or the changed copy. Writes
+
+    ``adata.obsm["X_genemamba_integrated"]`` (or `key_added`)
+        float32, ``n_obs × dimensions``: vectors of length 1 in some tens of dimensions, a number
+        found from the data; with `label_key` discriminants, one fewer than labels. Cells in which
+        no known gene is expressed get NaN, as in :func:`genemamba.tl.embed`.
+    ``adata.uns["genemamba"]["X_genemamba_integrated"]`` (or `key_added`)
+        What :func:`genemamba.tl.embed` records, batches, dimensions of each view, cells cut into
+        halves, whether ``obsm["X_genemamba"]`` was used; with `label_key` also ``label_tuned``:
+        the key and the names of the cells whose labels were seen.
+
+    If ``obsm["X_genemamba"]`` was written by the same model with the same parameters, it is used
+    and not computed again: delete it if the values have changed since.
+
+    Raises
+    ------
+    InputError
+        As :func:`genemamba.tl.embed`; if `batch_key` or `label_key` is not in ``adata.obs``, a
+        batch is missing or has one cell, there is one batch or one label, a label has one cell or
+        is a measurement, or every label is seen in one batch only. Nothing has been written then.
+    CheckpointError
+        If the model is unknown or damaged.
+
+    References
+    ----------
+    .. [1] Korsunsky et al., *Fast, sensitive and accurate integration of single-cell data with
+       Harmony*, Nature Methods 2019.
+    .. [2] Qi et al., *GeneMamba: Efficient and Effective Foundation Model on Single Cell Data*.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> gm.tl.integrate(adata, "phase", layer="raw")
+    >>> adata.obsm["X_genemamba_integrated"].dtype
+    dtype('float32')
+    >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
+    """
+    from genemamba.train import integration
+    from genemamba.train.halves import expression_view, model_view, split
+
+    check_target(adata, key_added)
+    batch = _batches(adata, batch_key)
+    labels = None if label_key is None else _labels(adata, label_key, batch, batch_key)
+    loaded = models.load(model)
+    vocab = models.vocabulary(loaded)
+    runtime = choose_runtime(device, precision)
+    cells = read_cells(adata, vocab, layer=layer, gene_ids=gene_ids)
+    tokens = rank_cells(cells, max_tokens)
+    known = tokens.ranked.lengths > 0
+    _refuse_lost(batch, known, "batch", batch_key)
+    if labels is not None and label_key is not None:
+        _refuse_lost(labels, known, "label", label_key)
+    entry: dict[str, Any] = {
+        "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
+        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+        "vocabulary_sha256": vocab.sha256,
+        "params": {
+            "layer": layer or "",
+            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+            "max_tokens": max_tokens,
+            "pooling": "mean",
+            "batch_size": batch_size,
+            "batch_key": batch_key,
+            "label_key": label_key or "",
+            "rng": rng if isinstance(rng, int) else "",
+        },
+        "device": runtime.device,
+        "precision": runtime.precision,
+        **tokens.report(),
+        "cells_without_genes": adata.obs_names[~known].to_numpy(dtype=str),
+        "batches": np.unique(adata.obs[batch_key].astype(str)).astype(str),
+    }
+    listed = gene_ids is not None and not isinstance(gene_ids, str)  # the record cannot say which
+    frozen = None if listed else _written_before(adata, entry)
+    entry["embedding_reused"] = frozen is not None
+    if frozen is None:
+        frozen = embed_tokens(loaded, tokens.ranked, batch_size=batch_size, runtime=runtime)
+
+    rng = np.random.default_rng(rng)
+    counts = sparse.csr_matrix(cells.counts[known])
+    halves = split(counts, cells, loaded, max_tokens=max_tokens, runtime=runtime, rng=rng)
+    entry["cells_split"] = len(halves.cell)
+    own = batch[known]
+    of_model = model_view(frozen[known], tokens.ranked.total[known], own, halves)
+    of_genes = expression_view(counts, _variable(counts), own, halves)
+    entry["dimensions"] = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
+    mixed = integration.mix(integration.beside(of_genes, of_model, own), own, rng)
+    mixed = integration.unit(mixed)
+    if labels is not None:
+        mixed = integration.supervised(mixed, labels[known])
+        seen = adata.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
+        entry["label_tuned"] = {"label_key": label_key, "cells": seen}
+
+    vectors = np.full((adata.n_obs, mixed.shape[1]), np.nan, dtype=np.float32)
+    vectors[known] = mixed
+    if copy:
+        adata = adata.copy()
+    adata.obsm[key_added] = vectors
+    record(adata, key_added, entry)
+    _warn(tokens, adata.obs_names[~known].tolist(), key_added)
+    return adata if copy else None
+
+
+def _variable(counts: sparse.csr_matrix) -> np.ndarray:
+    """Choose highly variable genes; all, where there are few."""
+    from genemamba.train.integration import log_normalised
+
+    if counts.shape[1] <= N_HVG:
+        return np.arange(counts.shape[1])
+    work = AnnData(log_normalised(counts))
+    sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
+    return np.flatnonzero(work.var["highly_variable"])
+
+
+def _written_before(adata: AnnData, entry: Mapping[str, Any]) -> np.ndarray | None:
+    """Find what ``gm.tl.embed`` wrote with the same model, genes and parameters."""
+    before = adata.uns.get(UNS, {}).get(OBSM_EMBEDDING, {})
+    if entry["model_sha256"] == "unsaved" or OBSM_EMBEDDING not in adata.obsm:
+        return None
+    same = ("model_sha256", "vocabulary_sha256", "precision", "input", "values", "genes_known")
+    used = ("layer", "gene_ids", "max_tokens", "pooling")
+    params = before.get("params", {})
+    if all(before.get(k) == entry[k] for k in same) and all(
+        params.get(k) == entry["params"][k] for k in used
+    ):
+        return np.asarray(adata.obsm[OBSM_EMBEDDING])
+    return None
+
+
+def _batches(adata: AnnData, key: str) -> np.ndarray:
+    """One code for each cell; batches that cannot be integrated are refused."""
+    values = column(adata, key, "batch_key")
+    missing = int(values.isna().sum())
+    if missing:
+        raise InputError(
+            f"adata.obs[{key!r}] is missing (NaN) for {missing} of {len(values)} cells",
+            f"leave these cells out: adata = adata[adata.obs[{key!r}].notna()].copy()",
+        )
+    codes, names = pd.factorize(values.astype(str), sort=True)
+    if len(names) < 2:
+        raise InputError(
+            f"adata.obs[{key!r}] names one batch, {names[0]!r}: there is nothing to integrate",
+            "give the column that tells batches apart, or use gm.tl.embed",
+        )
+    _refuse_single(codes, names, f"adata.obs[{key!r}]: batch", "leave it out, or join batches")
+    return codes
+
+
+def _labels(adata: AnnData, key: str, batch: np.ndarray, batch_key: str) -> np.ndarray:
+    """One code for each cell, -1 where the label is missing."""
+    values = column(adata, key, "label_key")
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 != 0).any():
+        raise InputError(
+            f"adata.obs[{key!r}] holds numbers that are not whole: measurements, not labels",
+            "give a column of names, or cut the measurement into classes first (pandas.cut)",
+        )
+    codes, names = pd.factorize(values.astype(object), use_na_sentinel=True)
+    if len(names) < 2:
+        raise InputError(
+            f"adata.obs[{key!r}] holds {len(names)} different labels; tuning needs at least 2",
+            "leave out label_key to integrate without labels",
+        )
+    fix = f"set it to NaN, so that the tuning does not see it: adata.obs[{key!r}]"
+    _refuse_single(codes, names, f"adata.obs[{key!r}]: label", fix)
+    seen = codes >= 0
+    pairs = pd.crosstab(codes[seen], batch[seen]) > 0
+    if (pairs.sum(axis=1) == 1).all():
+        raise InputError(
+            f"every label of {key!r} is seen in one batch of {batch_key!r} only: labels and "
+            "batches are confounded, and what is biology and what is batch cannot be told apart",
+            "add batches that share labels, or leave out label_key",
+        )
+    return codes
+
+
+def _refuse_single(codes: np.ndarray, names: pd.Index, what: str, fix: str) -> None:
+    """Refuse groups of one cell: nothing tells what its cells have in common."""
+    single = names[np.bincount(codes[codes >= 0]) == 1].astype(str)
+    if len(single):
+        shown = ", ".join(map(repr, single[:5])) + (", …" if len(single) > 5 else "")
+        raise InputError(f"{what} {shown} has one cell; at least 2 are needed", fix)
+
+
+def _refuse_lost(codes: np.ndarray, known: np.ndarray, what: str, key: str) -> None:
+    """Refuse groups of which fewer than two cells express a gene of the model."""
+    size = np.bincount(codes[known & (codes >= 0)], minlength=codes.max() + 1)
+    if (size < 2).any():
+        raise InputError(
+            f"fewer than 2 cells of a {what} of {key!r} express a gene of the model",
+            "check that rows are cells, and gene_ids; or leave these cells out",
+        )
