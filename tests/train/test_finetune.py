@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,37 @@ def test_a_killed_run_ends_as_the_unbroken_one(tmp_path: Path) -> None:
     assert start(broken).wait() == 0
     for name in ("model.safetensors", "head.safetensors", "finetuned.json"):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("part", ["head", "lora"])
+def test_the_other_ways_resume_as_well(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, labels, _ = make_cells(60)
+    monkeypatch.setattr(tuning, "_SAVE_SECONDS", 0.0)
+    recipe = replace(RECIPE, tune=part, epochs=3, head_epochs=4)
+    step, left = tuning.Tuning._step, [0]
+
+    def dying(*call: Any) -> float:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return step(*call)
+
+    monkeypatch.setattr(tuning.Tuning, "_step", dying)
+
+    def call(name: str, steps: int) -> FineTuned:
+        left[0] = steps
+        return finetune(make_model(), cells, labels, CLASSES, recipe=recipe, folder=tmp_path / name)
+
+    whole = call("whole", -1)
+    for steps in (3, 2, 5):
+        with suppress(KeyboardInterrupt):
+            call("broken", steps)
+    resumed = call("broken", -1)
+    assert resumed.history == whole.history
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
 
 
 def test_a_folder_of_another_call_is_refused(tmp_path: Path) -> None:
