@@ -40,8 +40,8 @@ class FineTuned:
         Epoch of tuning that was kept; 0 if the frozen body under its trained head was best. With
         ``tune="head"`` the epoch of the head.
     history
-        One row an epoch: ``part`` ("head" or what was tuned), ``epoch``, ``loss`` of training,
-        ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells.
+        One row an epoch: ``part`` ("regression", "head" or what was tuned), ``epoch``, ``loss`` of
+        training, ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells.
     validation
         Sorted indices of the validation cells; no gradient has seen them.
     validation_logits
