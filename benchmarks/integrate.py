@@ -3,9 +3,8 @@
     python benchmarks/integrate.py --data ../shared/data/bench
 
 Without labels, all cells: PCA-50 of 2,000 highly variable genes (as in quality.py), Harmony on it
-(harmonypy, its defaults; left out where it is not installed), the frozen embedding of
-``gm.tl.embed``, and ``gm.tl.integrate(adata, batch_key)``. No setting of any of them was chosen on
-these sets.
+(harmonypy, its defaults), the frozen embedding of ``gm.tl.embed``, and
+``gm.tl.integrate(adata, batch_key)``. No setting of any of them was chosen on these sets.
 
 Tuned on labels, in a table of its own: ``gm.tl.integrate(adata, batch_key, label_key=…)`` sees the
 labels of a random half of the cells (stratified by type and batch) and is scored on the others
@@ -24,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +30,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from _data import SETS, BenchSet
-from quality import baselines
 
 import genemamba as gm
 from genemamba import metrics
+from genemamba._baselines import harmony, make_baselines
+from genemamba.metrics._scoreboard import TITLES
 
 BATCHED = {
     name: SETS.get(name, BenchSet(name, batch_key="condition"))
@@ -51,17 +50,6 @@ ROWS = {
 COLUMNS = ["avg_bio", "ari", "nmi", "asw_label", "avg_batch", "asw_batch_within"]
 COLUMNS += ["graph_connectivity", "bras", "ilisi"]
 N_HALVES = 3
-
-
-def harmony(X: np.ndarray, batch: np.ndarray) -> np.ndarray:
-    """Return the corrected components."""
-    import harmonypy
-
-    table = pd.DataFrame({"batch": batch})
-    corrected = np.asarray(
-        harmonypy.run_harmony(X.astype(np.float64), table, "batch", verbose=False).Z_corr
-    )
-    return np.ascontiguousarray(corrected if len(corrected) == len(X) else corrected.T)
 
 
 def score(X: np.ndarray, batch: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -115,11 +103,11 @@ def run_set(bench: BenchSet, args: argparse.Namespace) -> dict[str, Any]:
     kept = np.isfinite(adata.obsm["X_genemamba"]).all(axis=1)
     without, adata = int((~kept).sum()), adata[kept].copy()
     batch, labels = adata.obs[key].to_numpy(str), adata.obs["cell_type"].to_numpy(str)
-    spaces = {"pca": baselines(adata)["pca"]}
-    if find_spec("harmonypy"):
-        start = time.perf_counter()
-        spaces["harmony"] = harmony(spaces["pca"], batch)
-        seconds["harmony"] = time.perf_counter() - start
+    made = make_baselines(adata, ["pca"], batch=None, use_rep=[], model=None, layer=None, seed=0)
+    spaces = {"pca": made[TITLES["pca"]]}
+    start = time.perf_counter()
+    spaces["harmony"] = harmony(spaces["pca"], batch, seed=0)
+    seconds["harmony"] = time.perf_counter() - start
     start = time.perf_counter()
     gm.tl.integrate(adata, key, model=args.model)
     seconds["integrated"] = time.perf_counter() - start

@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Linear values of cells (counts, or normalised per cell) and the genes they belong to."""
-
-    counts: sparse.csr_matrix | sparse.csr_array
-    genes: GeneMatch
-    values: Values
-    where: str
-
-
-@dataclass(frozen=True, eq=False)
 class Tokens:
     """Ranked cells and how they came about."""
 
@@ -61,32 +51,6 @@ class Tokens:
         }
 
 
-def read_cells(
-    adata: AnnData,
-    vocab: Vocabulary,
-    *,
-    layer: str | None,
-    gene_ids: str | Sequence[str] | None,
-) -> Cells:
-    """Read counts and gene names from an AnnData; nothing is written."""
-    counts, var, values, where = read_counts(adata, layer)
-    names, names_where = _names(var, gene_ids)
-    try:
-        genes = match(names, vocab, where=names_where)
-    except InputError as error:
-        raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
-    return Cells(counts, genes, values, where)
-
-
-def rank_cells(cells: Cells, max_tokens: int) -> Tokens:
-    """Rank the genes of cells that were read."""
-    counts, genes = cells.counts, cells.genes
-    ranked = rank_csr(
-        counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
-    )
-    return Tokens(ranked, genes, cells.values, cells.where)
-
-
 def tokenise(
     adata: AnnData,
     vocab: Vocabulary,
@@ -96,7 +60,16 @@ def tokenise(
     max_tokens: int,
 ) -> Tokens:
     """Read counts and gene names from an AnnData and rank them; nothing is written."""
-    return rank_cells(read_cells(adata, vocab, layer=layer, gene_ids=gene_ids), max_tokens)
+    counts, var, values, where = read_counts(adata, layer)
+    names, names_where = _names(var, gene_ids)
+    try:
+        genes = match(names, vocab, where=names_where)
+    except InputError as error:
+        raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
+    ranked = rank_csr(
+        counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
+    )
+    return Tokens(ranked, genes, values, where)
 
 
 def known_genes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from genemamba import models
 from genemamba._anndata import Tokens, check_target, record, tokenise
-from genemamba._keys import OBSM_EMBEDDING
+from genemamba._keys import OBSM_EMBEDDING, UNS
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model.inference import check_pooling, choose_runtime, embed_tokens
 
@@ -133,6 +133,7 @@ class Embedded:
     vectors: np.ndarray
     tokens: Tokens
     entry: dict[str, Any]
+    reused: bool = False
 
     def write(self, adata: AnnData, key: str) -> None:
         """Write vectors and record."""
@@ -151,8 +152,12 @@ def embed_cells(
     batch_size: int | Literal["auto"] = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    reuse: bool = False,
 ) -> Embedded:
-    """Embed without writing: the part of :func:`embed` that other tools share."""
+    """Embed without writing: the part of :func:`embed` that other tools share.
+
+    With `reuse`, vectors that :func:`embed` wrote by the same model and parameters are taken.
+    """
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
     runtime = choose_runtime(device, precision)
@@ -162,10 +167,7 @@ def embed_cells(
         raise InputError(
             "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
         )
-    vectors = embed_tokens(
-        loaded, tokens.ranked, pooling=pooling, batch_size=batch_size, runtime=runtime
-    )
-    entry = {
+    entry: dict[str, Any] = {
         "model": loaded.provenance.get("name", "unnamed"),
         "model_sha256": loaded.provenance.get("sha256", "unsaved"),
         "vocabulary_sha256": vocab.sha256,
@@ -181,7 +183,30 @@ def embed_cells(
         **tokens.report(),
         "cells_without_genes": np.array(without, dtype=str),
     }
+    # a list of gene names leaves no trace in a record
+    known = reuse and (gene_ids is None or isinstance(gene_ids, str))
+    vectors = _written_before(adata, entry) if known else None
+    if vectors is not None:
+        return Embedded(vectors, tokens, entry, reused=True)
+    vectors = embed_tokens(
+        loaded, tokens.ranked, pooling=pooling, batch_size=batch_size, runtime=runtime
+    )
     return Embedded(vectors, tokens, entry)
+
+
+def _written_before(adata: AnnData, entry: Mapping[str, Any]) -> np.ndarray | None:
+    """Find what :func:`embed` wrote with the same model, genes and parameters."""
+    before = adata.uns.get(UNS, {}).get(OBSM_EMBEDDING, {})
+    if entry["model_sha256"] == "unsaved" or OBSM_EMBEDDING not in adata.obsm:
+        return None
+    same = ("model_sha256", "vocabulary_sha256", "precision", "input", "values", "genes_known")
+    used = ("layer", "gene_ids", "max_tokens", "pooling")
+    params = before.get("params", {})
+    if all(before.get(k) == entry[k] for k in same) and all(
+        params.get(k) == entry["params"][k] for k in used
+    ):
+        return np.asarray(adata.obsm[OBSM_EMBEDDING])
+    return None
 
 
 def _warn(tokens: Tokens, without: list[str], key: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,15 +12,18 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_target, rank_cells, read_cells, record
-from genemamba._keys import OBSM_EMBEDDING, OBSM_INTEGRATED, UNS
+from genemamba._anndata import check_target, read_counts
+from genemamba._keys import OBSM_INTEGRATED
 from genemamba.errors import InputError
-from genemamba.model.inference import choose_runtime, embed_tokens
-from genemamba.tl._embed import _warn
+from genemamba.model.inference import choose_runtime
+from genemamba.tl._embed import Embedded, _warn, embed_cells
 from genemamba.tl._source import column
+from genemamba.train.halves import expression_view, model_view, split
+from genemamba.train.integration import beside, log_normalised, mix, supervised, unit
 
 if TYPE_CHECKING:
-    from genemamba.model.inference import Device, Precision
+    from genemamba.model import GeneMamba
+    from genemamba.model.inference import Device, Precision, Runtime
     from genemamba.models._load import ModelLike
 
 N_HVG = 2000
@@ -126,96 +129,82 @@ def integrate(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
     """
-    from genemamba.train import integration
-    from genemamba.train.halves import expression_view, model_view, split
-
     check_target(adata, key_added)
     batch = _batches(adata, batch_key)
     labels = None if label_key is None else _labels(adata, label_key, batch, batch_key)
     loaded = models.load(model)
-    vocab = models.vocabulary(loaded)
-    runtime = choose_runtime(device, precision)
-    cells = read_cells(adata, vocab, layer=layer, gene_ids=gene_ids)
-    tokens = rank_cells(cells, max_tokens)
-    known = tokens.ranked.lengths > 0
+    embedded = embed_cells(
+        adata,
+        loaded,
+        layer=layer,
+        gene_ids=gene_ids,
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        reuse=True,
+    )
+    known = embedded.tokens.ranked.lengths > 0
     _refuse_lost(batch, known, "batch", batch_key)
     if labels is not None and label_key is not None:
         _refuse_lost(labels, known, "label", label_key)
-    entry: dict[str, Any] = {
-        "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
-        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-        "vocabulary_sha256": vocab.sha256,
-        "params": {
-            "layer": layer or "",
-            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-            "max_tokens": max_tokens,
-            "pooling": "mean",
-            "batch_size": batch_size,
-            "batch_key": batch_key,
-            "label_key": label_key or "",
-            "rng": rng if isinstance(rng, int) else "",
-        },
-        "device": runtime.device,
-        "precision": runtime.precision,
-        **tokens.report(),
-        "cells_without_genes": adata.obs_names[~known].to_numpy(dtype=str),
-        "batches": np.unique(adata.obs[batch_key].astype(str)).astype(str),
+    entry = embedded.entry
+    if isinstance(model, str):
+        entry["model"] = model
+    entry["params"] |= {
+        "batch_key": batch_key,
+        "label_key": label_key or "",
+        "rng": rng if isinstance(rng, int) else "",
     }
-    listed = gene_ids is not None and not isinstance(gene_ids, str)  # the record cannot say which
-    frozen = None if listed else _written_before(adata, entry)
-    entry["embedding_reused"] = frozen is not None
-    if frozen is None:
-        frozen = embed_tokens(loaded, tokens.ranked, batch_size=batch_size, runtime=runtime)
+    entry["embedding_reused"] = embedded.reused
+    entry["batches"] = np.unique(adata.obs[batch_key].astype(str)).astype(str)
 
-    rng = np.random.default_rng(rng)
-    counts = sparse.csr_matrix(cells.counts[known])
-    halves = split(counts, cells, loaded, max_tokens=max_tokens, runtime=runtime, rng=rng)
-    entry["cells_split"] = len(halves.cell)
-    own = batch[known]
-    of_model = model_view(frozen[known], tokens.ranked.total[known], own, halves)
-    of_genes = expression_view(counts, _variable(counts), own, halves)
-    entry["dimensions"] = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
-    mixed = integration.mix(integration.beside(of_genes, of_model, own), own, rng)
-    mixed = integration.unit(mixed)
+    counts = sparse.csr_matrix(read_counts(adata, layer)[0][known])
+    runtime = choose_runtime(device, precision)
+    vectors, sizes = _joined(embedded, counts, batch[known], loaded, runtime, rng)
+    entry |= sizes
     if labels is not None:
-        mixed = integration.supervised(mixed, labels[known])
+        vectors = supervised(vectors, labels[known])
         seen = adata.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
         entry["label_tuned"] = {"label_key": label_key, "cells": seen}
 
-    vectors = np.full((adata.n_obs, mixed.shape[1]), np.nan, dtype=np.float32)
-    vectors[known] = mixed
     if copy:
         adata = adata.copy()
-    adata.obsm[key_added] = vectors
-    record(adata, key_added, entry)
-    _warn(tokens, adata.obs_names[~known].tolist(), key_added)
+    everywhere = np.full((adata.n_obs, vectors.shape[1]), np.nan, dtype=np.float32)
+    everywhere[known] = vectors
+    Embedded(everywhere, embedded.tokens, entry).write(adata, key_added)
+    _warn(embedded.tokens, adata.obs_names[~known].tolist(), key_added)
     return adata if copy else None
+
+
+def _joined(
+    embedded: Embedded,
+    counts: sparse.csr_matrix,
+    batch: np.ndarray,
+    network: GeneMamba,
+    runtime: Runtime,
+    rng: int | np.random.Generator,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return mixed vectors of the cells that have genes, and how they came about."""
+    rng = np.random.default_rng(rng)
+    tokens = embedded.tokens
+    known = tokens.ranked.lengths > 0
+    most = embedded.entry["params"]["max_tokens"]
+    halves = split(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
+    of_model = model_view(embedded.vectors[known], tokens.ranked.total[known], batch, halves)
+    of_genes = expression_view(counts, _variable(counts), batch, halves)
+    vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
+    dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
+    return vectors, {"cells_split": len(halves.cell), "dimensions": dimensions}
 
 
 def _variable(counts: sparse.csr_matrix) -> np.ndarray:
     """Choose highly variable genes; all, where there are few."""
-    from genemamba.train.integration import log_normalised
-
     if counts.shape[1] <= N_HVG:
         return np.arange(counts.shape[1])
     work = AnnData(log_normalised(counts))
     sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
     return np.flatnonzero(work.var["highly_variable"])
-
-
-def _written_before(adata: AnnData, entry: Mapping[str, Any]) -> np.ndarray | None:
-    """Find what ``gm.tl.embed`` wrote with the same model, genes and parameters."""
-    before = adata.uns.get(UNS, {}).get(OBSM_EMBEDDING, {})
-    if entry["model_sha256"] == "unsaved" or OBSM_EMBEDDING not in adata.obsm:
-        return None
-    same = ("model_sha256", "vocabulary_sha256", "precision", "input", "values", "genes_known")
-    used = ("layer", "gene_ids", "max_tokens", "pooling")
-    params = before.get("params", {})
-    if all(before.get(k) == entry[k] for k in same) and all(
-        params.get(k) == entry["params"][k] for k in used
-    ):
-        return np.asarray(adata.obsm[OBSM_EMBEDDING])
-    return None
 
 
 def _batches(adata: AnnData, key: str) -> np.ndarray:
