@@ -61,7 +61,7 @@ class FineTuneRecipe:
     """Share of the steps in which rates rise; then they fall as a cosine."""
     weight_decay: float = 0.01
     clip: float = 1.0
-    patience: int = 4
+    patience: int = 2
     """Epochs without a better score before tuning stops."""
     validation_fraction: float = 0.15
     rank: int = 8
