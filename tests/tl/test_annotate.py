@@ -208,6 +208,7 @@ def test_bad_input_is_refused_and_nothing_written(
     reference.obs["empty"] = pd.Series([np.nan] * n, index=reference.obs_names, dtype=object)
     reference.obs["same"] = "T"
     reference.obs["doubt"] = np.where(np.arange(n) % 2, "unknown", "T")
+    columns = list(query.obs)
     arguments, message = BAD[what]
     with pytest.raises(InputError, match=message) as caught:
         gm.tl.annotate(
@@ -216,7 +217,7 @@ def test_bad_input_is_refused_and_nothing_written(
         )
     assert caught.value.fix
     assert list(query.obsm) == list(query.uns["genemamba"]) == ["X_genemamba"]
-    assert list(query.obs) == ["bulk_labels"]
+    assert list(query.obs) == columns
 
 
 def test_no_common_genes(halves: tuple[AnnData, AnnData]) -> None:
