@@ -262,7 +262,7 @@ def main() -> None:
         if "nothing_given" in args.parts
     }
     others = {n: load(n, args.data, args.max_cells) for n in OTHERS if "unknown" in args.parts}
-    for name in args.sets:
+    for name in args.sets if {"types", "unknown"} & set(args.parts) else ():
         adata = load(name, args.data, args.max_cells)
         if "types" in args.parts:
             result["types"][name] = types(name, adata, args)

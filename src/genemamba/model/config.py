@@ -41,6 +41,8 @@ class GeneMambaConfig:
     """Q, tokens scanned at once on the CPU; changes speed, not results."""
     merge: Merge = "gate"
     """How the two directions become one."""
+    bidirectional: bool = True
+    """Read backwards, too; else the forward reading stands in for both (the paper's ablation)."""
     pre_norm: bool = False
     """RMSNorm before every layer (the paper has none)."""
     tie_embeddings: bool = False

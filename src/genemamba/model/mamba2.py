@@ -120,12 +120,13 @@ class BiMambaLayer(nn.Module):
     """One Mamba-2 with shared weights, read forwards and backwards, and merged.
 
     With X the input and M the mixer, the directions are ``X_f = M(X) + X`` and
-    ``X_b = flip(M(flip X) + flip X)``.
+    ``X_b = flip(M(flip X) + flip X)``. Where a model reads forwards only, ``X_b = X_f``.
     """
 
     def __init__(self, config: GeneMambaConfig) -> None:
         super().__init__()
         self.how = config.merge
+        self.bidirectional = config.bidirectional
         self.mamba = Mamba2(config)
         self.norm = RMSNorm(config.d_model, config.norm_eps) if config.pre_norm else None
         two_to_one = config.merge in ("gate", "concat")
@@ -146,6 +147,9 @@ class BiMambaLayer(nn.Module):
         """Return the merged reading of both directions; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
         z, xbc, dt = self.mamba.project(u)  # once: the projection is the same both ways
+        if not self.bidirectional:
+            y = self.mamba.mix(xbc, dt, segment_BL)
+            return self.merge_forward(x_BLD, self.mamba.norm(y * F.silu(z)))
         segment_RL = None if segment_BL is None else _both_ways(segment_BL)
         y = self.mamba.mix(_both_ways(xbc), _both_ways(dt), segment_RL)
         forwards, backwards = y.chunk(2)
@@ -158,6 +162,13 @@ class BiMambaLayer(nn.Module):
         return self._learned_merge(
             self.mamba.out_proj(forwards) + x_BLD, self.mamba.out_proj(backwards) + x_BLD
         )
+
+    def merge_forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Merge the forward reading with itself: x is the layer's input, y what it has read."""
+        forwards = self.mamba.out_proj(y) + x
+        if self.how == "concat":
+            return self._learned_merge(forwards, forwards)
+        return 2 * forwards if self.how == "sum" else forwards
 
     def _learned_merge(self, forwards: Tensor, backwards: Tensor) -> Tensor:
         assert self.merge is not None
