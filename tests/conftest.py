@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,15 @@ def small_model(pbmc: AnnData) -> GeneMamba:
     return make_model(pbmc.var_names)
 
 
-def make_model(symbols: pd.Index, **settings: object) -> GeneMamba:
+@pytest.fixture
+def new_model() -> Callable[..., GeneMamba]:
+    """Make untrained models of other genes or settings."""
+    return make_model
+
+
+def make_model(
+    symbols: Sequence[str], extra: tuple[str, ...] = ("[CLS]", "[MASK]"), **settings: object
+) -> GeneMamba:
     """Make an untrained model of a few thousand weights that knows these symbols."""
     n = len(symbols)
     vocab = Vocabulary(
@@ -55,7 +64,7 @@ def make_model(symbols: pd.Index, **settings: object) -> GeneMamba:
         symbol=np.asarray(symbols, dtype=str),
         median=np.random.default_rng(0).uniform(0.5, 5.0, n),
         alias=np.full(n, ""),
-        extra=("[CLS]", "[MASK]"),
+        extra=extra,
     )
     sizes = {"d_model": 32, "n_layers": 2, "d_state": 8, "headdim": 16, "chunk_size": 16,
              "merge": "mean"} | settings  # fmt: skip

@@ -166,6 +166,7 @@ def make_ready(adata: AnnData) -> None:
     adata.obs["genemamba_confidence"] = np.float32(0.9)
     adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)
     gm.metrics.compare(adata, "bulk_labels", baselines=[], verbose=False)
+    gm.tl.reconstruct(adata, n_cells=5)
 
 
 def slots(adata: AnnData) -> set[tuple[str, str]]:

@@ -12,12 +12,13 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba._keys import (
-    ANNOTATION,
     OBSM_EMBEDDING,
     OBSM_TOKENS,
     UNS,
+    UNS_ANNOTATE,
+    UNS_RECONSTRUCT,
     AnnotationKeys,
-    annotation_keys,
+    ReconstructionKeys,
 )
 from genemamba._version import __version__
 from genemamba.errors import InputError
@@ -87,9 +88,9 @@ def check_target(adata: AnnData, key: str) -> None:
     _refuse_taken(adata, "obsm", key, ours=ours)
 
 
-def check_annotation_target(adata: AnnData, keys: AnnotationKeys) -> None:
-    """Refuse what is no AnnData, and slots of an annotation that this package did not write."""
-    ours = keys.record in _records(adata) or keys == annotation_keys(ANNOTATION)
+def check_targets(adata: AnnData, keys: AnnotationKeys | ReconstructionKeys) -> None:
+    """Refuse what is no AnnData, and slots of `keys` that this package did not write."""
+    ours = keys.record in _records(adata) or keys.record in (UNS_ANNOTATE, UNS_RECONSTRUCT)
     for slot, names in (("obs", keys.obs), ("obsm", keys.obsm)):
         for name in names:
             _refuse_taken(adata, slot, name, ours=ours)

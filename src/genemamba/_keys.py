@@ -51,6 +51,63 @@ def annotation_keys(prefix: str) -> AnnotationKeys:
     )
 
 
+RECONSTRUCTION = "genemamba"
+"""What the names of a reconstruction's slots begin with."""
+
+
+class ReconstructionKeys(NamedTuple):
+    """The slots of one reconstruction."""
+
+    exact_match: str
+    levenshtein: str
+    nld: str
+    bleu: str
+    spearman: str
+    recall: str
+    recall_50: str
+    tokens: str
+    rank: str
+    record: str
+
+    @property
+    def obs(self) -> tuple[str, ...]:
+        """Columns of ``obs``."""
+        return self[:7]
+
+    @property
+    def obsm(self) -> tuple[str, ...]:
+        """Matrices of ``obsm``."""
+        return self.tokens, self.rank
+
+
+def reconstruction_keys(prefix: str) -> ReconstructionKeys:
+    """Name the slots of the reconstruction that begins with `prefix`."""
+    return ReconstructionKeys(
+        exact_match=f"{prefix}_exact_match",
+        levenshtein=f"{prefix}_levenshtein",
+        nld=f"{prefix}_nld",
+        bleu=f"{prefix}_bleu",
+        spearman=f"{prefix}_spearman",
+        recall=f"{prefix}_recall",
+        recall_50=f"{prefix}_recall_50",
+        tokens=f"{prefix}_reconstruction",
+        rank=f"{prefix}_reconstructed_rank",
+        record="reconstruct" if prefix == RECONSTRUCTION else f"reconstruct_{prefix}",
+    )
+
+
 OBS_LABEL, OBS_CONFIDENCE, OBS_DISTANCE, OBSM_PROBA, OBSM_SETS, UNS_ANNOTATE = annotation_keys(
     ANNOTATION
 )
+(
+    OBS_EXACT_MATCH,
+    OBS_LEVENSHTEIN,
+    OBS_NLD,
+    OBS_BLEU,
+    OBS_SPEARMAN,
+    OBS_RECALL,
+    OBS_RECALL_50,
+    OBSM_RECONSTRUCTION,
+    OBSM_RECONSTRUCTED_RANK,
+    UNS_RECONSTRUCT,
+) = reconstruction_keys(RECONSTRUCTION)

@@ -3,17 +3,17 @@ from __future__ import annotations
 import torch
 
 from genemamba.model import GeneMamba
-from genemamba.train.objectives import CellContrast, masked_gene_loss, pool
+from genemamba.train.objectives import CellContrast, gene_loss, pool
 from genemamba.train.views import IGNORE
 
 
-def test_masked_loss_looks_at_hidden_positions_only(small_model: GeneMamba) -> None:
+def test_gene_loss_looks_at_the_places_asked_for_only(small_model: GeneMamba) -> None:
     states = torch.randn(2, 6, 32)
     targets = torch.full((2, 6), IGNORE)
     targets[0, 2], targets[1, 5] = 7, 9
-    loss = masked_gene_loss(small_model, states, targets)
+    loss = gene_loss(small_model, states, targets)
     states[0, 3] += 100
-    assert masked_gene_loss(small_model, states, targets) == loss
+    assert gene_loss(small_model, states, targets) == loss
     by_hand = -(small_model.lm_head(states[0, 2]).log_softmax(-1)[7]
                 + small_model.lm_head(states[1, 5]).log_softmax(-1)[9]) / 2  # fmt: skip
     torch.testing.assert_close(loss, by_hand)
@@ -27,7 +27,7 @@ def test_masked_loss_does_not_see_what_it_predicts(small_model: GeneMamba) -> No
     for gene in (7, 70, 700):
         targets = torch.tensor([[IGNORE, IGNORE, gene, IGNORE]])
         torch.testing.assert_close(
-            masked_gene_loss(small_model, small_model(ids), targets), -predictions[gene]
+            gene_loss(small_model, small_model(ids), targets), -predictions[gene]
         )
 
 

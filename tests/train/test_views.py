@@ -29,6 +29,16 @@ def test_a_hidden_gene_is_nowhere_in_its_row(corpus: Corpus) -> None:
         assert not set(ids[~hidden]) & set(targets[hidden])
 
 
+def test_the_next_gene_hides_nothing(corpus: Corpus) -> None:
+    whole = views_of(corpus, slice(0, 50), mask_fraction=0.0)
+    views = views_of(corpus, slice(0, 50), predict="next")
+    np.testing.assert_array_equal(views.ids, whole.ids)
+    row, place = np.nonzero(views.targets != IGNORE)
+    assert len(row) > 100
+    np.testing.assert_array_equal(views.targets[row, place], whole.ids[row, place + 1])
+    assert (place + 1 < views.lengths[row]).all()
+
+
 def test_padding_is_at_the_end_and_never_a_target(corpus: Corpus) -> None:
     views = views_of(corpus, slice(0, 50), length=300)
     for ids, targets, n in zip(views.ids, views.targets, views.lengths, strict=True):

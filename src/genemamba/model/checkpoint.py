@@ -1,5 +1,7 @@
 """A checkpoint is a folder: weights (safetensors), ``config.json`` and ``genes.csv``. Never pickle.
 
+``ranking.csv``, the mean ranking of the training cells, may stand beside them.
+
 Everything is checked before a weight is used, and the message names the tensor that is wrong.
 """
 
@@ -18,13 +20,14 @@ from genemamba.model.config import GeneMambaConfig
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.header import AGAIN, parse_json
 from genemamba.model.weights import WeightFile, tensor_shapes, write_weights
-from genemamba.tokens import Vocabulary
+from genemamba.tokens import MeanRanking, Vocabulary
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
+RANKING = "ranking.csv"  # need not be there
 FORMAT = 1
 LAYOUT = "genemamba"
 METADATA = {"format": "pt"}
-MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20}  # many times what they need
+MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20, RANKING: 16 * 2**20}  # many times what they need
 _TYPES = {
     "format": int,
     "config": dict,
@@ -45,6 +48,7 @@ class Parts:
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
     provenance: dict[str, Any]
+    ranking: MeanRanking | None = None
 
 
 def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> None:
@@ -67,7 +71,8 @@ def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> N
         name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
         for name, t in _state(model).items()
     }
-    write_parts(folder, Parts(model.config, model.vocab, tensors, METADATA, model.provenance))
+    parts = Parts(model.config, model.vocab, tensors, METADATA, model.provenance, model.ranking)
+    write_parts(folder, parts)
 
 
 def write_parts(folder: Path, parts: Parts) -> None:
@@ -75,6 +80,9 @@ def write_parts(folder: Path, parts: Parts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(parts.tensors, folder / WEIGHTS, parts.metadata)
     parts.vocab.to_csv(folder / GENES)
+    (folder / RANKING).unlink(missing_ok=True)
+    if parts.ranking is not None:
+        parts.ranking.to_csv(folder / RANKING)
     described = {
         "format": FORMAT,
         "config": parts.config.to_dict(),
@@ -134,7 +142,12 @@ def read_parts(folder: Path) -> Parts:
     if digest != described["weights_sha256"]:
         raise CheckpointError(f"{file.path} does not have the sha256 that {CONFIG} states", AGAIN)
     found = {"sha256": digest, "path": str(folder), "layout": LAYOUT}
-    return Parts(config, vocab, tensors, file.header.metadata, described["provenance"] | found)
+    provenance = described["provenance"] | found
+    ranking = None
+    if (folder / RANKING).exists():
+        require_small(folder / RANKING, MOST_BYTES[RANKING])
+        ranking = MeanRanking.from_csv(folder / RANKING, vocab.n_genes)
+    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking)
 
 
 def build_model(parts: Parts) -> GeneMamba:
@@ -150,6 +163,7 @@ def build_model(parts: Parts) -> GeneMamba:
         model.lm_head.weight = model.embeddings.weight
     model.vocab = parts.vocab
     model.provenance = parts.provenance
+    model.ranking = parts.ranking
     return model.eval()
 
 

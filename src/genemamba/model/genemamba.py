@@ -16,7 +16,7 @@ from genemamba.model.config import GeneMambaConfig
 from genemamba.model.mamba2 import BiMambaLayer, RMSNorm
 
 if TYPE_CHECKING:
-    from genemamba.tokens import Vocabulary
+    from genemamba.tokens import MeanRanking, Vocabulary
 
 Pooling = Literal["mean", "cls"]
 
@@ -38,6 +38,8 @@ class GeneMamba(nn.Module):
         Sizes and switches.
     vocab
         The genes it knows, with their medians; ``None`` until a checkpoint gives one.
+    ranking
+        The mean ranking of the training cells, if the checkpoint has one.
     provenance
         Where the weights come from; ``sha256`` identifies them.
 
@@ -51,6 +53,7 @@ class GeneMamba(nn.Module):
         super().__init__()
         self.config = config
         self.vocab: Vocabulary | None = None
+        self.ranking: MeanRanking | None = None
         self.provenance: dict[str, Any] = {}
         # not drawn here: reset_parameters does, and on "meta" it would import sympy (1 s, 60 MB)
         table = torch.empty(config.vocab_size, config.d_model)
@@ -76,7 +79,7 @@ class GeneMamba(nn.Module):
         return self
 
     def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:
-        """Write weights, config and gene table to `folder`, to be read by ``gm.models.load``.
+        """Write weights, config and gene tables to `folder`, to be read by ``gm.models.load``.
 
         `half` stores matrices in float16, which halves the file.
         """
@@ -100,11 +103,18 @@ class GeneMamba(nn.Module):
 
         ``mean`` averages the states of the genes; ``cls`` takes the state of a leading [CLS].
         """
-        position = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        real_BL = position < lengths_B[:, None]
-        segment = None if bool(real_BL.all()) else real_BL.long() - 1
-        states = self(ids_BL, segment)
+        states = self(ids_BL, padding(ids_BL, lengths_B))
         if pooling == "cls":
             return states[:, 0].float()
-        weight_BL = real_BL / lengths_B[:, None]
+        weight_BL = _real(ids_BL, lengths_B) / lengths_B[:, None]
         return torch.einsum("bl,bld->bd", weight_BL.float(), states.float())
+
+
+def padding(ids_BL: Tensor, lengths_B: Tensor) -> Tensor | None:
+    """Return the segments of rows that are padded at the end; none where no row is."""
+    real_BL = _real(ids_BL, lengths_B)
+    return None if bool(real_BL.all()) else real_BL.long() - 1
+
+
+def _real(ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    return torch.arange(ids_BL.shape[1], device=ids_BL.device) < lengths_B[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,26 +118,30 @@ def map_cells(
     ``(n_cells, width)`` float32, cells in their own order.
     """
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
+    with torch.inference_mode():
+        for cells, rows, n in batches(ranked, batch_size, runtime, doing="embed"):
+            out[cells] = f(rows, n).float().cpu().numpy()
+    return out
+
+
+def batches(
+    ranked: Ranked, batch_size: int | Literal["auto"], runtime: Runtime, *, doing: str
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield cells of nearly equal length: which they are, padded rows, and their lengths.
+
+    A bar shows the progress of what takes longer than three seconds.
+    """
     lengths = ranked.lengths
-    batches = _batches(lengths, batch_size, runtime)
-    with (
-        torch.inference_mode(),
-        tqdm(
-            total=int(lengths.sum()),
-            unit="token",
-            unit_scale=True,
-            desc="embed",
-            delay=3,
-            leave=False,
-        ) as bar,
-    ):
-        for cells in batches:
+    of_cells = _batches(lengths, batch_size, runtime)
+    with tqdm(
+        total=int(lengths.sum()), unit="token", unit_scale=True, desc=doing, delay=3, leave=False
+    ) as bar:
+        for cells in of_cells:
             rows, n = (
                 torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
             )
-            out[cells] = f(rows, n).float().cpu().numpy()
+            yield cells, rows, n
             bar.update(int(n.sum()))
-    return out
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:

@@ -65,15 +65,17 @@ def _mix(
     c = mamba.config
     z, xbc, dt = mamba.project(u_BD)
     window = torch.cat([recent_BWK, xbc[:, None]], dim=1)
-    xbc = F.silu((window * mamba.conv1d.weight.squeeze(1).T).sum(1) + mamba.conv1d.bias)
+    convolved = (window * mamba.conv1d.weight.squeeze(1).T).sum(1)
+    assert mamba.conv1d.bias is not None
+    xbc = F.silu(convolved + mamba.conv1d.bias)
     x, b_BN, c_BN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
     x_BHP = x.unflatten(-1, (c.n_heads, c.headdim))
     wide = memory_BHNP.dtype
     dt_BH = F.softplus(dt.to(wide) + mamba.dt_bias.to(wide))
     decay_BH = torch.exp(-torch.exp(mamba.A_log.to(wide)) * dt_BH)
     write_BHP = dt_BH[..., None] * x_BHP.to(wide)
-    memory = torch.einsum("bn,bhp->bhnp", b_BN.to(wide), write_BHP)
+    memory = b_BN.to(wide)[:, None, :, None] * write_BHP[:, :, None]
     memory = memory.addcmul_(memory_BHNP, decay_BH[..., None, None])
-    y = torch.einsum("bn,bhnp->bhp", c_BN.to(wide), memory).to(u_BD.dtype)
+    y = (c_BN.to(wide)[:, None, None] @ memory).squeeze(2).to(u_BD.dtype)
     y = torch.addcmul(y, x_BHP, mamba.D.to(y.dtype)[:, None]).flatten(1)
     return mamba.norm(y * F.silu(z)), window[:, 1:], memory

@@ -42,8 +42,8 @@ def convert(
     ------
     CheckpointError
         If the checkpoint is unknown, missing or damaged, or the published layout cannot express it
-        (tied embeddings, a norm before each layer, another merge than mean and sum, other special
-        tokens than [CLS]).
+        (tied embeddings, a norm before each layer, one direction only, another merge than mean and
+        sum, other special tokens than [CLS]).
     InputError
         If `out` exists and is not an empty folder.
 
@@ -76,6 +76,7 @@ def _refuse_inexpressible(parts: Parts) -> None:
     for wrong, what in (
         (config.tie_embeddings, "its embeddings are tied to the output"),
         (config.pre_norm, "it has a norm before each layer"),
+        (not config.bidirectional, "it reads forwards only"),
         (config.norm_eps != 1e-5, f"norm_eps is {config.norm_eps}"),
         (config.merge not in ("mean", "sum"), f"it merges by {config.merge!r}, layer by layer"),
         (extra not in ((), ("[CLS]",)), f"it has the special tokens {', '.join(extra)}"),

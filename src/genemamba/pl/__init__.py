@@ -3,6 +3,7 @@
 from genemamba.pl._compare import compare
 from genemamba.pl._confusion import confusion
 from genemamba.pl._embedding_quality import embedding_quality
+from genemamba.pl._reconstruction import reconstruction
 from genemamba.pl._reliability import reliability
 
-__all__ = ["compare", "confusion", "embedding_quality", "reliability"]
+__all__ = ["compare", "confusion", "embedding_quality", "reconstruction", "reliability"]

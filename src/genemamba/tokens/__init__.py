@@ -5,6 +5,7 @@ from __future__ import annotations
 from .batches import length_batches, pad
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
+from .ranking import MeanRanking
 from .values import Values, judge, linear
 from .vocab import FIRST_GENE, PAD, UNK, Vocabulary
 
@@ -14,6 +15,7 @@ __all__ = [
     "STATUSES",
     "UNK",
     "GeneMatch",
+    "MeanRanking",
     "Ranked",
     "Values",
     "Vocabulary",

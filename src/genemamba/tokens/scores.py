@@ -39,14 +39,14 @@ def levenshtein(first: np.ndarray, second: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _bit_parallel(b: np.ndarray, places: np.ndarray, starts: np.ndarray, m: int) -> int:
+def _bit_parallel(b: np.ndarray, places: np.ndarray, starts: np.ndarray, m: int) -> np.int64:
     """Go through the columns of the table; `places[starts[t]:starts[t + 1]]` is where t stands."""
     one = np.uint64(1)
     n_words = (m + 63) // 64
     up = np.full(n_words, ~np.uint64(0))  # rows where the distance grows by one going down
     down = np.zeros(n_words, dtype=np.uint64)  # and where it falls
     equal = np.zeros(n_words, dtype=np.uint64)
-    distance = m
+    distance = np.int64(m)
     for token in b:
         for k in range(starts[token], starts[token + 1]):
             equal[places[k] >> 6] |= one << np.uint64(places[k] & 63)

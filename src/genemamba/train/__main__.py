@@ -8,7 +8,7 @@ from pathlib import Path
 from genemamba.datasets import read_corpus
 from genemamba.datasets._corpus import with_former_names
 from genemamba.model import GeneMambaConfig
-from genemamba.train.loop import MINI, MINI_SIZES, describe, train
+from genemamba.train.loop import MINI, MINI_SIZES, describe, mean_ranking, train
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     config = GeneMambaConfig(vocab_size=len(corpus.vocab), **MINI_SIZES)
     model = train(corpus, config, MINI, arguments.out)
     model.vocab = with_former_names(corpus.vocab)
+    model.ranking = mean_ranking(corpus)
     model.provenance = {"name": "genemamba-mini", **describe(MINI, corpus)}
     model.save_pretrained(arguments.out, half=True)
 

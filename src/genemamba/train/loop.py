@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from genemamba.datasets import Corpus
 from genemamba.model import GeneMamba, GeneMambaConfig
-from genemamba.train.objectives import CellContrast, masked_gene_loss, pool
+from genemamba.tokens import FIRST_GENE, MeanRanking, rank_csr
+from genemamba.train.objectives import CellContrast, gene_loss, pool
 from genemamba.train.steps import decay_groups, save_whole, warm_cosine
-from genemamba.train.views import Views, two_views
+from genemamba.train.views import Predict, Views, two_views
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Recipe:
     """Cells of a step, all of one library; each gives two rows."""
     length: int = 192
     """Tokens of a row."""
+    predict: Predict = "hidden"
+    """Which genes are to be named: hidden ones, or (the paper's objective) the next."""
     mask_fraction: float = 0.15
+    """Share of a row's places at which a gene is to be named."""
     contrast_weight: float = 1.0
     learning_rate: float = 1e-3
     warmup: float = 0.05
@@ -96,7 +100,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * warm_cosine(step, recipe.steps, recipe.warmup)
         losses = _losses(forward, model, contrast, views)
-        loss = losses["masked"] + recipe.contrast_weight * losses["contrast"]
+        loss = losses["genes"] + recipe.contrast_weight * losses["contrast"]
         optimiser.zero_grad()
         loss.backward()
         parameters = [*model.parameters(), *contrast.parameters()]
@@ -131,6 +135,7 @@ def _stream(
             rng,
             length=recipe.length,
             mask_fraction=recipe.mask_fraction,
+            predict=recipe.predict,
         )
 
     with ThreadPoolExecutor(1) as pool_:
@@ -161,8 +166,8 @@ def _losses(
     segment = None if bool(real.all()) else real.long() - 1
     with torch.autocast("cpu", torch.bfloat16):
         states = forward(ids, segment)
-        masked = masked_gene_loss(model, states, targets)
-    return {"masked": masked, "contrast": contrast(pool(states, lengths))}
+        genes = gene_loss(model, states, targets)
+    return {"genes": genes, "contrast": contrast(pool(states, lengths))}
 
 
 @torch.no_grad()
@@ -177,8 +182,9 @@ def _check(
             continue
         rng = np.random.default_rng(recipe.seed)
         views = two_views(
-            corpus.counts[own], corpus.vocab, rng, length=2 * recipe.length, mask_fraction=0.15
-        )
+            corpus.counts[own], corpus.vocab, rng, length=2 * recipe.length, mask_fraction=0.15,
+            predict=recipe.predict,
+        )  # fmt: skip
         row = {k: v.item() for k, v in _losses(model, model, contrast, views).items()}
         rng = np.random.default_rng(recipe.seed)
         whole = two_views(corpus.counts[own], corpus.vocab, rng, length=512, mask_fraction=0.0)
@@ -206,10 +212,19 @@ def _log(file: Path, row: dict[str, float]) -> None:
     print(line, flush=True)
 
 
+def mean_ranking(corpus: Corpus) -> MeanRanking:
+    """Return the mean ranking of all cells: the baseline of a reconstruction."""
+    x, n = corpus.counts, corpus.vocab.n_genes
+    token = np.arange(n, dtype=np.int32) + FIRST_GENE
+    ranked = rank_csr(x.indptr, x.indices, x.data, token, corpus.vocab.median, n)
+    return MeanRanking.of(ranked, n)
+
+
 def describe(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """Return what a model card needs to repeat the run."""
     return {
         "recipe": asdict(recipe),
+        "objective": "next gene" if recipe.predict == "next" else "masked genes",
         "cells": int(corpus.counts.shape[0]),
         "libraries": len(corpus.groups),
         "genes": corpus.vocab.n_genes,

@@ -1,6 +1,9 @@
-"""What the model is trained to do. Neither objective can be solved by copying its input.
+"""What the model is trained to do.
 
-Shapes: R rows (two views of B cells), L tokens, D model width, M hidden genes.
+Naming hidden genes and telling cells apart cannot be solved by copying the input. Naming the next
+gene, the paper's objective, can where the model reads both ways: it has seen that gene.
+
+Shapes: R rows (two views of B cells), L tokens, D model width, M genes to name.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from genemamba.model import GeneMamba
 from genemamba.train.views import IGNORE
 
 
-def masked_gene_loss(model: GeneMamba, states_RLD: Tensor, targets_RL: Tensor) -> Tensor:
-    """Cross entropy of the hidden genes; their identity is nowhere in the input."""
-    hidden = targets_RL != IGNORE
-    logits_MV = model.lm_head(states_RLD[hidden])
-    return F.cross_entropy(logits_MV.float(), targets_RL[hidden])
+def gene_loss(model: GeneMamba, states_RLD: Tensor, targets_RL: Tensor) -> Tensor:
+    """Cross entropy of the genes to be named at their places."""
+    asked = targets_RL != IGNORE
+    logits_MV = model.lm_head(states_RLD[asked])
+    return F.cross_entropy(logits_MV.float(), targets_RL[asked])
 
 
 class CellContrast(nn.Module):
