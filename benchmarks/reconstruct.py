@@ -3,12 +3,12 @@
     python benchmarks/reconstruct.py --data ../shared/data/bench \
         --models both=build/both,forward=build/forward,paper=build/paper
 
-Three protocols of `gm.tl.reconstruct` (masked, paper, next), for genemamba-mini, the same architecture
-with random weights, and the models of benchmarks/reconstruct_models.py where they are given. The
-mean ranking of the training cells and a copy of what is given stand beside them. All rows of a set see
-the same cells and, where genes are hidden, the same hidden genes. Columns: edits (Levenshtein), NLD,
-BLEU, Spearman of the genes asked for, share of them found, share of hidden genes among the 50
-likeliest for their place, and edits and BLEU over ten cells joined, as published.
+Three protocols of `gm.tl.reconstruct` (masked, paper, next), for genemamba-mini, the same
+architecture with random weights, and the models of benchmarks/reconstruct_models.py where they are
+given. The mean ranking of the training cells and a copy of what is given stand beside them. All
+rows of a set see the same cells and, where genes are hidden, the same hidden genes. Columns: edits
+(Levenshtein), NLD, BLEU, Spearman of the genes asked for, share of them found, share of hidden
+genes among the 50 likeliest for their place; edits and BLEU over ten cells joined, as published.
 The last line printed is the same as JSON.
 """
 
