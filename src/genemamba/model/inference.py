@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,26 +118,30 @@ def map_cells(
     ``(n_cells, width)`` float32, cells in their own order.
     """
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
+    with torch.inference_mode():
+        for cells, rows, n in stream(ranked, batch_size=batch_size, runtime=runtime):
+            out[cells] = f(rows, n).float().cpu().numpy()
+    return out
+
+
+def stream(
+    ranked: Ranked, *, batch_size: int | Literal["auto"] = "auto", runtime: Runtime
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield batches of cells of nearly equal length: their indices, padded rows and lengths.
+
+    Rows and lengths are on the runtime's device. Cells without tokens are left out.
+    """
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime)
-    with (
-        torch.inference_mode(),
-        tqdm(
-            total=int(lengths.sum()),
-            unit="token",
-            unit_scale=True,
-            desc="embed",
-            delay=3,
-            leave=False,
-        ) as bar,
-    ):
+    with tqdm(
+        total=int(lengths.sum()), unit="token", unit_scale=True, desc="embed", delay=3, leave=False
+    ) as bar:
         for cells in batches:
             rows, n = (
                 torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
             )
-            out[cells] = f(rows, n).float().cpu().numpy()
+            yield cells, rows, n
             bar.update(int(n.sum()))
-    return out
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:
