@@ -25,6 +25,8 @@ def test_a_violin_and_its_auroc_for_each_embedding(result, measure: str) -> None
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "random"]
     for text, area in zip(ax.texts, table["auroc"], strict=True):
         assert f"{area:.2f} (" in text.get_text()
+    hubs = result.table.loc[("hubs", "degree"), "auroc"]
+    assert f"AUROC {hubs:.2f}" in ax.get_title()
     steps = [p for p in ax.patches if hasattr(p, "get_data")]
     assert len(steps) == 6
     assert "pearson" in ax.get_ylabel().lower() or measure == "cosine"

@@ -161,8 +161,21 @@ def test_what_needs_cells_without_cells(small_model: GeneMamba) -> None:
         gm.tl.gene_embedding(model=small_model, gene_ids="name")
 
 
+def test_what_is_no_anndata(small_model: GeneMamba) -> None:
+    with pytest.raises(InputError, match="adata is a DataFrame"):
+        gm.tl.gene_embedding(pd.DataFrame(), model=small_model, kind="context", groupby="type")
+
+
 def test_logged_values_are_said(pbmc: AnnData, small_model: GeneMamba) -> None:
     cells = pbmc[:20].copy()
     cells.X = np.log1p(cells.X / cells.X.sum(axis=1, keepdims=True) * 1e4)
     with pytest.warns(GeneMambaWarning, match="log was undone"):
         context(cells, small_model)
+
+
+def test_no_cell_has_a_known_gene(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.var_names = [n if i < 20 else f"unheard{i}" for i, n in enumerate(pbmc.var_names)]
+    pbmc.X[:, :20] = 0
+    with pytest.raises(InputError, match="no cell expresses"):
+        context(pbmc, small_model)
+    assert not pbmc.varm

@@ -31,10 +31,10 @@ def gene_pairs(
     """Show how far related and unrelated genes lie apart, embedding by embedding.
 
     ``"distribution"``: similarities of unrelated pairs to the left, of related pairs to the right,
-    with medians and quartiles; AUROC with its interval above, and below it AUROC against pairs
-    recombined from the same genes. ``"distance"``: Euclidean, Kullback–Leibler and Jensen–Shannon
-    distance of the two distributions, hollow where labels were shuffled. Random vectors stand
-    beside the embeddings.
+    with medians and quartiles; above, AUROC with its interval and AUROC against pairs recombined
+    from the same genes; in the title, AUROC of the control ``hubs``. ``"distance"``: Euclidean,
+    Kullback–Leibler and Jensen–Shannon distance of the two distributions, hollow where labels were
+    shuffled. Random vectors stand beside the embeddings.
 
     Parameters
     ----------
@@ -101,6 +101,8 @@ def _distributions(ax: Axes, result: GenePairs, table: pd.DataFrame, measure: Me
         ax.fill_between([], [], color=color, label=f"{text}, {n:,} pairs")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False)
     ax.set_xticks(range(len(table)), table.index)
+    hubs = result.table.loc[("hubs", "degree"), "auroc"]
+    ax.set_title(f"knowing genes and no pair gives AUROC {hubs:.2f}", fontsize=9)
     noun = "cosine similarity" if measure == "cosine" else "Pearson correlation"
     ax.set(xlim=(-0.6, len(table) - 0.4), ylim=(low - room / 8, high + room), ylabel=noun)
 

@@ -124,15 +124,13 @@ def gene_embedding(
     (765, 256)
     """
     _check(adata, kind, groupby, min_cells)
-    if adata is not None and groupby is None:
+    if adata is not None:
         check_gene_target(adata, key_added)
     loaded = models.load(model)
     if adata is None:
         return _of_model(loaded, gene_ids)
-    params: dict[str, Any] = {
-        "kind": kind,
-        "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-    }
+    params: dict[str, Any] = {"kind": kind}
+    params["gene_ids"] = gene_ids if isinstance(gene_ids, str) else ""
     if kind == "static":
         made = _static(adata, loaded, gene_ids)
     else:
@@ -140,6 +138,10 @@ def gene_embedding(
         runtime = choose_runtime(device, precision)
         vocab = models.vocabulary(loaded)
         tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
+        if not len(tokens.ranked.tokens):
+            raise InputError(
+                "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
+            )
         states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
         _warn(tokens, [], key_added)
         if groupby is not None:
@@ -150,7 +152,9 @@ def gene_embedding(
     if copy:
         adata = adata.copy()
     made.entry["params"] = params
-    made.entry["model"] = model if isinstance(model, str) else loaded.provenance.get("name", "")
+    made.entry["model"] = (
+        model if isinstance(model, str) else loaded.provenance.get("name", "unnamed")
+    )
     made.write(adata, key_added, loaded)
     return adata if copy else None
 
