@@ -50,8 +50,8 @@ PAIRS = {
     "coexpression_pairs": {"sep": ",", "header": None},
 }
 SETS = {"Hallmark": "human_hallmark_v2025", "Reactome": "human_reactome_v2025"}
-SHOWN = ["kind", "known", "positive", "negative", "mean_positive", "mean_negative"]
-SHOWN += ["euclidean", "kl", "js", "js_shuffled", "auroc", "auroc_low", "auroc_high"]
+SHOWN = ["mean_positive", "mean_negative", "euclidean", "kl", "js", "js_shuffled"]
+SHOWN += ["auroc", "auroc_low", "auroc_high"]
 SHOWN += ["auroc_matched", "auroc_matched_low", "auroc_matched_high"]
 
 
@@ -99,7 +99,9 @@ def score_pairs(
     frequency = n_cells[used["gene_a"]].to_numpy() * n_cells[used["gene_b"]].to_numpy()
     ranking = Ranking(frequency, used["label"].to_numpy() == 1)
     table.loc["frequency", ["kind", "auroc"]] = ["control", ranking.auroc()]
-    print(f"\n{name}: {len(pairs):,} pairs drawn, {len(used):,} used; lost: {found.lost}")
+    positive = int(used["label"].sum())
+    print(f"\n{name}: {len(pairs):,} pairs drawn, {len(used):,} used ({positive:,} positive)")
+    print(f"  lost: {found.lost}")
     print(table[SHOWN].to_string(float_format="{:.3f}".format), flush=True)
     rows = json.loads(table.to_json(orient="index", double_precision=4))
     return {"drawn": len(pairs), "used": len(used), "lost": found.lost, "rows": rows}
