@@ -128,28 +128,26 @@ def _layout(edges: pd.DataFrame, genes: np.ndarray) -> np.ndarray:
 
     ends = np.searchsorted(genes, edges[["gene_a", "gene_b"]].to_numpy())
     graph = igraph.Graph(n=len(genes), edges=ends.tolist())
-    parts = [np.asarray(part) for part in graph.connected_components()]
+    parts = sorted(map(np.asarray, graph.connected_components()), key=len, reverse=True)
+    drawn = [graph.induced_subgraph(part.tolist()).layout_kamada_kawai() for part in parts]
     out = np.zeros((len(genes), 2))
-    radius = [np.sqrt(len(part)) for part in parts]
-    for part, r in zip(parts, radius, strict=True):
-        xy = np.array(graph.induced_subgraph(part.tolist()).layout_kamada_kawai(maxiter=2000))
-        xy = xy - xy.mean(axis=0)
-        out[part] = xy / max(np.abs(xy).max(), 1e-9) * r
-    return _pack(out, parts, radius)
+    for part, xy in zip(parts, _pack([np.array(xy.coords) for xy in drawn]), strict=True):
+        out[part] = xy
+    return out
 
 
-def _pack(xy: np.ndarray, parts: list[np.ndarray], radius: list[float]) -> np.ndarray:
-    """Lay the connected parts out in rows, the largest first."""
-    wide = 1.3 * np.sqrt(sum((2 * r + 1.5) ** 2 for r in radius))
+def _pack(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Lay connected parts out in rows, in the order given."""
+    sizes = [np.ptp(xy, axis=0) + 1.2 for xy in parts]
+    wide = 1.4 * np.sqrt(sum(w * h for w, h in sizes))
     x = y = height = 0.0
-    for i in sorted(range(len(parts)), key=lambda i: -radius[i]):
-        size = 2 * radius[i] + 1.5
-        if x and x + size > wide:
+    packed = []
+    for xy, (w, h) in zip(parts, sizes, strict=True):
+        if x and x + w > wide:
             x, y, height = 0.0, y - height, 0.0
-        height = max(height, size)
-        xy[parts[i]] += (x + size / 2, y - size / 2)
-        x += size
-    return xy
+        packed.append(xy - [xy[:, 0].min(), xy[:, 1].max()] + [x, y])
+        x, height = x + w, max(height, h)
+    return packed
 
 
 def _title(network: GeneNetwork) -> str:
