@@ -3,5 +3,6 @@
 from genemamba.tl._annotate import annotate
 from genemamba.tl._embed import embed
 from genemamba.tl._integrate import integrate
+from genemamba.tl._perturb import perturb
 
-__all__ = ["annotate", "embed", "integrate"]
+__all__ = ["annotate", "embed", "integrate", "perturb"]
