@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "reliability": lambda adata: {"label_key": "bulk_labels"},
     "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
     "integrate": lambda adata: {"batch_key": "batch"},
+    "tl.perturb": lambda adata: {"genes": "CD3D", "n_controls": 2},
 }
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
@@ -136,7 +137,8 @@ def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model:
         make_ready(adata)
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
-    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))
+    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))
+    f.call(adata, **arguments, **own(adata))
     plt.close("all")
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
@@ -162,6 +164,8 @@ def test_a_public_name_is_in_the_documentation(f: Public) -> None:
 
 def make_ready(adata: AnnData) -> None:
     """Write what the plots draw."""
+    gm.tl.perturb(adata, "CD3D", n_controls=0)
+    gm.tl.attribute(adata)
     adata.obs["genemamba_label"] = adata.obs["bulk_labels"]
     adata.obs["genemamba_confidence"] = np.float32(0.9)
     adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)
