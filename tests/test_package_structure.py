@@ -165,7 +165,7 @@ def test_a_public_name_is_in_the_documentation(f: Public) -> None:
 def make_ready(adata: AnnData) -> None:
     """Write what the plots draw."""
     gm.tl.perturb(adata, "CD3D", n_controls=0)
-    gm.tl.attribute(adata)
+    gm.tl.attribute(adata, method="gradient_x_input")
     adata.obs["genemamba_label"] = adata.obs["bulk_labels"]
     adata.obs["genemamba_confidence"] = np.float32(0.9)
     adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)

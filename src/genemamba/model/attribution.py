@@ -47,8 +47,8 @@ def attribute_tokens(
     ranked: Ranked,
     weights: np.ndarray,
     *,
-    method: Method = "gradient_x_input",
-    steps: int = 32,
+    method: Method = "integrated_gradients",
+    steps: int = 16,
     runtime: Runtime | None = None,
 ) -> Attributed:
     """Attribute ``weights[i] · mean of the final states`` of each cell to its tokens.

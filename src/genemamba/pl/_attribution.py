@@ -56,7 +56,7 @@ def attribution(
     Examples
     --------
     >>> import scanpy as sc, genemamba as gm
-    >>> adata = sc.datasets.pbmc68k_reduced()[:50].copy()
+    >>> adata = sc.datasets.pbmc68k_reduced()[:20].copy()
     >>> gm.tl.attribute(adata, target="label", groupby="bulk_labels", layer="raw")
     >>> gm.pl.attribution(adata, groups="CD19+ B").get_xlabel()
     'mean attribution'
