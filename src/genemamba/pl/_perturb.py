@@ -76,9 +76,8 @@ def perturb(
         )
     table, params = entry["table"].copy(), entry["params"]
     table["value"], said = _value(table, params)
-    title = f"{params['how']}, {_cells(table):,} cells"
     if kind == "dots":
-        return _dots(table, said, title, ax)
+        return _dots(table, said, f"{params['how']}, {_cells(table):,} cells", ax)
     group = _one_group(table, group)
     controls = entry["control_table"].merge(
         table[["perturbation", "group", "cosine_controls"]], on=["perturbation", "group"]
@@ -89,7 +88,8 @@ def perturb(
         raise InputError(
             f"there are no controls in {group!r}", "run gm.tl.perturb with n_controls of 1 or more"
         )
-    return _strips(table, controls, said, f"{title}, {group}", ax)
+    title = f"{params['how']}, {_cells(table):,} cells, {group}"
+    return _strips(table, controls, said, title, ax)
 
 
 def _value(table: pd.DataFrame, params: Any) -> tuple[pd.Series, str]:
@@ -137,15 +137,17 @@ def _dots(table: pd.DataFrame, said: str, title: str, ax: Axes | None) -> Axes:
     ax.set_xticks(range(len(groups)), groups, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     ax.set(
-        xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6), title=title,
+        xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6),
         xlabel="cells", ylabel="genes",
     )  # fmt: skip
+    ax.set_title(title, pad=28)
     ax.set_axisbelow(True)
     ax.grid(lw=0.5, alpha=0.4)
     ax.tick_params(length=0)
     for fdr in FDRS:
-        ax.scatter([], [], s=_size(np.array([fdr]))[0], c="white", edgecolors=GREY, label=f"{fdr}")
-    ax.legend(title="FDR", loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
+        area = _size(np.array([fdr]))[0]
+        ax.scatter([], [], s=area, c="white", edgecolors=GREY, label=f"FDR {fdr:g}")
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, frameon=False)
     return ax
 
 
