@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
     "gene_embedding": lambda _: {"kind": "context"},
     "integrate": lambda adata: {"batch_key": "batch"},
+    "tl.perturb": lambda adata: {"genes": "CD3D", "n_controls": 2},
 }
 # What works on tables of genes instead of cells, and the name of its first parameter.
 ABOUT_GENES = {
@@ -166,7 +167,8 @@ def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model:
         make_ready(adata)
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
-    f.call(adata, **arguments, **ARGUMENTS.get(f.name, lambda _: {})(adata))
+    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))
+    f.call(adata, **arguments, **own(adata))
     plt.close("all")
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
@@ -192,6 +194,8 @@ def test_a_public_name_is_in_the_documentation(f: Public) -> None:
 
 def make_ready(adata: AnnData) -> None:
     """Write what the plots draw."""
+    gm.tl.perturb(adata, "CD3D", n_controls=0)
+    gm.tl.attribute(adata, method="gradient_x_input")
     adata.obs["genemamba_label"] = adata.obs["bulk_labels"]
     adata.obs["genemamba_confidence"] = np.float32(0.9)
     adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)

@@ -111,6 +111,14 @@ def check_targets(adata: AnnData, keys: AnnotationKeys | ReconstructionKeys) -> 
             _refuse_taken(adata, slot, name, ours=ours)
 
 
+def check_slots(adata: AnnData, key: str, **slots: tuple[str, ...]) -> None:
+    """Refuse what is no AnnData, and slots that the tool with this record did not write."""
+    ours = key in _records(adata)
+    for slot, names in slots.items():
+        for name in names:
+            _refuse_taken(adata, slot, name, ours=ours)
+
+
 def _records(adata: AnnData) -> Mapping[str, Any]:
     _refuse_other_types(adata)
     records = adata.uns.get(UNS, {})

@@ -1,6 +1,7 @@
 """Tools: what the model says about cells and genes."""
 
 from genemamba.tl._annotate import annotate
+from genemamba.tl._attribute import attribute
 from genemamba.tl._embed import embed
 from genemamba.tl._enrich import enrich
 from genemamba.tl._gene_embedding import gene_embedding
@@ -8,10 +9,12 @@ from genemamba.tl._gene_modules import gene_modules
 from genemamba.tl._gene_network import gene_network
 from genemamba.tl._gene_similarity import gene_similarity
 from genemamba.tl._integrate import integrate
+from genemamba.tl._perturb import perturb
 from genemamba.tl._reconstruct import reconstruct
 
 __all__ = [
     "annotate",
+    "attribute",
     "embed",
     "enrich",
     "gene_embedding",
@@ -19,5 +22,6 @@ __all__ = [
     "gene_network",
     "gene_similarity",
     "integrate",
+    "perturb",
     "reconstruct",
 ]

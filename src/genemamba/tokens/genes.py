@@ -95,7 +95,7 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     gene = np.full(len(names), -1)
     status = np.full(len(names), "unknown", dtype="<U9")
     for column, name in enumerate(names):
-        gene[column], status[column] = _look_up(name, vocab)
+        gene[column], status[column] = look_up(name, vocab)
     _drop_duplicates(gene, status)
     used = gene >= 0
     # a few hits by chance, as mouse symbols have, are no match
@@ -111,7 +111,8 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     return GeneMatch(token, median, status)
 
 
-def _look_up(name: str, vocab: Vocabulary) -> tuple[int, str]:
+def look_up(name: str, vocab: Vocabulary) -> tuple[int, str]:
+    """Return the gene of a name and how it was found; -1 if it is unknown or ambiguous."""
     versioned = _VERSION.fullmatch(name)
     name = versioned[1] if versioned else name
     gene = vocab.name_to_gene.get(name)

@@ -1,0 +1,268 @@
+"""Which genes made a cell what it is to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba import models
+from genemamba._anndata import Tokens, check_slots, record, tokenise
+from genemamba._keys import ATTRIBUTION
+from genemamba.errors import InputError
+from genemamba.model.attribution import Attributed, Method, attribute_tokens
+from genemamba.model.inference import choose_runtime
+from genemamba.tl._classifier import fit_classifier, read_classifier
+from genemamba.tl._source import MAX_TOKENS, Source, column, read_labelled
+
+if TYPE_CHECKING:
+    from genemamba.heads import LabelHead
+    from genemamba.model.inference import Device
+    from genemamba.models._load import ModelLike
+
+
+def attribute(
+    adata: AnnData,
+    *,
+    target: str = "embedding",
+    method: Method = "integrated_gradients",
+    groupby: str | None = None,
+    label_key: str | None = None,
+    steps: int = 16,
+    model: ModelLike = "genemamba-mini",
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    device: Device = "auto",
+    key_added: str = ATTRIBUTION,
+    rng: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Say which genes of a cell made its embedding, or its label.
+
+    A number that the model makes of a cell is divided among the genes of the cell by its gradient
+    with respect to their input vectors. The number is
+
+    - of the embedding, how far the cell lies from the mean of all cells, along the unit vector
+      towards the mean of its group (`groupby`), or towards itself if there are no two groups. So
+      positive genes set the group apart from the other cells of `adata`;
+    - of a label, its logit in a linear classifier of the embedding.
+
+    Both are compared with a baseline: a sentence of the same length in which every word is the
+    mean of all genes. A gene gets the difference between its vector and that mean, times the
+    gradient averaged over the straight path from baseline to cell (``"integrated_gradients"``
+    [1]_); the genes of a cell then sum to the difference between cell and baseline. The gradient
+    of the cell alone (``"gradient_x_input"``) is quicker, but says little of this architecture:
+    its norms make the model indifferent to the length of a gene's vector, and genes that decided
+    for a label come out low or negative (see ``benchmarks/perturb.py``).
+
+    Attribution says what the model used, not what is true of the cell. Neither padding nor the
+    cells that are read beside it enter.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes, as for :func:`genemamba.tl.embed`.
+    target
+        ``"embedding"``; ``"label"``, each cell's own most probable label; or one of the labels,
+        for every cell.
+    method
+        ``"integrated_gradients"`` takes as long as some three embeddings a step,
+        ``"gradient_x_input"`` as one step.
+    groupby
+        Column of ``obs`` with groups of cells (cell types), for directions and means. Cells
+        without one (NaN) get their own direction. Without it, all cells are one group for means.
+    label_key
+        Column of ``obs`` with labels to fit a linear classifier to. Without it, labels are those
+        of the checkpoint's own head.
+    steps
+        Points on the path of integrated gradients.
+    model, layer, gene_ids, device
+        As for :func:`genemamba.tl.embed`.
+    key_added
+        Slots to write to.
+    rng
+        Seed of the folds in fitting to `label_key`.
+    copy
+        Return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    ``None``, or the changed copy. Writes
+
+    ``adata.layers["attribution"]`` (or `key_added`)
+        CSR matrix of float32, ``n_obs × n_vars``: what each expressed gene added, in units of the
+        embedding or of the logit; 0 for genes that the cell does not express or the model does not
+        know. Cells without known genes have none.
+    ``adata.varm["attribution"]`` (or `key_added`)
+        DataFrame of float32, ``n_vars × groups``: the mean over the cells of each group, with 0
+        where a cell does not express the gene.
+    ``adata.uns["genemamba"]["attribution"]`` (or `key_added`)
+        Model, parameters, labels; for integrated gradients ``completeness_error``, the median over
+        cells of the part of the difference between cell and baseline that the sum misses (more
+        `steps` make it smaller).
+
+    Raises
+    ------
+    InputError
+        If target, method or a column is unknown, the values cannot be ranked, or a slot is taken;
+        nothing has been written then.
+    CheckpointError
+        If the model is unknown or damaged.
+
+    References
+    ----------
+    .. [1] Sundararajan, Taly and Yan, *Axiomatic Attribution for Deep Networks*, ICML 2017.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()[:20].copy()
+    >>> gm.tl.attribute(adata, target="label", groupby="bulk_labels", layer="raw")
+    >>> adata.layers["attribution"].shape
+    (20, 765)
+    >>> top = adata.varm["attribution"]["CD19+ B"].nlargest(5).index
+    """
+    check_slots(adata, key_added, layers=(key_added,), varm=(key_added,))
+    loaded = models.load(model)
+    vocab = models.vocabulary(loaded)
+    runtime = choose_runtime(device, "float32")
+    groups = _read_groups(adata, groupby)
+    cells = Source(adata, loaded, layer, gene_ids)
+    aim = _aim(cells, target, label_key, groups, rng)
+    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=MAX_TOKENS)
+    found = attribute_tokens(
+        loaded, tokens.ranked, aim.weights, method=method, steps=steps, runtime=runtime
+    )
+    matrix = _by_gene(adata, tokens, found.values)
+    means = {
+        name: np.asarray(matrix[np.flatnonzero(groups == name)].mean(axis=0)).ravel()
+        for name in np.unique(groups[groups != ""])
+    }
+    if copy:
+        adata = adata.copy()
+    adata.layers[key_added] = matrix
+    adata.varm[key_added] = pd.DataFrame(means, index=adata.var_names, dtype=np.float32)
+    record(
+        adata,
+        key_added,
+        {
+            "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
+            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+            "vocabulary_sha256": vocab.sha256,
+            "params": {
+                "target": target,
+                "method": method,
+                "groupby": groupby or "",
+                "label_key": label_key or "",
+                "steps": steps,
+                "layer": layer or "",
+                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+                "rng": rng,
+            },
+            "device": runtime.device,
+            "labels": np.array(aim.labels, dtype=str),
+            **_completeness(tokens, found, method),
+            **tokens.report(),
+        },
+    )
+    return adata if copy else None
+
+
+class _Aim(NamedTuple):
+    """The linear function of each cell's embedding, and the labels to choose from."""
+
+    weights: np.ndarray
+    labels: tuple[str, ...] = ()
+
+
+def _read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
+    """Return the group of every cell as str, "" where it has none."""
+    if groupby is None:
+        return np.full(adata.n_obs, "all")
+    values = column(adata, groupby, "groupby")
+    return np.where(values.notna(), values.astype(str), "").astype(str)
+
+
+def _aim(cells: Source, target: str, label_key: str | None, groups: np.ndarray, rng: int) -> _Aim:
+    if target == "embedding":
+        if label_key is not None:
+            raise InputError(
+                f"label_key={label_key!r} is of no use to target='embedding'",
+                "set target='label', or groupby to attribute the embedding group by group",
+            )
+        return _Aim(_directions(cells.vectors, groups))
+    head = _head(cells, label_key, rng)
+    if target != "label" and target not in head.classes:
+        raise InputError(
+            f"target={target!r} is neither 'embedding' nor 'label' nor one of the labels",
+            f"the labels are {', '.join(map(repr, head.classes))}",
+        )
+    assert head.probe is not None
+    proba = np.nan_to_num(head.proba(cells.vectors))
+    chosen = proba.argmax(axis=1) if target == "label" else head.classes.index(target)
+    weights = head.probe.weight / head.probe.scale
+    return _Aim(weights[np.broadcast_to(chosen, len(proba))], head.classes)
+
+
+def _directions(X: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return unit vectors from the mean of all cells to that of each cell's group, or to itself."""
+    X = X.astype(np.float64)
+    there = np.isfinite(X).all(axis=1)
+    away = X - X[there].mean(axis=0)
+    for name in np.unique(groups[groups != ""]):
+        own = groups == name
+        if not own.all() and (own & there).any():
+            away[own] = away[own & there].mean(axis=0)
+    lengths = np.linalg.norm(away, axis=1, keepdims=True)
+    return np.nan_to_num(away / np.where(lengths > 0, lengths, 1))
+
+
+def _head(cells: Source, label_key: str | None, rng: int) -> LabelHead:
+    if label_key is not None:
+        labelled = read_labelled(cells, label_key, None, unknown=False)
+        return fit_classifier(cells, labelled, "probe", None, None, rng).head
+    try:
+        head = read_classifier(None, cells.loaded).head
+    except InputError as error:
+        raise InputError(
+            error.what, "say which labels to fit a classifier to: label_key=…"
+        ) from None
+    if head.probe is None:
+        raise InputError(
+            f"this checkpoint names cells by {head.kind!r}, which has no gradient",
+            "say which labels to fit a classifier to: label_key=…",
+        )
+    return head
+
+
+def _by_gene(adata: AnnData, tokens: Tokens, values: np.ndarray) -> sparse.csr_matrix:
+    """Lay out the values of tokens as cells × genes of `adata`."""
+    columns = np.arange(len(tokens.genes.token))
+    if tokens.where == "adata.raw.X":  # it has genes that adata has not
+        columns = adata.var_names.get_indexer(adata.raw.var_names)
+    known = np.flatnonzero(tokens.genes.token >= 0)
+    place = np.full(tokens.genes.token.max() + 1, -1)
+    place[tokens.genes.token[known]] = columns[known]
+    column_of = place[tokens.ranked.tokens]
+    cell = np.repeat(np.arange(adata.n_obs), tokens.ranked.lengths)
+    there = column_of >= 0
+    matrix = sparse.csr_matrix(
+        (values[there], (cell[there], column_of[there])), shape=adata.shape, dtype=np.float32
+    )
+    matrix.sort_indices()
+    return matrix
+
+
+def _completeness(tokens: Tokens, found: Attributed, method: Method) -> dict[str, float]:
+    if method != "integrated_gradients":
+        return {}
+    of = np.repeat(np.arange(tokens.ranked.n_cells), tokens.ranked.lengths)
+    sums = np.bincount(of, found.values, minlength=tokens.ranked.n_cells)
+    difference = found.at_cell - found.at_baseline
+    there = np.isfinite(difference) & (difference != 0)
+    missed = np.abs(sums - difference)[there] / np.abs(difference[there])
+    return {"completeness_error": float(np.median(missed))}

@@ -1,0 +1,131 @@
+"""Edited cells read by the model, and measured against the same cells unedited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from genemamba.model.inference import embed_tokens
+from genemamba.tl._shift import Direction, cosine_distance
+from genemamba.tokens.edit import cut, delete, join, put_first
+
+if TYPE_CHECKING:
+    from genemamba.model import GeneMamba
+    from genemamba.model.genemamba import Pooling
+    from genemamba.model.inference import Runtime
+    from genemamba.tokens import Ranked
+
+How = Literal["delete", "overexpress"]
+MEASURES = ("cosine", "euclidean", "towards", "score")
+_BLOCK = 2**21  # tokens read in one go: many lengths to batch, some 10 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One edit of some cells.
+
+    Parameters
+    ----------
+    key
+        What the caller knows it by.
+    cells
+        ``(n,)`` indices of the cells that it changes.
+    edited
+        These cells after it.
+    way
+        The direction to measure along, if there is one.
+    """
+
+    key: Any
+    cells: np.ndarray
+    edited: Ranked
+    way: Direction | None
+
+
+@dataclass(frozen=True, eq=False)
+class Editor:
+    """All cells of a data set, and how they are edited and read.
+
+    Parameters
+    ----------
+    loaded, runtime, pooling, max_tokens
+        The model and how it reads.
+    how
+        What is done to genes.
+    ranked
+        The cells, ranked to as many tokens more than `max_tokens` as genes are edited at once.
+    """
+
+    loaded: GeneMamba
+    runtime: Runtime
+    pooling: Pooling
+    max_tokens: int
+    how: How
+    ranked: Ranked
+
+    def unedited(self) -> Ranked:
+        """Return the cells as the model reads them."""
+        return cut(self.ranked, self.max_tokens)
+
+    def read(self, ranked: Ranked) -> np.ndarray:
+        """Return one float64 vector a cell, NaN where it has no token."""
+        vectors = embed_tokens(self.loaded, ranked, pooling=self.pooling, runtime=self.runtime)
+        return vectors.astype(np.float64)
+
+    def job(
+        self,
+        key: Any,
+        genes: tuple[int, ...],
+        cells: np.ndarray,
+        way: Direction | None,
+        at_most: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Job:
+        """Edit genes in those of `cells` where this changes something; `at_most` so many of them.
+
+        More than that are thinned by `rng`.
+        """
+        edit = delete if self.how == "delete" else put_first
+        changed, edited = edit(self.ranked.take(cells), genes, self.max_tokens)
+        if at_most is not None and rng is not None and at_most < len(changed):
+            kept = np.sort(rng.choice(len(changed), at_most, replace=False))
+            changed, edited = changed[kept], edited.take(kept)
+        return Job(key, cells[changed], edited, way)
+
+    def measure(self, before: np.ndarray, jobs: Iterable[Job]) -> Iterator[tuple[Job, np.ndarray]]:
+        """Yield each job with ``(n, 4)`` float64, `MEASURES` of its cells, in the order given.
+
+        `before` are the vectors of all cells. Jobs are read together in blocks, so that cells of
+        like length make a batch whatever job they belong to.
+        """
+        block: list[Job] = []
+        for job in jobs:
+            block.append(job)
+            if sum(len(j.edited.tokens) for j in block) >= _BLOCK:
+                yield from self._measure_block(before, block)
+                block = []
+        yield from self._measure_block(before, block)
+
+    def _measure_block(
+        self, before: np.ndarray, block: list[Job]
+    ) -> Iterator[tuple[Job, np.ndarray]]:
+        if not block:
+            return
+        after = self.read(join([job.edited for job in block]))
+        ends = np.cumsum([len(job.cells) for job in block])
+        for job, part in zip(block, np.split(after, ends[:-1]), strict=True):
+            yield job, measure(before[job.cells], part, job.way)
+
+
+def measure(before: np.ndarray, after: np.ndarray, way: Direction | None) -> np.ndarray:
+    """Return `MEASURES` of each pair of vectors, ``(n, 4)``; the last two NaN without a way."""
+    out = np.full((len(before), len(MEASURES)), np.nan)
+    out[:, 0] = cosine_distance(before, after)
+    out[:, 1] = np.linalg.norm(after - before, axis=1)
+    if way is not None:
+        out[:, 2] = way.alignment(before, after)
+        out[:, 3] = way.score(after) - way.score(before)
+    return out

@@ -1,0 +1,264 @@
+"""Genes deleted or overexpressed in silico."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from genemamba import models
+from genemamba._anndata import check_slots, record, tokenise
+from genemamba._keys import OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN, PERTURB
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model.inference import check_pooling, choose_runtime
+from genemamba.tl._edited import Editor, How
+from genemamba.tl._perturbation import Perturbation, Run, State
+from genemamba.tl._source import column
+from genemamba.tokens.lookup import find_genes
+
+if TYPE_CHECKING:
+    from genemamba.model.genemamba import Pooling
+    from genemamba.model.inference import Device
+    from genemamba.models._load import ModelLike
+    from genemamba.tokens import Vocabulary
+
+
+def perturb(
+    adata: AnnData,
+    genes: str | Sequence[str | Sequence[str]],
+    *,
+    how: How = "delete",
+    groupby: str | None = None,
+    target: str | None = None,
+    groups: Sequence[str] | None = None,
+    n_controls: int = 100,
+    control_cells: int = 25,
+    model: ModelLike = "genemamba-mini",
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    pooling: Pooling = "mean",
+    device: Device = "auto",
+    key_added: str = PERTURB,
+    rng: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Delete or overexpress genes in silico, and see how far each cell moves and where to.
+
+    The ranked genes of a cell are edited, as in Geneformer [1]_: a deleted gene is taken out and
+    all below it move up; an overexpressed one is put first. The edited cell is read again and
+    compared with the same cell unedited, both in float32 and with the same settings. Only cells
+    that change are read: those that express a deleted gene, those in which an overexpressed one is
+    not first already.
+
+    Any edit moves a cell a little, and a gene near the top moves it more. So each perturbation is
+    set against controls: the same edit of other genes of like rank and like share of expressing
+    cells, in cells of the same group. "This gene is no different from another like it" is the null
+    hypothesis, its unit is the gene, not the cell, and p is
+    ``(1 + controls as extreme) / (1 + controls)``: it cannot be below 1 in 101 with 100 controls,
+    however many the cells. Low p says that the model treats a gene as special, not that the edit
+    of real cells would do the same.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes, as for :func:`genemamba.tl.embed`.
+    genes
+        Symbols or Ensembl ids, each perturbed on its own. A tuple or list among them is perturbed
+        jointly: ``["CD3D", ("CD3D", "CD3E")]``; overexpressed, its genes come first in this order.
+    how
+        ``"delete"`` or ``"overexpress"``.
+    groupby
+        Column of ``obs`` with the state (cell type, condition) of the cells; cells without one
+        (NaN) are perturbed, but not part of the table. Without it, all cells are one group.
+    target
+        One of the states: do cells move towards it?
+    groups
+        States to edit cells of; the others only have a centroid. All states, if not given.
+    n_controls
+        Control genes, or sets of genes, for each perturbation and group; 0 for no p-values.
+    control_cells
+        Cells of the group in which a control is tried at most, drawn at random. Controls take
+        most of the time: perturbations × groups × `n_controls` × `control_cells` cells are read.
+    model
+        As for :func:`genemamba.tl.embed`.
+    layer, gene_ids, max_tokens, pooling, device
+        As for :func:`genemamba.tl.embed`. Cells are ranked deeper than `max_tokens`, so that
+        genes that a deletion lets in are the right ones.
+    key_added
+        What the names of the slots begin with.
+    rng
+        Seed of the draws of controls and their cells. Those of one perturbation do not depend on
+        which others are asked for.
+    copy
+        Return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    ``None``, or the changed copy. Writes (with `key_added` in place of the leading "perturb")
+
+    ``adata.obsm["perturb_cosine"]``
+        DataFrame of float32, ``n_obs × n_perturbations``, columns "CD3D", "CD3D+CD3E": cosine
+        distance between the cell before and after. Exactly 0 where its sentence did not change;
+        NaN where nothing was asked (`groups`) or there is no vector before or after.
+    ``adata.obsm["perturb_euclidean"]``
+        The same for Euclidean distance.
+    ``adata.uns["genemamba"]["perturb"]``
+        Model and parameters, and two tables. ``table``, a row for each perturbation and group:
+        ``cells`` of the group, ``changed`` cells; means over the changed cells: ``cosine``,
+        ``euclidean``, with `target` ``towards`` and ``score``; the number of ``controls``,
+        ``cosine_controls`` and ``score_controls``, their means; ``p_shift`` (one-sided, cosine as
+        large) and ``p_score`` (two-sided), with Benjamini–Hochberg ``fdr_shift`` and
+        ``fdr_score`` over the rows. ``towards`` is the cosine between a cell's shift and the way
+        from its group's centroid to the target's. ``score`` is how much nearer to the target's
+        centroid and farther from its group's the cell came, as a share of their distance. Cells of
+        the target itself are measured on the way from the centroid of all other states, so
+        that negative means away from the target. ``control_table``: the same means for each
+        control.
+
+    Raises
+    ------
+    InputError
+        If a gene is unknown (with names like it), a state is, or the values cannot be ranked; a
+        slot is taken. Nothing has been written then.
+    CheckpointError
+        If the model is unknown or damaged.
+
+    Warns
+    -----
+    GeneMambaWarning
+        If a perturbation changes no cell: its shifts are 0, its p-values NaN.
+
+    References
+    ----------
+    .. [1] Theodoris et al., *Transfer learning enables predictions in network biology*,
+       Nature 2023.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()[:60].copy()
+    >>> gm.tl.perturb(adata, ["CD79A", ("CD3D", "CD3E")], layer="raw", n_controls=9)
+    >>> table = adata.uns["genemamba"]["perturb"]["table"]
+    >>> table["perturbation"].tolist()
+    ['CD79A', 'CD3D+CD3E']
+    """
+    check_slots(adata, key_added, obsm=(f"{key_added}_cosine", f"{key_added}_euclidean"))
+    _check_arguments(how, n_controls, control_cells, max_tokens)
+    loaded = models.load(model)
+    vocab = models.vocabulary(loaded)
+    check_pooling(loaded, pooling)
+    runtime = choose_runtime(device, "float32")  # shifts are smaller than bfloat16 resolves
+    asked = _read_perturbations(genes, vocab)
+    states = _read_states(adata, groupby, target, groups)
+    deeper = max(len(p.tokens) for p in asked)
+    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens + deeper)
+    editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
+    known = np.unique(tokens.genes.token[tokens.genes.token >= 0])
+    found = Run(editor, asked, states, target, known, n_controls, control_cells, rng).all()
+    if copy:
+        adata = adata.copy()
+    names = [p.name for p in asked]
+    for i, slot in enumerate((OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN)):
+        adata.obsm[key_added + slot.removeprefix(PERTURB)] = pd.DataFrame(
+            found.shifts[i], index=adata.obs_names, columns=names
+        )
+    record(
+        adata,
+        key_added,
+        {
+            "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
+            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+            "vocabulary_sha256": vocab.sha256,
+            "params": {
+                "how": how,
+                "groupby": groupby or "",
+                "target": target or "",
+                "groups": np.array([s.name for s in states if s.edited and s.name], dtype=str),
+                "n_controls": n_controls,
+                "control_cells": control_cells,
+                "layer": layer or "",
+                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+                "max_tokens": max_tokens,
+                "pooling": pooling,
+                "rng": rng,
+            },
+            "device": runtime.device,
+            **tokens.report(),
+            "table": found.table(),
+            "control_table": found.control_table(vocab),
+        },
+    )
+    if unchanged := found.unchanged():
+        why = "no cell expresses it" if how == "delete" else "it comes first in every cell"
+        warnings.warn(
+            f"{', '.join(unchanged)}: {why} ({tokens.where}); to {how} it changes nothing",
+            GeneMambaWarning,
+            stacklevel=2,
+        )
+    return adata if copy else None
+
+
+def _check_arguments(how: str, n_controls: int, control_cells: int, max_tokens: int) -> None:
+    if how not in get_args(How):
+        raise InputError(f"how={how!r} is unknown", "use 'delete' or 'overexpress'")
+    for name, value, least in (
+        ("n_controls", n_controls, 0),
+        ("control_cells", control_cells, 1),
+        ("max_tokens", max_tokens, 1),
+    ):
+        if value < least:
+            raise InputError(f"{name} is {value}", f"give {name} of at least {least}")
+
+
+def _read_perturbations(
+    genes: str | Sequence[str | Sequence[str]], vocab: Vocabulary
+) -> list[Perturbation]:
+    """Find the genes; one name is one perturbation, a list of names a joint one."""
+    asked: list[Perturbation] = []
+    for entry in [genes] if isinstance(genes, str) else genes:
+        names = [entry] if isinstance(entry, str) else [str(name) for name in entry]
+        if not names:
+            raise InputError("genes holds an empty set of genes", "name at least one gene")
+        tokens = tuple(find_genes(names, vocab).tolist())
+        if tokens in [p.tokens for p in asked]:
+            raise InputError(f"genes: {'+'.join(names)!r} is asked for twice", "name it once")
+        asked.append(Perturbation("+".join(names), tokens))
+    if not asked:
+        raise InputError("genes is empty", "name at least one gene")
+    return asked
+
+
+def _read_states(
+    adata: AnnData, groupby: str | None, target: str | None, groups: Sequence[str] | None
+) -> list[State]:
+    """Group the cells; those of no state come last, without a name."""
+    if groupby is None:
+        if target is not None or groups is not None:
+            raise InputError(
+                f"target={target!r} and groups={groups!r} name states, but groupby is missing",
+                "say which column of adata.obs holds the states: groupby=…",
+            )
+        return [State("all", np.arange(adata.n_obs), True)]
+    values = column(adata, groupby, "groupby")
+    names = values.astype(str).to_numpy(dtype=str)
+    there = values.notna().to_numpy()
+    known = np.unique(names[there]).tolist()
+    wanted = known if groups is None else [groups] if isinstance(groups, str) else list(groups)
+    for argument, state in [("groups", g) for g in wanted] + [("target", target)]:
+        if state is not None and state not in known:
+            raise InputError(
+                f"{argument}: {state!r} is not in adata.obs[{groupby!r}]",
+                f"use one of {', '.join(map(repr, known)) or 'none: all cells are NaN'}",
+            )
+    if target is not None and len(known) < 2:
+        raise InputError(
+            f"adata.obs[{groupby!r}] has the one state {target!r}: there is no way to it",
+            "give cells of other states, too, or leave out target",
+        )
+    states = [State(n, np.flatnonzero(there & (names == n)), n in wanted) for n in known]
+    return [*states, State(None, np.flatnonzero(~there), groups is None)]

@@ -1,0 +1,114 @@
+"""Ranked cells edited token by token: genes deleted, or put first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .rank import Ranked
+
+
+def cut(ranked: Ranked, max_tokens: int) -> Ranked:
+    """Keep the first `max_tokens` tokens of every cell."""
+    return _keep(ranked, np.arange(ranked.n_cells), _ranks(ranked) < max_tokens)
+
+
+def delete(
+    ranked: Ranked, genes: Sequence[int] | np.ndarray, max_tokens: int
+) -> tuple[np.ndarray, Ranked]:
+    """Delete genes: what stands below moves up.
+
+    Parameters
+    ----------
+    ranked
+        Cells ranked to at least ``max_tokens + len(genes)`` tokens, so that what moves up into
+        the first `max_tokens` is known.
+    genes
+        Their tokens.
+    max_tokens
+        What the model reads of a cell.
+
+    Returns
+    -------
+    ``(n_changed,)`` int64 indices of the cells whose first `max_tokens` change, and these cells,
+    edited and cut. Sums of counts stay those of the unedited cell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(2)
+    >>> ranked = Ranked(np.array([5, 7, 9, 4], dtype=np.int32), np.array([0, 3, 4]), one, one)
+    >>> cells, edited = delete(ranked, [7], max_tokens=2)
+    >>> cells, edited.tokens
+    (array([0]), array([5, 9], dtype=int32))
+    """
+    hit = np.isin(ranked.tokens, np.asarray(genes, dtype=np.int32))
+    cells = np.unique(_cells(ranked)[hit & (_ranks(ranked) < max_tokens)])
+    return cells, cut(_keep(ranked, cells, ~hit), max_tokens)
+
+
+def put_first(
+    ranked: Ranked, genes: Sequence[int] | np.ndarray, max_tokens: int
+) -> tuple[np.ndarray, Ranked]:
+    """Move genes to the front, or insert them there, in the order given.
+
+    Cells without tokens stay empty. Parameters and results are those of :func:`delete`, except
+    that ranks beyond `max_tokens` are not needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(2)
+    >>> ranked = Ranked(np.array([5, 7, 9, 7], dtype=np.int32), np.array([0, 3, 4]), one, one)
+    >>> cells, edited = put_first(ranked, [7], max_tokens=3)
+    >>> cells, edited.tokens
+    (array([0]), array([7, 5, 9], dtype=int32))
+    """
+    front = np.asarray(genes, dtype=np.int32)
+    cells = np.flatnonzero((ranked.lengths > 0) & ~_begins_with(ranked, front[:max_tokens]))
+    rest = _keep(ranked, cells, ~np.isin(ranked.tokens, front))
+    starts = rest.indptr + len(front) * np.arange(len(cells) + 1)
+    tokens = np.empty(starts[-1], dtype=np.int32)
+    head = np.zeros(len(tokens), dtype=bool)
+    head[starts[:-1, None] + np.arange(len(front))] = True
+    tokens[head], tokens[~head] = np.tile(front, len(cells)), rest.tokens
+    return cells, cut(Ranked(tokens, starts, rest.total, rest.known), max_tokens)
+
+
+def join(parts: Sequence[Ranked]) -> Ranked:
+    """Put the cells of several sets one after the other."""
+    tokens, lengths, total, known = (
+        np.concatenate(arrays)
+        for arrays in zip(*((p.tokens, p.lengths, p.total, p.known) for p in parts), strict=True)
+    )
+    return Ranked(tokens, np.append(0, np.cumsum(lengths)), total, known)
+
+
+def _begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
+    long_enough = ranked.lengths >= len(front)
+    same = long_enough.copy()
+    place = ranked.indptr[:-1][long_enough][:, None] + np.arange(len(front))
+    same[long_enough] = (ranked.tokens[place] == front).all(axis=1)
+    return same
+
+
+def _cells(ranked: Ranked) -> np.ndarray:
+    """Give the cell of every token."""
+    return np.repeat(np.arange(ranked.n_cells), ranked.lengths)
+
+
+def _ranks(ranked: Ranked) -> np.ndarray:
+    """Give the rank of every token in its cell, from 0."""
+    return np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths)
+
+
+def _keep(ranked: Ranked, cells: np.ndarray, kept: np.ndarray) -> Ranked:
+    """Return some cells, in their order, with the tokens where `kept` is true."""
+    wanted = np.zeros(ranked.n_cells, dtype=bool)
+    wanted[cells] = True
+    of = _cells(ranked)
+    kept = kept & wanted[of]
+    lengths = np.bincount(of[kept], minlength=ranked.n_cells)[cells]
+    indptr = np.append(0, np.cumsum(lengths))
+    return Ranked(ranked.tokens[kept], indptr, ranked.total[cells], ranked.known[cells])

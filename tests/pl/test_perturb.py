@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import genemamba as gm
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model import GeneMamba
+
+
+@pytest.fixture
+def cells(pbmc: AnnData) -> AnnData:
+    cells = pbmc[:40].copy()
+    cells.obs["kind"] = np.resize(["T", "B"], 40)
+    cells.X[:, cells.var_names == "LYZ"] = 0
+    return cells
+
+
+def run(cells: AnnData, model: GeneMamba, **options: object) -> pd.DataFrame:
+    few = {"groupby": "kind", "n_controls": 4, "control_cells": 3} | options
+    with pytest.warns(GeneMambaWarning, match="LYZ"):
+        gm.tl.perturb(cells, ["CD3D", "LYZ", ("CD3D", "CD79A")], model=model, **few)
+    return cells.uns["genemamba"]["perturb"]["table"]
+
+
+def test_dots(cells, small_model):
+    table = run(cells, small_model, target="B")
+    before = repr(cells)
+    ax = gm.pl.perturb(cells)
+    dots, crosses = ax.collections[:2]
+    moved = table[table["changed"] > 0]
+    np.testing.assert_allclose(dots.get_array(), moved["score"])
+    assert [tuple(xy) for xy in dots.get_offsets()] == [(0, 0), (1, 0), (0, 2), (1, 2)]
+    assert [tuple(xy) for xy in crosses.get_offsets()] == [(0, 1), (1, 1)]
+    order = np.argsort(moved["fdr_score"].to_numpy(), kind="stable")
+    assert (np.diff(dots.get_sizes()[order]) <= 1e-9).all()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["CD3D", "LYZ", "CD3D+CD79A"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["B", "T"]
+    assert ax.get_title() == "delete, 40 cells"
+    assert repr(cells) == before
+    _, given = plt.subplots()
+    assert gm.pl.perturb(cells, ax=given) is given
+
+
+def test_without_target_or_controls(cells, small_model):
+    table = run(cells, small_model, groupby=None)
+    shown = gm.pl.perturb(cells).collections[0].get_array()
+    moved = table[table["changed"] > 0]
+    np.testing.assert_allclose(shown, moved["cosine"] / moved["cosine_controls"])
+    run(cells, small_model, groupby=None, n_controls=0)
+    shown = gm.pl.perturb(cells).collections[0].get_array()
+    np.testing.assert_allclose(shown, moved["cosine"], rtol=1e-3)
+    with pytest.raises(InputError, match="no controls in 'all'"):
+        gm.pl.perturb(cells, kind="controls")
+
+
+def test_against_controls(cells, small_model):
+    table = run(cells, small_model, target="B")
+    controls = cells.uns["genemamba"]["perturb"]["control_table"]
+    ax = gm.pl.perturb(cells, kind="controls", group="T")
+    drawn = [c.get_offsets() for c in ax.collections]
+    own = controls[(controls["group"] == "T") & (controls["perturbation"] == "CD3D")]
+    np.testing.assert_allclose(drawn[0][:, 0], own["score"])
+    row = table[(table["group"] == "T") & (table["perturbation"] == "CD3D")].iloc[0]
+    np.testing.assert_allclose(drawn[1], [[row["score"], 0]])
+    labels = [t.get_text() for t in ax.get_yticklabels()]
+    assert labels[0] == f"CD3D\np = {row['p_score']:.2g}"
+    assert labels[1] == "LYZ\nchanges nothing"
+    with pytest.raises(InputError, match="several groups"):
+        gm.pl.perturb(cells, kind="controls")
+    with pytest.raises(InputError, match="group='NK'"):
+        gm.pl.perturb(cells, kind="controls", group="NK")
+
+
+def test_bad_input(cells):
+    with pytest.raises(InputError, match=r"gm\.tl\.perturb\(adata, genes\)"):
+        gm.pl.perturb(cells)
+    with pytest.raises(InputError, match="kind='violin'"):
+        gm.pl.perturb(cells, kind="violin")

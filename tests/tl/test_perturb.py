@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy.spatial.distance import cosine, euclidean
+
+import genemamba as gm
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model import GeneMamba
+
+GENES = ["CD79A", ["CD3D", "CD3E"]]
+FEW = {"n_controls": 5, "control_cells": 4}
+
+
+@pytest.fixture
+def cells(pbmc: AnnData) -> AnnData:
+    """Sixty cells of three states, ten of them of none."""
+    cells = pbmc[:60].copy()
+    kinds = np.resize(["T", "B", "mono"], 60).astype(object)
+    kinds[50:] = None
+    cells.obs["kind"] = kinds
+    return cells
+
+
+def vectors(adata: AnnData, model: GeneMamba, **options: object) -> np.ndarray:
+    embedded = gm.tl.embed(adata, model=model, precision="float32", copy=True, **options)
+    return embedded.obsm["X_genemamba"].astype(float)
+
+
+def expressed(adata: AnnData, gene: str) -> np.ndarray:
+    return np.asarray(adata[:, gene].X).ravel() > 0
+
+
+@pytest.mark.parametrize("max_tokens", [2048, 60])
+def test_a_deletion_is_as_if_the_gene_had_not_been_measured(cells, small_model, max_tokens):
+    gm.tl.perturb(cells, GENES, model=small_model, max_tokens=max_tokens, n_controls=0)
+    before = vectors(cells, small_model, max_tokens=max_tokens)
+    for name, members in (("CD79A", ["CD79A"]), ("CD3D+CD3E", ["CD3D", "CD3E"])):
+        without = cells[:, ~cells.var_names.isin(members)].copy()
+        after = vectors(without, small_model, max_tokens=max_tokens)
+        for slot, distance in (("perturb_cosine", cosine), ("perturb_euclidean", euclidean)):
+            expected = [distance(a, b) for a, b in zip(before, after, strict=True)]
+            found = cells.obsm[slot][name].to_numpy()
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-8)
+        any_of_them = np.any([expressed(cells, m) for m in members], axis=0)
+        assert (found[~any_of_them] == 0).all()
+        assert max_tokens < 2048 or (found[any_of_them] > 0).all()
+
+
+def test_overexpressed_comes_first(cells, small_model):
+    gm.tl.perturb(cells, "CD79A", how="overexpress", model=small_model, n_controls=0)
+    first = cells.copy()
+    first.X[:, cells.var_names == "CD79A"] = 1_000_000
+    expected = np.linalg.norm(vectors(first, small_model) - vectors(cells, small_model), axis=1)
+    found = cells.obsm["perturb_euclidean"]["CD79A"]
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
+    with pytest.warns(GeneMambaWarning, match="CD79A: it comes first in every cell"):
+        gm.tl.perturb(first, "CD79A", how="overexpress", model=small_model)
+    assert (first.obsm["perturb_euclidean"]["CD79A"] == 0).all()
+
+
+def test_the_table_by_hand(cells, small_model):
+    gm.tl.perturb(cells, GENES, groupby="kind", target="B", model=small_model, **FEW)
+    table = cells.uns["genemamba"]["perturb"]["table"]
+    controls = cells.uns["genemamba"]["perturb"]["control_table"]
+    assert table[["perturbation", "group"]].to_numpy().tolist() == [
+        [name, group] for name in ("CD79A", "CD3D+CD3E") for group in ("B", "T", "mono")
+    ]
+    before = vectors(cells, small_model)
+    kind = cells.obs["kind"].to_numpy()
+    mean = {k: before[kind == k].mean(axis=0) for k in ("B", "T", "mono")}
+    mean["rest"] = before[(kind == "T") | (kind == "mono")].mean(axis=0)
+    without = cells[:, cells.var_names != "CD79A"].copy()
+    after = vectors(without, small_model)
+    for row in table[table["perturbation"] == "CD79A"].itertuples():
+        source, target = mean["rest" if row.group == "B" else row.group], mean["B"]
+        chosen = np.flatnonzero((kind == row.group) & expressed(cells, "CD79A"))
+        assert (row.cells, row.changed) == ((kind == row.group).sum(), len(chosen))
+        way = target - source
+        towards, score = [], []
+        for i in chosen:
+            towards.append(1 - cosine(after[i] - before[i], way))
+            nearer = [euclidean(x, source) - euclidean(x, target) for x in (before[i], after[i])]
+            score.append((nearer[1] - nearer[0]) / np.linalg.norm(way))
+        if len(chosen):
+            assert row.towards == pytest.approx(np.mean(towards), abs=2e-3)
+            assert row.score == pytest.approx(np.mean(score), rel=5e-3, abs=1e-6)
+        own = controls[(controls["perturbation"] == "CD79A") & (controls["group"] == row.group)]
+        assert len(own) == row.controls == (5 if len(chosen) else 0)
+        assert not own["control"].isin(["CD79A"]).any()
+        assert (own["changed"] <= 4).all()
+        if len(chosen):
+            assert row.p_shift == (1 + (own["cosine"] >= row.cosine).sum()) / 6
+            assert row.cosine_controls == pytest.approx(own["cosine"].mean())
+
+
+def test_a_control_is_perturbed_as_the_gene_itself(cells, small_model):
+    options = {"groupby": "kind", "model": small_model}
+    gm.tl.perturb(cells, GENES, target="T", n_controls=3, control_cells=60, **options)
+    entry = cells.uns["genemamba"]["perturb"]
+    for row in entry["control_table"].head(8).itertuples():
+        genes = [row.control.split("+")]
+        gm.tl.perturb(cells, genes, target="T", n_controls=0, key_added="own", **options)
+        own = cells.uns["genemamba"]["own"]["table"].set_index("group").loc[row.group]
+        np.testing.assert_allclose(
+            own[["cosine", "towards", "score"]].astype(float),
+            [row.cosine, row.towards, row.score],
+            rtol=2e-3, atol=1e-6,
+        )  # fmt: skip
+
+
+def test_the_seed_decides_and_other_genes_do_not(cells, small_model):
+    options = {"groupby": "kind", "model": small_model, **FEW}
+
+    def rows(genes: list, rng: int) -> pd.DataFrame:
+        done = gm.tl.perturb(cells, genes, rng=rng, copy=True, **options)
+        table = done.uns["genemamba"]["perturb"]["control_table"]
+        return table[table["perturbation"] == "CD3D"].reset_index(drop=True)
+
+    alone = rows(["CD3D"], 0)
+    pd.testing.assert_frame_equal(rows(["CD3D"], 0), alone)
+    beside = rows(["CD79A", "CD3D"], 0)
+    assert beside["control"].tolist() == alone["control"].tolist()
+    np.testing.assert_allclose(beside["cosine"], alone["cosine"], rtol=2e-3)
+    assert not rows(["CD3D"], 1).equals(alone)
+    assert not cells.obsm and not cells.uns
+
+
+def test_a_gene_nobody_expresses_changes_nothing_and_says_so(cells, small_model):
+    cells.X[:, cells.var_names == "CD79A"] = 0
+    with pytest.warns(GeneMambaWarning, match="CD79A: no cell expresses it") as said:
+        gm.tl.perturb(cells, ["CD79A", "CD3D"], groupby="kind", model=small_model, **FEW)
+    assert [w.filename for w in said] == [__file__]
+    assert (cells.obsm["perturb_cosine"]["CD79A"] == 0).all()
+    assert (cells.obsm["perturb_euclidean"]["CD79A"] == 0).all()
+    rows = cells.uns["genemamba"]["perturb"]["table"].set_index("perturbation").loc["CD79A"]
+    assert (rows[["changed", "controls"]] == 0).all(axis=None)
+    assert rows[["cosine", "p_shift", "fdr_shift"]].isna().all(axis=None)
+
+
+def test_chosen_groups_and_cells_without_one(cells, small_model):
+    gm.tl.perturb(cells, "CD3D", groupby="kind", target="B", groups=["T"], model=small_model,
+                  n_controls=0)  # fmt: skip
+    kind = cells.obs["kind"].to_numpy()
+    asked = cells.obsm["perturb_cosine"]["CD3D"].notna().to_numpy()
+    np.testing.assert_array_equal(asked, kind == "T")
+    assert cells.uns["genemamba"]["perturb"]["table"]["group"].tolist() == ["T"]
+    gm.tl.perturb(cells, "CD3D", groupby="kind", model=small_model, n_controls=0)
+    changed = cells.obsm["perturb_cosine"]["CD3D"].to_numpy() > 0
+    np.testing.assert_array_equal(changed, expressed(cells, "CD3D"))
+
+
+def test_cells_that_have_or_keep_no_gene(cells, small_model):
+    cells.X[0] = 0
+    cells.X[1] = 0
+    cells.X[1, cells.var_names == "CD3D"] = 2
+    gm.tl.perturb(cells, "CD3D", model=small_model, **FEW)
+    shift = cells.obsm["perturb_cosine"]["CD3D"]
+    assert np.flatnonzero(shift.isna()).tolist() == [0, 1]
+    row = cells.uns["genemamba"]["perturb"]["table"].iloc[0]
+    assert row["cells"] == 59
+    assert np.isfinite(row["cosine"])
+
+
+def test_it_survives_writing(cells, small_model, tmp_path: Path):
+    gm.tl.perturb(cells, GENES, groupby="kind", target="B", model=small_model, **FEW)
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    read = ad.read_h5ad(tmp_path / "a.h5ad")
+    pd.testing.assert_frame_equal(read.obsm["perturb_cosine"], cells.obsm["perturb_cosine"])
+    for name in ("table", "control_table"):
+        pd.testing.assert_frame_equal(
+            read.uns["genemamba"]["perturb"][name],
+            cells.uns["genemamba"]["perturb"][name],
+            check_dtype=False, check_index_type=False, check_column_type=False,
+            check_categorical=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("genes", "options", "said"),
+    [
+        ("CD3", {}, "'CD3' is no gene of the model(.|\n)*did you mean"),
+        (["CD3D", "Cd3e"], {}, "did you mean 'CD3E'"),
+        ([("CD3D", "CD3D")], {}, "are one gene"),
+        (["CD3D", "CD3D"], {}, "asked for twice"),
+        ([], {}, "genes is empty"),
+        ([()], {}, "empty set"),
+        ("CD3D", {"how": "knockout"}, "how='knockout'"),
+        ("CD3D", {"groupby": "donor"}, "groupby='donor' is not a column"),
+        ("CD3D", {"target": "B"}, "groupby is missing"),
+        ("CD3D", {"groupby": "kind", "target": "NK"}, "'NK' is not in"),
+        ("CD3D", {"groupby": "kind", "groups": ["NK"]}, "'NK' is not in"),
+        ("CD3D", {"groupby": "one", "target": "x"}, "one state"),
+        ("CD3D", {"n_controls": -1}, "n_controls is -1"),
+        ("CD3D", {"key_added": "mine"}, "mine_cosine"),
+        ("CD3D", {"layer": "scaled"}, "layer='scaled'"),
+        ("CD3D", {"pooling": "max"}, "pooling='max'"),
+    ],
+)
+def test_refused_before_anything_is_written(cells, small_model, genes, options, said):
+    cells.obs["one"] = "x"
+    cells.obsm["mine_cosine"] = np.zeros((60, 1))
+    with pytest.raises(InputError, match=said):
+        gm.tl.perturb(cells, genes, model=small_model, **options)
+    assert list(cells.obsm) == ["mine_cosine"]
+    assert not cells.uns
