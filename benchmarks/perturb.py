@@ -97,7 +97,7 @@ def perturb(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
             control_cells=args.control_cells,
             model=args.model,
         )
-    entry = adata.uns["genemamba"]["perturb"]
+    entry = adata.uns["genemamba"]["genemamba_perturb"]
     table = entry["table"].set_index("perturbation")
     controls = entry["control_table"].groupby("perturbation")
     for name, row in table.iterrows():
@@ -111,7 +111,7 @@ def perturb(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
         farthest = own.sort_values("score")["control"].head(10).tolist()
         table.loc[name, "farthest_controls"] = ", ".join(farthest)
     table["p_away"] = table["rank"] / (1 + table["controls"])
-    moved = float(np.nanmax(adata.obsm["perturb_euclidean"][silent]))
+    moved = float(np.nanmax(adata.obsm["genemamba_perturb_euclidean"][silent]))
     return {
         "silent_gene": silent,
         "silent_largest_shift": moved,
@@ -165,8 +165,8 @@ def attribute(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
                 steps=args.steps,
             )  # fmt: skip
             key = f"{target}, {'IG' if method[0] == 'i' else 'gradient'}"
-            ranks[key] = cells.varm["attribution"].rank(ascending=False, method="min")
-            error = cells.uns["genemamba"]["attribution"].get("completeness_error")
+            ranks[key] = cells.varm["genemamba_attribution"].rank(ascending=False, method="min")
+            error = cells.uns["genemamba"]["genemamba_attribution"].get("completeness_error")
             errors |= {key: error} if error is not None else {}
     table = {
         f"{marker} in {kind}s": {way: int(rank.loc[marker, kind]) for way, rank in ranks.items()}

@@ -15,9 +15,9 @@ def attributed() -> AnnData:
     adata = AnnData(np.zeros((3, 6), dtype=np.float32))
     adata.var_names = list("abcdef")
     means = {"T": [5, 1, 2, 0, 0, -4.0], "B": [0, 0, 1, 4, 3, 0.0]}
-    adata.varm["attribution"] = pd.DataFrame(means, index=adata.var_names)
+    adata.varm["genemamba_attribution"] = pd.DataFrame(means, index=adata.var_names)
     params = {"target": "label", "method": "gradient_x_input"}
-    adata.uns["genemamba"] = {"attribution": {"params": params}}
+    adata.uns["genemamba"] = {"genemamba_attribution": {"params": params}}
     return adata
 
 
@@ -43,6 +43,6 @@ def test_bars_of_one_group(attributed):
 def test_bad_input(attributed):
     with pytest.raises(InputError, match="groups: 'NK'"):
         gm.pl.attribution(attributed, groups=["T", "NK"])
-    del attributed.varm["attribution"]
+    del attributed.varm["genemamba_attribution"]
     with pytest.raises(InputError, match=r"gm\.tl\.attribute\(adata\)"):
         gm.pl.attribution(attributed)

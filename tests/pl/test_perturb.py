@@ -23,7 +23,7 @@ def run(cells: AnnData, model: GeneMamba, **options: object) -> pd.DataFrame:
     few = {"groupby": "kind", "n_controls": 4, "control_cells": 3} | options
     with pytest.warns(GeneMambaWarning, match="LYZ"):
         gm.tl.perturb(cells, ["CD3D", "LYZ", ("CD3D", "CD79A")], model=model, **few)
-    return cells.uns["genemamba"]["perturb"]["table"]
+    return cells.uns["genemamba"]["genemamba_perturb"]["table"]
 
 
 def test_dots(cells, small_model):
@@ -59,7 +59,7 @@ def test_without_target_or_controls(cells, small_model):
 
 def test_against_controls(cells, small_model):
     table = run(cells, small_model, target="B")
-    controls = cells.uns["genemamba"]["perturb"]["control_table"]
+    controls = cells.uns["genemamba"]["genemamba_perturb"]["control_table"]
     ax = gm.pl.perturb(cells, kind="controls", group="T")
     drawn = [c.get_offsets() for c in ax.collections]
     own = controls[(controls["group"] == "T") & (controls["perturbation"] == "CD3D")]

@@ -28,7 +28,7 @@ def cells(pbmc: AnnData) -> AnnData:
 
 def test_each_gene_gets_what_its_token_got(cells, small_model):
     gm.tl.attribute(cells, groupby="kind", model=small_model, steps=4)
-    layer = cells.layers["attribution"]
+    layer = cells.layers["genemamba_attribution"]
     assert sparse.issparse(layer) and layer.format == "csr" and layer.dtype == np.float32
     source = Source(cells, small_model, None, None)
     X = source.vectors.astype(float)
@@ -44,7 +44,7 @@ def test_each_gene_gets_what_its_token_got(cells, small_model):
         own = np.zeros(cells.n_vars)  # the genes of this model stand in the order of var_names
         own[tokens - FIRST_GENE] = found.values[ranked.indptr[i] : ranked.indptr[i + 1]]
         np.testing.assert_allclose(layer[i].toarray()[0], own, rtol=1e-4, atol=1e-7)
-    means = cells.varm["attribution"]
+    means = cells.varm["genemamba_attribution"]
     assert list(means.columns) == ["B", "T/NK"]
     expected = layer.toarray()[kind == "B"].mean(axis=0)
     np.testing.assert_allclose(means["B"], expected, rtol=1e-4, atol=1e-8)
@@ -56,10 +56,10 @@ def test_other_cells_change_a_cell_only_through_the_mean(cells, small_model, tar
     options = {"model": small_model, "target": target, "method": "gradient_x_input"}
     if target == "label":
         options["label_key"] = "batch"
-    whole = gm.tl.attribute(cells, copy=True, **options).layers["attribution"]
+    whole = gm.tl.attribute(cells, copy=True, **options).layers["genemamba_attribution"]
     shuffled = cells[np.random.default_rng(0).permutation(40)].copy()
     gm.tl.attribute(shuffled, **options)
-    back = shuffled[cells.obs_names].layers["attribution"]
+    back = shuffled[cells.obs_names].layers["genemamba_attribution"]
     np.testing.assert_allclose(back.toarray(), whole.toarray(), rtol=1e-2, atol=1e-5)
     assert not cells.layers and not cells.uns and not cells.varm
 
@@ -67,26 +67,28 @@ def test_other_cells_change_a_cell_only_through_the_mean(cells, small_model, tar
 def test_labels_of_the_checkpoint(pbmc):
     cells = pbmc[pbmc.obs["bulk_labels"] == "CD19+ B"][:3].copy()
     gm.tl.attribute(cells, target="B cell", steps=4)
-    assert "B cell" in cells.uns["genemamba"]["attribution"]["labels"]
-    assert "CD79A" in cells.varm["attribution"]["all"].nlargest(10)
+    assert "B cell" in cells.uns["genemamba"]["genemamba_attribution"]["labels"]
+    assert "CD79A" in cells.varm["genemamba_attribution"]["all"].nlargest(10)
 
 
 def test_labels_of_ones_own(cells, small_model):
     cells = cells[:20].copy()
     options = {"label_key": "kind", "model": small_model, "steps": 2}
     gm.tl.attribute(cells, target="B", **options)
-    assert list(cells.uns["genemamba"]["attribution"]["labels"]) == ["B", "T/NK"]
-    assert list(cells.varm["attribution"].columns) == ["all"]
-    b = cells.layers["attribution"].toarray()
+    assert list(cells.uns["genemamba"]["genemamba_attribution"]["labels"]) == ["B", "T/NK"]
+    assert list(cells.varm["genemamba_attribution"].columns) == ["all"]
+    b = cells.layers["genemamba_attribution"].toarray()
     gm.tl.attribute(cells, target="T/NK", **options)
-    np.testing.assert_allclose(cells.layers["attribution"].toarray(), -b, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        cells.layers["genemamba_attribution"].toarray(), -b, rtol=1e-3, atol=1e-6
+    )
 
 
 def test_integrated_gradients_say_what_they_miss(cells, small_model):
     cells, errors = cells[:8].copy(), []
     for steps in (1, 16):
         gm.tl.attribute(cells, method="integrated_gradients", steps=steps, model=small_model)
-        errors.append(cells.uns["genemamba"]["attribution"]["completeness_error"])
+        errors.append(cells.uns["genemamba"]["genemamba_attribution"]["completeness_error"])
     assert errors[1] < 1e-3 < errors[0]
 
 
@@ -94,11 +96,13 @@ def test_raw_and_cells_without_genes(cells, small_model):
     cells.X[3] = 0
     cells.raw = cells.copy()
     plain = gm.tl.attribute(cells, model=small_model, steps=2, copy=True)
-    assert plain.layers["attribution"][3].nnz == 0
+    assert plain.layers["genemamba_attribution"][3].nnz == 0
     few = cells[:, ::-2].copy()
     gm.tl.attribute(few, layer="raw", model=small_model, steps=2)
-    expected = plain[:, few.var_names].layers["attribution"].toarray()
-    np.testing.assert_allclose(few.layers["attribution"].toarray(), expected, rtol=1e-4, atol=1e-7)
+    expected = plain[:, few.var_names].layers["genemamba_attribution"].toarray()
+    np.testing.assert_allclose(
+        few.layers["genemamba_attribution"].toarray(), expected, rtol=1e-4, atol=1e-7
+    )
 
 
 def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
@@ -107,9 +111,12 @@ def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
     part.write_h5ad(tmp_path / "a.h5ad")
     read = ad.read_h5ad(tmp_path / "a.h5ad")
     np.testing.assert_array_equal(
-        read.layers["attribution"].toarray(), cells.layers["attribution"][5:20, 100:300].toarray()
+        read.layers["genemamba_attribution"].toarray(),
+        cells.layers["genemamba_attribution"][5:20, 100:300].toarray(),
     )
-    pd.testing.assert_frame_equal(read.varm["attribution"], cells.varm["attribution"][100:300])
+    pd.testing.assert_frame_equal(
+        read.varm["genemamba_attribution"], cells.varm["genemamba_attribution"][100:300]
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,10 @@ def test_a_deletion_is_as_if_the_gene_had_not_been_measured(cells, small_model, 
     for name, members in (("CD79A", ["CD79A"]), ("CD3D+CD3E", ["CD3D", "CD3E"])):
         without = cells[:, ~cells.var_names.isin(members)].copy()
         after = vectors(without, small_model, max_tokens=max_tokens)
-        for slot, distance in (("perturb_cosine", cosine), ("perturb_euclidean", euclidean)):
+        for slot, distance in (
+            ("genemamba_perturb_cosine", cosine),
+            ("genemamba_perturb_euclidean", euclidean),
+        ):
             expected = [distance(a, b) for a, b in zip(before, after, strict=True)]
             found = cells.obsm[slot][name].to_numpy()
             np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-8)
@@ -57,17 +60,17 @@ def test_overexpressed_comes_first(cells, small_model):
     first = cells.copy()
     first.X[:, cells.var_names == "CD79A"] = 1_000_000
     expected = np.linalg.norm(vectors(first, small_model) - vectors(cells, small_model), axis=1)
-    found = cells.obsm["perturb_euclidean"]["CD79A"]
+    found = cells.obsm["genemamba_perturb_euclidean"]["CD79A"]
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
     with pytest.warns(GeneMambaWarning, match="CD79A: it comes first in every cell"):
         gm.tl.perturb(first, "CD79A", how="overexpress", model=small_model)
-    assert (first.obsm["perturb_euclidean"]["CD79A"] == 0).all()
+    assert (first.obsm["genemamba_perturb_euclidean"]["CD79A"] == 0).all()
 
 
 def test_the_table_by_hand(cells, small_model):
     gm.tl.perturb(cells, GENES, groupby="kind", target="B", model=small_model, **FEW)
-    table = cells.uns["genemamba"]["perturb"]["table"]
-    controls = cells.uns["genemamba"]["perturb"]["control_table"]
+    table = cells.uns["genemamba"]["genemamba_perturb"]["table"]
+    controls = cells.uns["genemamba"]["genemamba_perturb"]["control_table"]
     assert table[["perturbation", "group"]].to_numpy().tolist() == [
         [name, group] for name in ("CD79A", "CD3D+CD3E") for group in ("B", "T", "mono")
     ]
@@ -102,7 +105,7 @@ def test_the_table_by_hand(cells, small_model):
 def test_a_control_is_perturbed_as_the_gene_itself(cells, small_model):
     options = {"groupby": "kind", "model": small_model}
     gm.tl.perturb(cells, GENES, target="T", n_controls=3, control_cells=60, **options)
-    entry = cells.uns["genemamba"]["perturb"]
+    entry = cells.uns["genemamba"]["genemamba_perturb"]
     for row in entry["control_table"].head(8).itertuples():
         genes = [row.control.split("+")]
         gm.tl.perturb(cells, genes, target="T", n_controls=0, key_added="own", **options)
@@ -119,7 +122,7 @@ def test_the_seed_decides_and_other_genes_do_not(cells, small_model):
 
     def rows(genes: list, rng: int) -> pd.DataFrame:
         done = gm.tl.perturb(cells, genes, rng=rng, copy=True, **options)
-        table = done.uns["genemamba"]["perturb"]["control_table"]
+        table = done.uns["genemamba"]["genemamba_perturb"]["control_table"]
         return table[table["perturbation"] == "CD3D"].reset_index(drop=True)
 
     alone = rows(["CD3D"], 0)
@@ -136,9 +139,9 @@ def test_a_gene_nobody_expresses_changes_nothing_and_says_so(cells, small_model)
     with pytest.warns(GeneMambaWarning, match="CD79A: no cell expresses it") as said:
         gm.tl.perturb(cells, ["CD79A", "CD3D"], groupby="kind", model=small_model, **FEW)
     assert [w.filename for w in said] == [__file__]
-    assert (cells.obsm["perturb_cosine"]["CD79A"] == 0).all()
-    assert (cells.obsm["perturb_euclidean"]["CD79A"] == 0).all()
-    rows = cells.uns["genemamba"]["perturb"]["table"].set_index("perturbation").loc["CD79A"]
+    assert (cells.obsm["genemamba_perturb_cosine"]["CD79A"] == 0).all()
+    assert (cells.obsm["genemamba_perturb_euclidean"]["CD79A"] == 0).all()
+    rows = cells.uns["genemamba"]["genemamba_perturb"]["table"].set_index("perturbation").loc["CD79A"]
     assert (rows[["changed", "controls"]] == 0).all(axis=None)
     assert rows[["cosine", "p_shift", "fdr_shift"]].isna().all(axis=None)
 
@@ -147,11 +150,11 @@ def test_chosen_groups_and_cells_without_one(cells, small_model):
     gm.tl.perturb(cells, "CD3D", groupby="kind", target="B", groups=["T"], model=small_model,
                   n_controls=0)  # fmt: skip
     kind = cells.obs["kind"].to_numpy()
-    asked = cells.obsm["perturb_cosine"]["CD3D"].notna().to_numpy()
+    asked = cells.obsm["genemamba_perturb_cosine"]["CD3D"].notna().to_numpy()
     np.testing.assert_array_equal(asked, kind == "T")
-    assert cells.uns["genemamba"]["perturb"]["table"]["group"].tolist() == ["T"]
+    assert cells.uns["genemamba"]["genemamba_perturb"]["table"]["group"].tolist() == ["T"]
     gm.tl.perturb(cells, "CD3D", groupby="kind", model=small_model, n_controls=0)
-    changed = cells.obsm["perturb_cosine"]["CD3D"].to_numpy() > 0
+    changed = cells.obsm["genemamba_perturb_cosine"]["CD3D"].to_numpy() > 0
     np.testing.assert_array_equal(changed, expressed(cells, "CD3D"))
 
 
@@ -160,9 +163,9 @@ def test_cells_that_have_or_keep_no_gene(cells, small_model):
     cells.X[1] = 0
     cells.X[1, cells.var_names == "CD3D"] = 2
     gm.tl.perturb(cells, "CD3D", model=small_model, **FEW)
-    shift = cells.obsm["perturb_cosine"]["CD3D"]
+    shift = cells.obsm["genemamba_perturb_cosine"]["CD3D"]
     assert np.flatnonzero(shift.isna()).tolist() == [0, 1]
-    row = cells.uns["genemamba"]["perturb"]["table"].iloc[0]
+    row = cells.uns["genemamba"]["genemamba_perturb"]["table"].iloc[0]
     assert row["cells"] == 59
     assert np.isfinite(row["cosine"])
 
@@ -171,11 +174,13 @@ def test_it_survives_writing(cells, small_model, tmp_path: Path):
     gm.tl.perturb(cells, GENES, groupby="kind", target="B", model=small_model, **FEW)
     cells.write_h5ad(tmp_path / "a.h5ad")
     read = ad.read_h5ad(tmp_path / "a.h5ad")
-    pd.testing.assert_frame_equal(read.obsm["perturb_cosine"], cells.obsm["perturb_cosine"])
+    pd.testing.assert_frame_equal(
+        read.obsm["genemamba_perturb_cosine"], cells.obsm["genemamba_perturb_cosine"]
+    )
     for name in ("table", "control_table"):
         pd.testing.assert_frame_equal(
-            read.uns["genemamba"]["perturb"][name],
-            cells.uns["genemamba"]["perturb"][name],
+            read.uns["genemamba"]["genemamba_perturb"][name],
+            cells.uns["genemamba"]["genemamba_perturb"][name],
             check_dtype=False, check_index_type=False, check_column_type=False,
             check_categorical=False,
         )  # fmt: skip

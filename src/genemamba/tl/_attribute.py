@@ -93,14 +93,14 @@ def attribute(
     -------
     ``None``, or the changed copy. Writes
 
-    ``adata.layers["attribution"]`` (or `key_added`)
+    ``adata.layers["genemamba_attribution"]`` (or `key_added`)
         CSR matrix of float32, ``n_obs × n_vars``: what each expressed gene added, in units of the
         embedding or of the logit; 0 for genes that the cell does not express or the model does not
         know. Cells without known genes have none.
-    ``adata.varm["attribution"]`` (or `key_added`)
+    ``adata.varm["genemamba_attribution"]`` (or `key_added`)
         DataFrame of float32, ``n_vars × groups``: the mean over the cells of each group, with 0
         where a cell does not express the gene.
-    ``adata.uns["genemamba"]["attribution"]`` (or `key_added`)
+    ``adata.uns["genemamba"]["genemamba_attribution"]`` (or `key_added`)
         Model, parameters, labels; for integrated gradients ``completeness_error``, the median over
         cells of the part of the difference between cell and baseline that the sum misses (more
         `steps` make it smaller).
@@ -122,9 +122,9 @@ def attribute(
     >>> import scanpy as sc, genemamba as gm
     >>> adata = sc.datasets.pbmc68k_reduced()[:20].copy()
     >>> gm.tl.attribute(adata, target="label", groupby="bulk_labels", layer="raw")
-    >>> adata.layers["attribution"].shape
+    >>> adata.layers["genemamba_attribution"].shape
     (20, 765)
-    >>> top = adata.varm["attribution"]["CD19+ B"].nlargest(5).index
+    >>> top = adata.varm["genemamba_attribution"]["CD19+ B"].nlargest(5).index
     """
     check_slots(adata, key_added, layers=(key_added,), varm=(key_added,))
     loaded = models.load(model)

@@ -99,15 +99,15 @@ def perturb(
 
     Returns
     -------
-    ``None``, or the changed copy. Writes (with `key_added` in place of the leading "perturb")
+    ``None``, or the changed copy. Writes (with `key_added` in place of "genemamba_perturb")
 
-    ``adata.obsm["perturb_cosine"]``
+    ``adata.obsm["genemamba_perturb_cosine"]``
         DataFrame of float32, ``n_obs × n_perturbations``, columns "CD3D", "CD3D+CD3E": cosine
         distance between the cell before and after. Exactly 0 where its sentence did not change;
         NaN where nothing was asked (`groups`) or there is no vector before or after.
-    ``adata.obsm["perturb_euclidean"]``
+    ``adata.obsm["genemamba_perturb_euclidean"]``
         The same for Euclidean distance.
-    ``adata.uns["genemamba"]["perturb"]``
+    ``adata.uns["genemamba"]["genemamba_perturb"]``
         Model and parameters, and two tables. ``table``, a row for each perturbation and group:
         ``cells`` of the group, ``changed`` cells; means over the changed cells: ``cosine``,
         ``euclidean``, with `target` ``towards`` and ``score``; the number of ``controls``,
@@ -143,7 +143,7 @@ def perturb(
     >>> import scanpy as sc, genemamba as gm
     >>> adata = sc.datasets.pbmc68k_reduced()[:60].copy()
     >>> gm.tl.perturb(adata, ["CD79A", ("CD3D", "CD3E")], layer="raw", n_controls=9)
-    >>> table = adata.uns["genemamba"]["perturb"]["table"]
+    >>> table = adata.uns["genemamba"]["genemamba_perturb"]["table"]
     >>> table["perturbation"].tolist()
     ['CD79A', 'CD3D+CD3E']
     """
