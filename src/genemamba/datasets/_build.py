@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numba import njit
 from scipy import sparse
 from tqdm.auto import tqdm
 
@@ -338,20 +339,23 @@ def _ranked_shard(
     there = gene_token >= 0
     median[there] = vocab.median[gene_token[there] - FIRST_GENE]
     ranked = rank_csr(counts.indptr, counts.indices, counts.data, gene_token, median, vocab.n_genes)
-    return Shard(ranked.tokens, _counts_of(ranked, counts, gene_token), ranked.indptr, library)
+    ordered = _counts_of(
+        ranked.tokens, ranked.indptr, counts.indptr, counts.indices, counts.data, gene_token
+    )
+    return Shard(ranked.tokens, ordered, ranked.indptr, library)
 
 
-def _counts_of(ranked: Ranked, counts: sparse.csr_matrix, token: np.ndarray) -> np.ndarray:
-    """Return the count of every token: both sides are sorted by cell and token."""
-    entry_token = token[counts.indices]
-    used = entry_token >= 0
-    cell = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))[used]
-    wide = np.int64(2**16)
-    by_entry = np.argsort(cell * wide + entry_token[used], kind="stable")
-    of_cell = np.repeat(np.arange(ranked.n_cells), ranked.lengths)
-    by_rank = np.argsort(of_cell * wide + ranked.tokens, kind="stable")
-    out = np.empty(len(ranked.tokens), dtype=np.uint16)
-    out[by_rank] = counts.data[used][by_entry]
+@njit(nogil=True, cache=True)
+def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no-untyped-def]
+    """Return the count of every token of the ranked cells."""
+    out = np.empty(len(tokens), dtype=np.uint16)
+    of_token = np.zeros(2**16, dtype=np.uint16)
+    for cell in range(len(indptr) - 1):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            if token[indices[entry]] >= 0:
+                of_token[token[indices[entry]]] = data[entry]
+        for i in range(starts[cell], starts[cell + 1]):
+            out[i] = of_token[tokens[i]]
     return out
 
 
