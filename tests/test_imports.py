@@ -35,6 +35,9 @@ FORBIDDEN = {
     | {"pandas", "genemamba.models", "genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "models": ANNDATA | SHELL | {"genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "train": SHELL | {"genemamba.metrics"},
+    "genes": ANNDATA
+    | SHELL
+    | {"torch", "genemamba.model", "genemamba.models", "genemamba.train", "genemamba.metrics"},
     "metrics": SHELL | {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
     "pl": {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
     "pp": {"genemamba.tl", "genemamba.pl", "genemamba.cli"},

@@ -33,7 +33,17 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "confusion": lambda adata: {"label_key": "bulk_labels"},
     "reliability": lambda adata: {"label_key": "bulk_labels"},
     "embedding_quality": lambda adata: {"label_key": "bulk_labels"},
+    "gene_embedding": lambda _: {"kind": "context"},
     "integrate": lambda adata: {"batch_key": "batch"},
+}
+# What works on tables of genes instead of cells, and the name of its first parameter.
+ABOUT_GENES = {
+    "tl.enrich": "modules",
+    "tl.gene_modules": "embedding",
+    "tl.gene_network": "embeddings",
+    "tl.gene_similarity": "pairs",
+    "pl.gene_network": "network",
+    "pl.gene_pairs": "result",
 }
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
@@ -45,6 +55,11 @@ class Public(NamedTuple):
     part: str
     name: str
     call: Callable[..., Any]
+
+    @property
+    def first(self) -> str:
+        """What its first parameter has to be called."""
+        return ABOUT_GENES.get(f"{self.part}.{self.name}", "adata")
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
@@ -73,6 +88,10 @@ def has(part: str) -> bool:
 
 
 on_adata = pytest.mark.parametrize("f", exported("pp", "tl", "pl"))
+on_cells = pytest.mark.parametrize(
+    "f", [p for p in exported("pp", "tl", "pl") if p.id not in ABOUT_GENES]
+)
+on_genes = pytest.mark.parametrize("f", [p for p in exported("tl", "pl") if p.id in ABOUT_GENES])
 everywhere = pytest.mark.parametrize("f", exported("pp", "tl", "pl", "metrics", "models"))
 
 
@@ -86,7 +105,7 @@ def test_the_package_shows_its_parts() -> None:
 @on_adata
 def test_adata_comes_first_and_little_is_positional(f: Public) -> None:
     positional = [p for p in f.parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    assert f.parameters[0].name == "adata"
+    assert f.parameters[0].name == f.first
     assert len(positional) <= 3
     assert not [p for p in f.parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
 
@@ -129,7 +148,18 @@ def test_the_docstring_is_whole(f: Public) -> None:
     assert ">>>" in f.doc.get("Examples", "")
 
 
-@on_adata
+@on_genes
+def test_what_is_about_genes_takes_no_cells(f: Public) -> None:
+    """So it can write no slot; and the list above holds nothing that is gone."""
+    assert not {"adata", "copy", "key_added"} & {p.name for p in f.parameters}
+    annotations = [p.annotation for p in f.parameters]
+    annotations.append(inspect.signature(f.call).return_annotation)
+    assert not [a for a in annotations if "AnnData" in str(a)]
+    assert "othing is written" in f.doc["Returns"]
+    assert len(ABOUT_GENES) == len([p for p in exported("tl", "pl") if p.id in ABOUT_GENES])
+
+
+@on_cells
 def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model: GeneMamba) -> None:
     adata = pbmc[:20].copy()
     if f.part == "pl":

@@ -17,8 +17,10 @@ from genemamba._keys import (
     UNS,
     UNS_ANNOTATE,
     UNS_RECONSTRUCT,
+    VARM_GENE,
     AnnotationKeys,
     ReconstructionKeys,
+    gene_cells_key,
 )
 from genemamba._version import __version__
 from genemamba.errors import InputError
@@ -62,11 +64,7 @@ def tokenise(
 ) -> Tokens:
     """Read counts and gene names from an AnnData and rank them; nothing is written."""
     counts, var, values, where = read_counts(adata, layer)
-    names, names_where = _names(var, gene_ids)
-    try:
-        genes = match(names, vocab, where=names_where)
-    except InputError as error:
-        raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
+    genes = match_genes(var, vocab, gene_ids=gene_ids)
     ranked = rank_csr(
         counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
     )
@@ -78,14 +76,31 @@ def known_genes(
 ) -> set[int]:
     """Return the tokens of the genes that an AnnData has and the vocabulary knows."""
     _, var, _ = _matrix(adata, layer)
+    return set(match_genes(var, vocab, gene_ids=gene_ids).token.tolist()) - {-1}
+
+
+def match_genes(
+    var: pd.DataFrame, vocab: Vocabulary, *, gene_ids: str | Sequence[str] | None
+) -> GeneMatch:
+    """Find the genes of a table in the vocabulary; an error names a better column."""
     names, where = _names(var, gene_ids)
-    return set(match(names, vocab, where=where).token.tolist()) - {-1}
+    try:
+        return match(names, vocab, where=where)
+    except InputError as error:
+        raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
 
 
 def check_target(adata: AnnData, key: str) -> None:
     """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
     ours = key in _records(adata) or key in (OBSM_EMBEDDING, OBSM_TOKENS)
     _refuse_taken(adata, "obsm", key, ours=ours)
+
+
+def check_gene_target(adata: AnnData, key: str) -> None:
+    """Refuse what is no AnnData, and slots of gene vectors that this package did not write."""
+    ours = key in _records(adata) or key == VARM_GENE
+    for slot, name in (("varm", key), ("var", gene_cells_key(key))):
+        _refuse_taken(adata, slot, name, ours=ours)
 
 
 def check_targets(adata: AnnData, keys: AnnotationKeys | ReconstructionKeys) -> None:

@@ -10,12 +10,22 @@ OBSM_INTEGRATED = "X_genemamba_integrated"
 """``obsm``: one vector per cell, batches mixed."""
 OBSM_TOKENS = "genemamba_tokens"
 """``obsm``: the ranked genes of each cell."""
+VARM_GENE = "X_genemamba_gene"
+"""``varm``: one vector per gene."""
 UNS = "genemamba"
 """``uns``: a record for every slot written, under the slot's name."""
 COMPARE = "compare"
 """In the record in ``uns``: the table of ``gm.metrics.compare``."""
 ANNOTATION = "genemamba"
 """What the names of an annotation's slots begin with."""
+
+
+def gene_cells_key(slot: str) -> str:
+    """Name the column of ``var`` that counts the cells behind the vectors of a slot of genes."""
+    return f"{slot}_n_cells"
+
+
+VAR_GENE_CELLS = gene_cells_key(VARM_GENE)
 
 
 class AnnotationKeys(NamedTuple):

@@ -98,23 +98,20 @@ class GeneMamba(nn.Module):
             x = layer(x, segment_BL)
         return self.norm_f(x)
 
+    def read_padded(self, ids_BL: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return final states, B × L × D, of rows padded at the end, and which tokens are real."""
+        position = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+        real_BL = position < lengths_B[:, None]
+        segment = None if bool(real_BL.all()) else real_BL.long() - 1
+        return self(ids_BL, segment), real_BL
+
     def embed(self, ids_BL: Tensor, lengths_B: Tensor, pooling: Pooling = "mean") -> Tensor:
         """Return one vector per cell, B × D, from rows padded at the end.
 
         ``mean`` averages the states of the genes; ``cls`` takes the state of a leading [CLS].
         """
-        states = self(ids_BL, padding(ids_BL, lengths_B))
+        states, real_BL = self.read_padded(ids_BL, lengths_B)
         if pooling == "cls":
             return states[:, 0].float()
-        weight_BL = _real(ids_BL, lengths_B) / lengths_B[:, None]
+        weight_BL = real_BL / lengths_B[:, None]
         return torch.einsum("bl,bld->bd", weight_BL.float(), states.float())
-
-
-def padding(ids_BL: Tensor, lengths_B: Tensor) -> Tensor | None:
-    """Return the segments of rows that are padded at the end; none where no row is."""
-    real_BL = _real(ids_BL, lengths_B)
-    return None if bool(real_BL.all()) else real_BL.long() - 1
-
-
-def _real(ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-    return torch.arange(ids_BL.shape[1], device=ids_BL.device) < lengths_B[:, None]

@@ -119,24 +119,28 @@ def map_cells(
     """
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
     with torch.inference_mode():
-        for cells, rows, n in batches(ranked, batch_size, runtime, doing="embed"):
+        for cells, rows, n in stream(ranked, batch_size=batch_size, runtime=runtime):
             out[cells] = f(rows, n).float().cpu().numpy()
     return out
 
 
-def batches(
-    ranked: Ranked, batch_size: int | Literal["auto"], runtime: Runtime, *, doing: str
+def stream(
+    ranked: Ranked,
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    runtime: Runtime,
+    doing: str = "embed",
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-    """Yield cells of nearly equal length: which they are, padded rows, and their lengths.
+    """Yield batches of cells of nearly equal length: their indices, padded rows and lengths.
 
-    A bar shows the progress of what takes longer than three seconds.
+    Rows and lengths are on the runtime's device. Cells without tokens are left out.
     """
     lengths = ranked.lengths
-    of_cells = _batches(lengths, batch_size, runtime)
+    batches = _batches(lengths, batch_size, runtime)
     with tqdm(
         total=int(lengths.sum()), unit="token", unit_scale=True, desc=doing, delay=3, leave=False
     ) as bar:
-        for cells in of_cells:
+        for cells in batches:
             rows, n = (
                 torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
             )

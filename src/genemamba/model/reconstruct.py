@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genemamba.errors import InputError
-from genemamba.model.genemamba import GeneMamba, padding
-from genemamba.model.inference import Runtime, batches, placed
+from genemamba.model.genemamba import GeneMamba
+from genemamba.model.inference import Runtime, placed, stream
 from genemamba.model.recurrent import start, step
 from genemamba.tokens import FIRST_GENE, Ranked
 from genemamba.tokens.reconstruction import (
@@ -63,12 +63,14 @@ def rebuild_hidden(
     rank = np.full(len(hidden), np.nan)
     likely = np.full(len(hidden), np.nan)
     with torch.inference_mode():
-        for batch, rows, n in batches(ranked, batch_size, runtime, doing="reconstruct"):
+        for batch, rows, n in stream(
+            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
+        ):
             covered = rows.clone()
             for b, i in enumerate(batch):
                 here = hidden[ranked.indptr[i] : ranked.indptr[i + 1]]
                 covered[b, : len(here)][torch.from_numpy(here).to(rows.device)] = mask
-            states_BLD = network(covered, padding(rows, n))
+            states_BLD, _ = network.read_padded(covered, n)
             for b, i in enumerate(batch):
                 part = slice(ranked.indptr[i], ranked.indptr[i + 1])
                 places = torch.from_numpy(np.flatnonzero(hidden[part])).to(rows.device)
@@ -105,8 +107,10 @@ def rebuild_as_published(
     special = torch.from_numpy(_missing(model)).to(runtime.device)
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
     with torch.inference_mode():
-        for batch, rows, n in batches(ranked, batch_size, runtime, doing="reconstruct"):
-            states_BLD = network(rows, padding(rows, n))
+        for batch, rows, n in stream(
+            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
+        ):
+            states_BLD, _ = network.read_padded(rows, n)
             for b, i in enumerate(batch):
                 logits_LV = network.lm_head(states_BLD[b, : n[b]])
                 logits_LV[:, special] = -torch.inf
@@ -135,7 +139,9 @@ def rebuild_next(
     given = np.bincount(cell[~asked], minlength=ranked.n_cells)
     missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
     with torch.inference_mode():
-        for batch, rows, n in batches(ranked, batch_size, runtime, doing="reconstruct"):
+        for batch, rows, n in stream(
+            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
+        ):
             kept = torch.from_numpy(given[batch]).to(rows.device)
             written = _go_on(network, model, rows, kept, missing)
             for b, i in enumerate(batch):

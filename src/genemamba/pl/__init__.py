@@ -3,7 +3,17 @@
 from genemamba.pl._compare import compare
 from genemamba.pl._confusion import confusion
 from genemamba.pl._embedding_quality import embedding_quality
+from genemamba.pl._gene_network import gene_network
+from genemamba.pl._gene_pairs import gene_pairs
 from genemamba.pl._reconstruction import reconstruction
 from genemamba.pl._reliability import reliability
 
-__all__ = ["compare", "confusion", "embedding_quality", "reconstruction", "reliability"]
+__all__ = [
+    "compare",
+    "confusion",
+    "embedding_quality",
+    "gene_network",
+    "gene_pairs",
+    "reconstruction",
+    "reliability",
+]

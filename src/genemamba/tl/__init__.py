@@ -1,8 +1,23 @@
-"""Tools: what the model says about cells."""
+"""Tools: what the model says about cells and genes."""
 
 from genemamba.tl._annotate import annotate
 from genemamba.tl._embed import embed
+from genemamba.tl._enrich import enrich
+from genemamba.tl._gene_embedding import gene_embedding
+from genemamba.tl._gene_modules import gene_modules
+from genemamba.tl._gene_network import gene_network
+from genemamba.tl._gene_similarity import gene_similarity
 from genemamba.tl._integrate import integrate
 from genemamba.tl._reconstruct import reconstruct
 
-__all__ = ["annotate", "embed", "integrate", "reconstruct"]
+__all__ = [
+    "annotate",
+    "embed",
+    "enrich",
+    "gene_embedding",
+    "gene_modules",
+    "gene_network",
+    "gene_similarity",
+    "integrate",
+    "reconstruct",
+]

@@ -1,0 +1,158 @@
+"""Networks of genes: what models share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+
+from genemamba.errors import InputError
+from genemamba.genes.results import GeneNetwork
+from genemamba.pl._style import COLORS, GREY, axes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_OWN = (0, 1, 2, 4, 5, 9)  # of COLORS: not the greys
+_LINES = ("-", "--", "-.", ":")
+
+
+def gene_network(
+    network: GeneNetwork,
+    *,
+    n_edges: int = 30,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the nearest genes: edges that all models share, and those of one model alone.
+
+    A network of more than some hundred edges cannot be read, so the shortest are drawn of each
+    kind: shared by all, by some, of one alone. Distances are taken relative to each embedding's
+    mean. The legend says how many edges there are.
+
+    Parameters
+    ----------
+    network
+        What :func:`genemamba.tl.gene_network` returned.
+    n_edges
+        Edges drawn of each kind.
+    ax
+        Axes to draw on, else those of a new figure.
+
+    Returns
+    -------
+    The axes. Nothing is written.
+
+    Raises
+    ------
+    InputError
+        If it is no such result, or it has no edge.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> genes = ["CD3D", "CD3E", "MS4A1", "CD79A", "LYZ", "S100A8"]
+    >>> network = gm.tl.gene_network(gm.tl.gene_embedding(), genes=genes, threshold=0.2)
+    >>> len(gm.pl.gene_network(network).texts)
+    4
+    """
+    if not isinstance(network, GeneNetwork):
+        raise InputError(
+            f"network is a {type(network).__name__}",
+            "make it first: gm.tl.gene_network(embeddings)",
+        )
+    if network.edges.empty:
+        raise InputError("the network has no edge", "make it with a larger threshold")
+    kinds = _kinds(network)
+    edges = network.edges.assign(length=_lengths(network), kind=kinds)
+    drawn = edges.sort_values("length", kind="stable").groupby("kind", sort=False).head(n_edges)
+    genes = np.unique(drawn[["gene_a", "gene_b"]])
+    place = dict(zip(genes, _layout(drawn, genes), strict=True))
+    ax = axes(ax, 8.5, 6.5)
+    for kind, style in _styles(network).items():
+        lines = drawn[drawn["kind"] == kind]
+        for a, b in zip(lines["gene_a"], lines["gene_b"], strict=True):
+            ax.plot(*zip(place[a], place[b], strict=True), **style, zorder=1)
+        if total := int((kinds == kind).sum()):
+            ax.plot([], [], **style, label=f"{kind}: {len(lines)} of {total:,} edges")
+    x, y = np.array(list(place.values())).T
+    ax.scatter(x, y, s=14, color="black", zorder=2)
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    for gene, xy in place.items():
+        ax.annotate(
+            gene, xy, (0, 4), textcoords="offset points", ha="center", fontsize=7.5,
+            path_effects=halo,
+        )  # fmt: skip
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
+    ax.set_title(_title(network))
+    ax.set_axis_off()
+    ax.margins(0.06)
+    return ax
+
+
+def _kinds(network: GeneNetwork) -> pd.Series:
+    """Say of each edge who has it: one embedding, "shared by all", or "shared by some"."""
+    names = list(network.distances)
+    has = network.edges[names]
+    if len(names) == 1:
+        return has.idxmax(axis=1)
+    kinds = has.idxmax(axis=1).where(has.sum(axis=1) == 1, "shared by some")
+    return kinds.where(~network.edges["shared"], "shared by all")
+
+
+def _styles(network: GeneNetwork) -> dict[str, dict[str, Any]]:
+    styles: dict[str, dict[str, Any]] = {
+        name: {"color": COLORS[_OWN[i % 6]], "lw": 1.3, "ls": _LINES[i % 4]}
+        for i, name in enumerate(network.distances)
+    }
+    styles["shared by some"] = {"color": GREY, "lw": 1.3}
+    styles["shared by all"] = {"color": "black", "lw": 2.2}
+    return styles
+
+
+def _lengths(network: GeneNetwork) -> np.ndarray:
+    """Return the length of each edge in the embeddings that have it, relative to their means."""
+    a = network.genes.get_indexer(network.edges["gene_a"])
+    b = network.genes.get_indexer(network.edges["gene_b"])
+    total = np.zeros(len(a))
+    for name, table in network.distances.items():
+        d = table.to_numpy()
+        total += d[a, b] / d.mean() * network.edges[name].to_numpy()
+    return total / network.edges[list(network.distances)].sum(axis=1).to_numpy()
+
+
+def _layout(edges: pd.DataFrame, genes: np.ndarray) -> np.ndarray:
+    """Place connected genes near each other; the same edges always give the same places."""
+    import igraph
+
+    ends = np.searchsorted(genes, edges[["gene_a", "gene_b"]].to_numpy())
+    graph = igraph.Graph(n=len(genes), edges=ends.tolist())
+    parts = sorted(map(np.asarray, graph.connected_components()), key=len, reverse=True)
+    drawn = [graph.induced_subgraph(part.tolist()).layout_kamada_kawai() for part in parts]
+    out = np.zeros((len(genes), 2))
+    for part, xy in zip(parts, _pack([np.array(xy.coords) for xy in drawn]), strict=True):
+        out[part] = xy
+    return out
+
+
+def _pack(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Lay connected parts out in rows, in the order given."""
+    sizes = [np.ptp(xy, axis=0) + 1.2 for xy in parts]
+    wide = 1.4 * np.sqrt(sum(w * h for w, h in sizes))
+    x = y = height = 0.0
+    packed = []
+    for xy, (w, h) in zip(parts, sizes, strict=True):
+        if x and x + w > wide:
+            x, y, height = 0.0, y - height, 0.0
+        packed.append(xy - [xy[:, 0].min(), xy[:, 1].max()] + [x, y])
+        x, height = x + w, max(height, h)
+    return packed
+
+
+def _title(network: GeneNetwork) -> str:
+    said = f"{len(network.genes):,} genes"
+    if len(network.overlap) == 1:
+        row = network.overlap.iloc[0]
+        said += f", Jaccard index {row['jaccard']:.2f} (by chance {row['by_chance']:.2f})"
+    return said

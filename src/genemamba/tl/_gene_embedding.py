@@ -1,0 +1,264 @@
+"""Genes to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from genemamba import models
+from genemamba._anndata import Tokens, check_gene_target, match_genes, record, tokenise
+from genemamba._keys import VARM_GENE, gene_cells_key
+from genemamba.errors import InputError
+from genemamba.model.gene_states import GeneStates, gene_states
+from genemamba.model.inference import choose_runtime
+from genemamba.tl._embed import _warn
+from genemamba.tl._gene_tables import check_count
+from genemamba.tl._source import column
+from genemamba.tokens import FIRST_GENE
+
+if TYPE_CHECKING:
+    from genemamba.model.genemamba import GeneMamba
+    from genemamba.model.inference import Device, Precision
+    from genemamba.models._load import ModelLike
+
+Kind = Literal["static", "context"]
+
+
+def gene_embedding(
+    adata: AnnData | None = None,
+    *,
+    model: ModelLike = "genemamba-mini",
+    kind: Kind = "static",
+    groupby: str | None = None,
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    min_cells: int = 1,
+    batch_size: int | Literal["auto"] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    key_added: str = VARM_GENE,
+    copy: bool = False,
+) -> AnnData | pd.DataFrame | dict[str, pd.DataFrame] | None:
+    """Give each gene a vector: as the model knows it, or as it is used in your cells.
+
+    ``"static"`` vectors are the rows of the model's embedding table, the same for all data.
+    ``"context"`` vectors are the mean of a gene's final states over the cells in which it is read,
+    so they speak of these cells; `groupby` takes the mean in each cell type or condition. Cells
+    are read one batch after the other, and only sums are kept. Go on with
+    :func:`genemamba.tl.gene_similarity`, :func:`genemamba.tl.gene_modules` or
+    :func:`genemamba.tl.gene_network`.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes of human cells, as for :func:`genemamba.tl.embed`; static vectors need only
+        the names of its genes. Without it, static vectors of all genes of the model.
+    model
+        Name of a checkpoint, a checkpoint folder, or a loaded model.
+    kind
+        ``"static"`` or ``"context"``.
+    groupby
+        Column of ``obs``: context vectors in each group, returned instead of written.
+    layer
+        Layer to read instead of ``X``, for context vectors; ``"raw"`` reads ``adata.raw``.
+    gene_ids
+        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
+        Without `adata`: ``"symbol"`` (as by default) or ``"ensembl_id"``, what the table is
+        indexed by.
+    max_tokens
+        Genes read of each cell, from the top of its ranking.
+    min_cells
+        Cells (of a group) that have to read a gene for it to get a context vector.
+    batch_size
+        Cells per batch; ``"auto"`` keeps the tokens per batch constant. Changes speed and memory.
+    device
+        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
+    precision
+        ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
+    key_added
+        Slot to write to.
+    copy
+        Return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    ``None``, or the changed copy. Writes
+
+    ``adata.varm["X_genemamba_gene"]`` (or `key_added`)
+        float32, ``n_vars × d_model``; NaN where the model does not know the gene or, for context
+        vectors, fewer than `min_cells` cells read it.
+    ``adata.var["X_genemamba_gene_n_cells"]`` (or `key_added` + ``"_n_cells"``)
+        Context vectors only: int, the cells in which the gene was read.
+    ``adata.uns["genemamba"]["X_genemamba_gene"]`` (or `key_added`)
+        Package version, sha256 of model and vocabulary, parameters, genes matched; for context
+        vectors also device and precision used, kind of values found, share of counts lost.
+
+    Without `adata`, a table of float32, genes × ``d_model``, is returned. A gene whose symbol is
+    unknown or shared with another gene goes by its Ensembl id there.
+
+    With `groupby`, nothing is written and one such table per group is returned, by name, of the
+    genes that at least `min_cells` of its cells read, named as in `adata`.
+
+    Raises
+    ------
+    InputError
+        If `kind`, `groupby` and `adata` do not go together, values cannot be ranked, names are not
+        in the vocabulary, or the slot is taken; nothing has been written then.
+    CheckpointError
+        If the model is unknown or damaged.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> gm.tl.gene_embedding().loc[["CD3D", "CD3E"]].shape
+    (2, 256)
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> gm.tl.gene_embedding(adata, kind="context", layer="raw")
+    >>> adata.varm["X_genemamba_gene"].shape
+    (765, 256)
+    """
+    _check(adata, kind, groupby, min_cells)
+    if adata is not None:
+        check_gene_target(adata, key_added)
+    loaded = models.load(model)
+    if adata is None:
+        return _of_model(loaded, gene_ids)
+    params: dict[str, Any] = {"kind": kind}
+    params["gene_ids"] = gene_ids if isinstance(gene_ids, str) else ""
+    if kind == "static":
+        made = _static(adata, loaded, gene_ids)
+    else:
+        codes, groups = _groups(adata, groupby)
+        runtime = choose_runtime(device, precision)
+        vocab = models.vocabulary(loaded)
+        tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
+        if not len(tokens.ranked.tokens):
+            raise InputError(
+                "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
+            )
+        states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
+        _warn(tokens, [], key_added)
+        if groupby is not None:
+            return _of_groups(adata, tokens, states, groups, min_cells)
+        made = _context(adata, tokens, states, 0, min_cells)
+        made.entry.update(device=runtime.device, precision=runtime.precision, **tokens.report())
+        params |= {"layer": layer or "", "max_tokens": max_tokens, "min_cells": min_cells}
+    if copy:
+        adata = adata.copy()
+    made.entry["params"] = params
+    made.entry["model"] = (
+        model if isinstance(model, str) else loaded.provenance.get("name", "unnamed")
+    )
+    made.write(adata, key_added, loaded)
+    return adata if copy else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Vectors of the genes of an AnnData, the cells behind each, and what ``uns`` keeps."""
+
+    vectors: np.ndarray
+    n_cells: np.ndarray | None
+    entry: dict[str, Any]
+
+    def write(self, adata: AnnData, key: str, loaded: GeneMamba) -> None:
+        adata.varm[key] = self.vectors
+        if self.n_cells is not None:
+            adata.var[gene_cells_key(key)] = self.n_cells
+        elif gene_cells_key(key) in adata.var:  # of context vectors that were there before
+            del adata.var[gene_cells_key(key)]
+        hashes = {
+            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+            "vocabulary_sha256": models.vocabulary(loaded).sha256,
+        }
+        record(adata, key, self.entry | hashes)
+
+
+def _check(adata: AnnData | None, kind: str, groupby: str | None, min_cells: int) -> None:
+    if kind not in ("static", "context"):
+        raise InputError(f"kind={kind!r} is unknown", "use 'static' or 'context'")
+    if kind == "static" and groupby is not None:
+        raise InputError(
+            "static vectors are the same in every group", "use kind='context', or leave out groupby"
+        )
+    if kind == "context" and adata is None:
+        raise InputError("context vectors need cells", "give adata, or use kind='static'")
+    check_count("min_cells", min_cells, 10)
+
+
+def _of_model(loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> pd.DataFrame:
+    """Return the vectors of all genes of the model."""
+    vocab = models.vocabulary(loaded)
+    if gene_ids not in (None, "symbol", "ensembl_id"):
+        raise InputError(
+            f"gene_ids={gene_ids!r}, but there is no adata", "use 'symbol' or 'ensembl_id'"
+        )
+    names = vocab.ensembl_id
+    if gene_ids != "ensembl_id":
+        shared = pd.Series(vocab.symbol).duplicated(keep=False).to_numpy() | (vocab.symbol == "")
+        names = np.where(shared, vocab.ensembl_id, vocab.symbol)
+    return _table(_rows(loaded, np.arange(vocab.n_genes) + FIRST_GENE), pd.Index(names))
+
+
+def _static(adata: AnnData, loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> _Made:
+    genes = match_genes(adata.var, models.vocabulary(loaded), gene_ids=gene_ids)
+    known = int((genes.token >= 0).sum())
+    entry = {"genes": adata.n_vars, "genes_known": known, "gene_status": genes.counts}
+    return _Made(_rows(loaded, genes.token), None, entry)
+
+
+def _rows(loaded: GeneMamba, tokens: np.ndarray) -> np.ndarray:
+    """Return rows of the embedding table in float32; NaN where the token is -1."""
+    weight = loaded.embeddings.weight.detach().float().cpu().numpy()
+    return np.where(tokens[:, None] >= 0, weight[tokens], np.float32(np.nan))
+
+
+def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the group of each cell, and the names of the groups."""
+    if groupby is None:
+        return np.zeros(adata.n_obs, dtype=np.int64), [""]
+    values = column(adata, groupby, "groupby")
+    if values.isna().any():
+        raise InputError(
+            f"adata.obs[{groupby!r}] is missing (NaN) for {int(values.isna().sum())} cells",
+            "drop these cells or name their group",
+        )
+    names, codes = np.unique(values.astype(str).to_numpy(dtype=str), return_inverse=True)
+    return codes.astype(np.int64), names.tolist()
+
+
+def _context(
+    adata: AnnData, tokens: Tokens, states: GeneStates, group: int, min_cells: int
+) -> _Made:
+    """Put the means of one group where its genes stand in `adata`."""
+    token = tokens.genes.token
+    if tokens.where == "adata.raw.X":
+        place = adata.raw.var_names.get_indexer(adata.var_names)
+        token = np.where(place >= 0, token[place], -1)
+    row = np.searchsorted(states.tokens, token).clip(max=len(states.tokens) - 1)
+    read = states.tokens[row] == token
+    n_cells = np.where(read, states.n_cells[group, row], 0)
+    vectors = np.where((n_cells >= min_cells)[:, None], states.means[group, row], np.nan)
+    return _Made(vectors.astype(np.float32), n_cells, {})
+
+
+def _of_groups(
+    adata: AnnData, tokens: Tokens, states: GeneStates, groups: list[str], min_cells: int
+) -> dict[str, pd.DataFrame]:
+    """Return one table per group, of the genes read often enough."""
+    tables = {}
+    for group, name in enumerate(groups):
+        made = _context(adata, tokens, states, group, min_cells)
+        enough = np.isfinite(made.vectors).all(axis=1)
+        tables[name] = _table(made.vectors[enough], adata.var_names[enough])
+    return tables
+
+
+def _table(vectors: np.ndarray, names: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame(vectors, index=names.rename("gene"))

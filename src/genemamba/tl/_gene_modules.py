@@ -1,0 +1,73 @@
+"""Groups of genes with like vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+from anndata import AnnData
+
+from genemamba.errors import InputError
+from genemamba.tl._gene_tables import ONE, read_tables
+
+
+def gene_modules(
+    embedding: pd.DataFrame,
+    *,
+    n_neighbors: int = 15,
+    resolution: float = 1.0,
+    rng: int = 0,
+) -> pd.Series:
+    """Group genes whose vectors point the same way.
+
+    Leiden communities of the graph of nearest genes, by cosine. Ask what they are with
+    :func:`genemamba.tl.enrich`. Every embedding falls into communities, a random one too: only
+    enrichment that a random embedding lacks speaks for them.
+
+    Parameters
+    ----------
+    embedding
+        Table of genes × dimensions, as from :func:`genemamba.tl.gene_embedding`. Rows that are
+        constant or hold NaN are left out.
+    n_neighbors
+        Nearest genes of each, itself included.
+    resolution
+        Higher gives more, smaller modules.
+    rng
+        Seed of graph and communities.
+
+    Returns
+    -------
+    Categorical series ``module``, indexed by gene: ``"0"`` is the largest. Nothing is written.
+
+    Raises
+    ------
+    InputError
+        If it is no table of vectors, or has no more genes than neighbours.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> immune = gm.tl.gene_embedding().filter(regex="^(CD|IL|HLA-)", axis=0)
+    >>> gm.tl.gene_modules(immune).name
+    'module'
+    """
+    if not isinstance(embedding, pd.DataFrame):
+        raise InputError(
+            f"embedding is a {type(embedding).__name__}, not a table", "give one table of vectors"
+        )
+    table = read_tables(embedding)[ONE]
+    if not 2 <= n_neighbors < len(table):
+        raise InputError(
+            f"n_neighbors={n_neighbors!r} for {len(table):,} genes",
+            "give 2 or more, and fewer than there are genes",
+        )
+    x = table.to_numpy()
+    genes = AnnData(obs=pd.DataFrame(index=table.index))
+    genes.obsm["X"] = x / np.linalg.norm(x, axis=1, keepdims=True)
+    # exact neighbours: an approximate search differs with the number of threads
+    sc.pp.neighbors(genes, n_neighbors, use_rep="X", transformer="sklearn", random_state=rng)
+    sc.tl.leiden(
+        genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=rng
+    )
+    return genes.obs["leiden"].rename("module").rename_axis("gene")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import genemamba as gm
+from genemamba.errors import InputError
+
+
+@pytest.fixture
+def tables() -> dict[str, pd.DataFrame]:
+    rng = np.random.default_rng(0)
+    genes = [f"G{i}" for i in range(40)]
+    x = rng.normal(size=(40, 4))
+    return {
+        "a": pd.DataFrame(x, index=genes),
+        "b": pd.DataFrame(x + 0.3 * rng.normal(size=x.shape), index=genes),
+        "c": pd.DataFrame(rng.normal(size=(40, 4)), index=genes),
+    }
+
+
+def legend(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_shared_and_own_edges_of_two(tables) -> None:
+    del tables["c"]
+    network = gm.tl.gene_network(tables, threshold=0.1, n_permutations=9)
+    ax = gm.pl.gene_network(network, n_edges=10)
+    edges = network.edges
+    own = {name: (edges[name] & ~edges["shared"]).sum() for name in ("a", "b")}
+    shared = edges["shared"].sum()
+    assert legend(ax) == [
+        *(f"{name}: {min(n, 10)} of {n} edges" for name, n in own.items()),
+        f"shared by all: {min(shared, 10)} of {shared} edges",
+    ]
+    lines = [line for line in ax.lines if len(line.get_xdata())]
+    assert len(lines) == sum(min(n, 10) for n in (*own.values(), shared))
+    assert "40 genes, Jaccard index" in ax.get_title()
+    names = {text.get_text() for text in ax.texts}
+    assert names <= set(network.genes)
+    assert len(names) == len(ax.texts)
+
+
+def test_three_share_in_part_and_one_shares_with_nobody(tables) -> None:
+    network = gm.tl.gene_network(tables, threshold=0.1, n_permutations=9)
+    assert any(text.startswith("shared by some") for text in legend(gm.pl.gene_network(network)))
+    alone = gm.tl.gene_network(tables["a"], threshold=0.1)
+    _, given = plt.subplots()
+    assert gm.pl.gene_network(alone, ax=given) is given
+    assert legend(given) == ["embedding: 30 of 78 edges"]
+
+
+def test_the_same_picture_twice(tables) -> None:
+    network = gm.tl.gene_network(tables, threshold=0.1, n_permutations=9)
+    places = [
+        [(text.get_text(), tuple(text.xy)) for text in gm.pl.gene_network(network).texts]
+        for _ in range(2)
+    ]
+    assert places[0] == places[1]
+
+
+def test_says_what_is_wrong(tables) -> None:
+    with pytest.raises(InputError, match=r"gm\.tl\.gene_network"):
+        gm.pl.gene_network(tables)
+    network = gm.tl.gene_network(pd.DataFrame(np.eye(3)), threshold=0.5)
+    with pytest.raises(InputError, match="no edge"):
+        gm.pl.gene_network(network)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import genemamba as gm
+from genemamba.errors import InputError
+from genemamba.metrics import ari
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Five bundles of genes; their vectors differ in length."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.eye(5, 10), [80, 60, 50, 40, 30], axis=0) + 0.1 * rng.normal(size=(260, 10))
+    x *= rng.uniform(0.1, 10, size=(260, 1))
+    return pd.DataFrame(x, index=[f"G{i}" for i in range(260)])
+
+
+def test_finds_the_bundles(table) -> None:
+    table.loc["G9"] = np.nan
+    modules = gm.tl.gene_modules(table, resolution=0.3)
+    assert modules.name == "module"
+    assert modules.index.name == "gene"
+    assert modules.index.tolist() == [g for g in table.index if g != "G9"]
+    truth = pd.Series(np.repeat(np.arange(5), [80, 60, 50, 40, 30]), table.index).drop("G9")
+    assert ari(modules.astype(str), truth.astype(str)) > 0.95
+    assert modules.value_counts().index[0] == "0"
+
+
+def test_the_seed_decides(table) -> None:
+    assert gm.tl.gene_modules(table).equals(gm.tl.gene_modules(table))
+
+
+def test_says_what_is_wrong(table) -> None:
+    with pytest.raises(InputError, match="embedding is a dict"):
+        gm.tl.gene_modules({"a": table})
+    with pytest.raises(InputError, match="n_neighbors=260"):
+        gm.tl.gene_modules(table, n_neighbors=260)
