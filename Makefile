@@ -2,12 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# make mini CORPUS=folder-of-h5ad NAMES=ids-and-symbols.csv [MINI=output-folder]
+# make mini FILES="one.h5ad two.h5ad" NAMES=ids-and-symbols.csv [MINI=output-folder]
 # Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
-CORPUS ?=
+FILES  ?=
 NAMES  ?=
 MINI   ?= build/genemamba-mini
-TRAIN   = $(BIN)/python -m genemamba.train $(CORPUS) $(MINI) --gene-names $(NAMES)
 
 .NOTPARALLEL: # two installs into one environment would collide
 .PHONY: help demo test lint types docs mini clean
@@ -31,9 +30,10 @@ types: $(VENV)/installed-dev ## mypy over src
 docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-mini: $(VENV)/installed ## train genemamba-mini again: make mini CORPUS=folder NAMES=csv
-	@test -n "$(CORPUS)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini CORPUS=folder-of-h5ad NAMES=ids-and-symbols.csv" >&2; exit 2; }
-	$(TRAIN)
+mini: $(VENV)/installed ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
+	@test -n "$(FILES)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=ids-and-symbols.csv" >&2; exit 2; }
+	$(BIN)/genemamba build-corpus $(FILES) --out $(MINI)-corpus --gene-names $(NAMES)
+	$(BIN)/python -m genemamba.train $(MINI)-corpus $(MINI)
 
 clean: ## remove everything that make made, .venv included
 	rm -rf $(VENV) build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

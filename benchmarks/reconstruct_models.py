@@ -1,6 +1,6 @@
 """Train the small models that benchmarks/reconstruct.py sets beside each other.
 
-    python benchmarks/reconstruct_models.py both --corpus CORPUS --gene-names NAMES --out build/both
+    python benchmarks/reconstruct_models.py both --corpus CORPUS --out build/both
 
 All have the sizes of genemamba-mini and see the same rows for the same number of steps, a small
 part of the release's. They differ in one thing each:
@@ -16,9 +16,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from genemamba.datasets import read_corpus
+from genemamba.datasets import Corpus
 from genemamba.model import GeneMambaConfig
-from genemamba.train.loop import MINI, MINI_SIZES, describe, mean_ranking, train
+from genemamba.train.loop import MINI, MINI_SIZES, describe, train
 
 VARIANTS = {
     "both": ("hidden", True),
@@ -32,18 +32,17 @@ def main() -> None:
     """Train one variant; resumes if run again."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("variant", choices=VARIANTS)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of .h5ad files")
-    parser.add_argument("--gene-names", type=Path, required=True, help="CSV: Ensembl id, symbol")
+    parser.add_argument("--corpus", type=Path, required=True, help="made by genemamba build-corpus")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
     args = parser.parse_args()
     predict, bidirectional = VARIANTS[args.variant]
-    corpus = read_corpus(args.corpus, args.gene_names)
+    corpus = Corpus(args.corpus)
     recipe = replace(RECIPE, steps=args.steps, predict=predict)
     sizes = MINI_SIZES | {"bidirectional": bidirectional}
     config = GeneMambaConfig(vocab_size=len(corpus.vocab), **sizes)
     model = train(corpus, config, recipe, args.out)
-    model.ranking = mean_ranking(corpus)
+    model.ranking = corpus.ranking
     model.provenance = {"name": args.variant, **describe(recipe, corpus)}
     model.save_pretrained(args.out, half=True)
 

@@ -44,6 +44,25 @@ def _tokenize(source: Path, target: Path, **options: Any) -> None:
     _through(pp.rank_tokenize, source, target, options)
 
 
+def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
+    from genemamba import datasets
+
+    corpus = datasets.build_corpus(files, out, **options)
+    for source in corpus.manifest["sources"]:
+        left_out = ", ".join(
+            f"{source[key]:,} {said}"
+            for key, said in (
+                ("not_counts", "not counts"),
+                ("few_genes", "with few genes"),
+                ("duplicates", "seen before"),
+            )
+            if source[key]
+        )
+        kept = f"{source['file']}: {source['kept']:,} of {source['read']:,} cells"
+        print(kept + (f" ({left_out})" if left_out else ""))
+    print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
+
+
 def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
     """Read an h5ad file, apply a function, write the result to another file."""
     import anndata
@@ -87,6 +106,22 @@ def _parser() -> argparse.ArgumentParser:
     tokenize = commands.add_parser("tokenize", help="write ranked genes (gm.pp.rank_tokenize)")
     _add_files(tokenize, OBSM_TOKENS)
     tokenize.set_defaults(command=_tokenize)
+
+    build = commands.add_parser(
+        "build-corpus", help="make a corpus to pretrain on (gm.datasets.build_corpus)"
+    )
+    build.add_argument("files", type=Path, nargs="+", metavar="IN.h5ad", help=".h5ad or .zarr")
+    build.add_argument("--out", type=Path, required=True, help="folder to write; goes on if begun")
+    build.add_argument(
+        "--gene-names", type=Path, required=True, metavar="CSV",
+        help="without header: Ensembl id, symbol and, if you like, biotype",
+    )  # fmt: skip
+    build.add_argument(
+        "--biotypes", nargs="+", default=(), metavar="NAME", help="keep these genes only"
+    )
+    build.add_argument("--min-genes", type=int, default=200, help="of a cell that is kept")
+    build.add_argument("--min-cells", type=int, default=50, help="of a gene that is kept")
+    build.set_defaults(command=_build_corpus)
     return parser
 
 

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from anndata import AnnData
-from scipy import sparse
 
-from genemamba.datasets import Corpus
-from genemamba.datasets._corpus import nonzero_medians
-from genemamba.tokens import Vocabulary
+from genemamba.datasets import Corpus, build_corpus
 
 
 @pytest.fixture
-def corpus(pbmc: AnnData) -> Corpus:
+def corpus(pbmc: AnnData, tmp_path: Path) -> Corpus:
     """Real cells as a corpus of two libraries."""
-    counts = sparse.csr_matrix(pbmc.X)
-    n = pbmc.n_vars
-    vocab = Vocabulary(
-        ensembl_id=np.array([f"ENSG{i:011d}" for i in range(n)]),
-        symbol=pbmc.var_names.to_numpy(dtype=str),
-        median=nonzero_medians(counts, pbmc.X.sum(1).astype(float)),
-        alias=np.full(n, ""),
-        extra=("[MASK]",),
+    ids = [f"ENSG{i:011d}" for i in range(pbmc.n_vars)]
+    names = tmp_path / "names.csv"
+    pd.DataFrame({"id": ids, "name": pbmc.var_names}).to_csv(names, header=False, index=False)
+    pbmc.obs["sample"] = pbmc.obs["batch"]
+    pbmc.write_h5ad(tmp_path / "cells.h5ad")
+    return build_corpus(
+        [tmp_path / "cells.h5ad"], tmp_path / "corpus", gene_names=names, min_genes=1, min_cells=1
     )
-    return Corpus(counts, np.arange(pbmc.n_obs) % 2, ["a", "b"], vocab)

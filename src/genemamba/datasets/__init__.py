@@ -1,5 +1,6 @@
-"""Readers of corpora."""
+"""Corpora to train on."""
 
-from genemamba.datasets._corpus import Corpus, read_corpus
+from genemamba.datasets._build import build_corpus
+from genemamba.datasets._store import Corpus
 
-__all__ = ["Corpus", "read_corpus"]
+__all__ = ["Corpus", "build_corpus"]

@@ -102,7 +102,7 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     if used.sum() <= 0.01 * min(len(names), vocab.n_genes):
         raise InputError(
             f"{used.sum() or 'none'} of {len(names)} names in {where} are genes of the model: "
-            f"{_diagnose(names)}",
+            f"{diagnose(names)}",
             f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
             f"({_example_symbol(vocab)}), or give the column of adata.var that does.",
         )
@@ -143,7 +143,7 @@ def _refuse_repeats(names: list[str], where: str) -> None:
         )
 
 
-def _diagnose(names: list[str]) -> str:
+def diagnose(names: list[str]) -> str:
     """Say what names that match nothing look like, with examples."""
     if not names:
         return "there are no names"

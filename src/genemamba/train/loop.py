@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from genemamba.datasets import Corpus
 from genemamba.model import GeneMamba, GeneMambaConfig
-from genemamba.tokens import FIRST_GENE, MeanRanking, rank_csr
 from genemamba.train.objectives import CellContrast, gene_loss, pool
 from genemamba.train.steps import decay_groups, save_whole, warm_cosine
 from genemamba.train.views import Predict, Views, two_views
@@ -130,7 +129,7 @@ def _stream(
         rng = np.random.default_rng((recipe.seed, step))
         chosen = _one_library(corpus, cells, recipe.cells, rng)
         return two_views(
-            corpus.counts[chosen],
+            corpus.rows(chosen),
             corpus.vocab,
             rng,
             length=recipe.length,
@@ -182,12 +181,12 @@ def _check(
             continue
         rng = np.random.default_rng(recipe.seed)
         views = two_views(
-            corpus.counts[own], corpus.vocab, rng, length=2 * recipe.length, mask_fraction=0.15,
+            corpus.rows(own), corpus.vocab, rng, length=2 * recipe.length, mask_fraction=0.15,
             predict=recipe.predict,
         )  # fmt: skip
         row = {k: v.item() for k, v in _losses(model, model, contrast, views).items()}
         rng = np.random.default_rng(recipe.seed)
-        whole = two_views(corpus.counts[own], corpus.vocab, rng, length=512, mask_fraction=0.0)
+        whole = two_views(corpus.rows(own), corpus.vocab, rng, length=512, mask_fraction=0.0)
         vectors = model.embed(torch.from_numpy(whole.ids), torch.from_numpy(whole.lengths))
         a, b = nn.functional.normalize(vectors - vectors.mean(0), dim=-1).chunk(2)
         row["found"] = ((a @ b.T).argmax(1) == torch.arange(len(a))).float().mean().item()
@@ -212,20 +211,12 @@ def _log(file: Path, row: dict[str, float]) -> None:
     print(line, flush=True)
 
 
-def mean_ranking(corpus: Corpus) -> MeanRanking:
-    """Return the mean ranking of all cells: the baseline of a reconstruction."""
-    x, n = corpus.counts, corpus.vocab.n_genes
-    token = np.arange(n, dtype=np.int32) + FIRST_GENE
-    ranked = rank_csr(x.indptr, x.indices, x.data, token, corpus.vocab.median, n)
-    return MeanRanking.of(ranked, n)
-
-
 def describe(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """Return what a model card needs to repeat the run."""
     return {
         "recipe": asdict(recipe),
         "objective": "next gene" if recipe.predict == "next" else "masked genes",
-        "cells": int(corpus.counts.shape[0]),
+        "cells": len(corpus),
         "libraries": len(corpus.groups),
         "genes": corpus.vocab.n_genes,
     }

@@ -1,0 +1,447 @@
+"""From count matrices to a corpus: filtered, without duplicates, on common genes, ranked.
+
+Three passes, each over blocks that are written whole or not at all, so that a build that was killed
+goes on where it stopped and ends in the same bytes: read and filter; find duplicates, medians and
+the vocabulary; rank.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from scipy import sparse
+from tqdm.auto import tqdm
+
+from genemamba.datasets._digests import GeneDigests
+from genemamba.datasets._names import GeneNames
+from genemamba.datasets._sources import Source
+from genemamba.datasets._store import FORMAT, GENES, MANIFEST, MOST, RANKING, Corpus, Shard
+from genemamba.errors import InputError
+from genemamba.tokens import FIRST_GENE, MeanRanking, Ranked, Vocabulary, match, rank_csr
+from genemamba.tokens.genes import diagnose
+
+BLOCK = 2_048  # cells that are read, and written, at a time
+SPECIAL = ("[MASK]",)
+_BUILDING = "building.json"
+_THREADS = 2
+_FEW = 0.1  # known names; title-case names of another species match in part
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What decides the result; a build goes on only under the same."""
+
+    files: tuple[tuple[str, int, int], ...]
+    gene_names: str
+    biotypes: tuple[str, ...]
+    min_genes: int
+    min_cells: int
+
+
+def build_corpus(
+    files: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    *,
+    gene_names: str | PathLike[str],
+    biotypes: Sequence[str] = (),
+    min_genes: int = 200,
+    min_cells: int = 50,
+) -> Corpus:
+    """Make a corpus to pretrain on from files of counts with different genes.
+
+    Left out are cells with too few known genes, cells in which more than a fifth of the entries are
+    no whole numbers, and all but the first of cells with the same counts in the same genes. Medians
+    come from one t-digest a gene, over values in counts per 10,000 (Theodoris et al. 2023). Memory
+    does not grow with the number of cells, and a build that was interrupted goes on when called
+    again.
+
+    Parameters
+    ----------
+    files
+        ``.h5ad`` or ``.zarr`` files of human cells, counts in ``X``, sparse or dense. Genes are
+        named by symbol or Ensembl id; a column ``var["ensembl_id"]`` adds the names a file uses
+        as aliases. ``obs["sample"]`` names the library of each cell.
+    out
+        Folder to write.
+    gene_names
+        CSV without header: Ensembl id, symbol and, if you like, biotype.
+    biotypes
+        Keep genes of these biotypes only, ``("protein_coding", "miRNA")`` say.
+    min_genes
+        Cells with fewer known genes are left out.
+    min_cells
+        Genes seen in fewer cells are left out.
+
+    Returns
+    -------
+    The corpus, of which `out` is the folder: ``corpus.json``, ``genes.csv``, ``ranking.csv`` and
+    shards of uint16 tokens and counts.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, holds no counts or no human genes; if nothing is left; if `out`
+        holds something else; if the disk is full (then go on after making room).
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> corpus = gm.datasets.build_corpus(  # doctest: +SKIP
+    ...     ["pbmc.h5ad", "marrow.h5ad"], "corpus", gene_names="gencode_v44.csv"
+    ... )
+    >>> len(corpus), corpus.vocab.n_genes  # doctest: +SKIP
+    (11482, 15321)
+    """
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise InputError("there is no file to build from", "give .h5ad or .zarr files")
+    sources = [Source.open(path) for path in paths]
+    names = GeneNames.read(Path(gene_names), tuple(biotypes))
+    reference = names.reference([source.var for source in sources])
+    settings = _Settings(
+        tuple((p.name, *_size(p)) for p in paths),
+        names.sha256,
+        tuple(biotypes),
+        min_genes,
+        min_cells,
+    )
+    folder = Path(out)
+    if _prepare(folder, settings):
+        return Corpus(folder)
+    try:
+        return _build(sources, folder, reference, names, settings)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(
+            f"the disk is full, {folder} is not finished",
+            "make room and call this again: it goes on where it stopped",
+        ) from None
+
+
+def _build(
+    sources: list[Source],
+    folder: Path,
+    reference: Vocabulary,
+    names: GeneNames,
+    settings: _Settings,
+) -> Corpus:
+    raw = folder / "raw"
+    raw.mkdir(exist_ok=True)
+    blocks = list(_read(sources, raw, reference, settings))
+    libraries = sorted({name for block in blocks for name in block["libraries"]})
+    keep, digests = _digest(blocks, raw, reference.n_genes)
+    genes = np.flatnonzero(digests.cells >= settings.min_cells)
+    if not len(genes):
+        raise InputError(
+            f"no gene is seen in {settings.min_cells} cells", "give more cells, or lower min_cells"
+        )
+    vocab = names.vocabulary(reference, genes, digests.medians()[genes], SPECIAL)
+    shards = _rank(blocks, keep, raw, folder, vocab, genes, libraries)
+    vocab.to_csv(folder / GENES)
+    _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
+    manifest = {
+        "format": FORMAT,
+        "settings": asdict(settings),
+        "sources": _report(sources, blocks, keep),
+        "special_tokens": list(SPECIAL),
+        "vocabulary_sha256": vocab.sha256,
+        "libraries": libraries,
+        "shards": shards,
+    }
+    _write_json(folder / MANIFEST, manifest)
+    shutil.rmtree(raw)
+    (folder / _BUILDING).unlink()
+    return Corpus(folder)
+
+
+def _prepare(folder: Path, settings: _Settings) -> bool:
+    """Make the folder, or find a finished or broken-off build of the same; whether it is done."""
+    wanted = json.loads(json.dumps(asdict(settings)))
+    for name, done in ((MANIFEST, True), (_BUILDING, False)):
+        if (folder / name).exists():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))["settings"]
+            if found != wanted:
+                differs = [key for key in wanted if wanted[key] != found.get(key)]
+                raise InputError(
+                    f"{folder} holds a corpus built from other {', '.join(differs)}",
+                    "give another folder, or delete it",
+                )
+            return done
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty", "give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / _BUILDING, {"settings": wanted})
+    return False
+
+
+def _read(
+    sources: list[Source], raw: Path, reference: Vocabulary, settings: _Settings
+) -> Iterator[dict[str, Any]]:
+    """Read and filter all files, block by block; yield what is known of each block."""
+    n_cells = sum(len(source.obs) for source in sources)
+    with tqdm(total=n_cells, unit="cell", desc="read", delay=3, leave=False) as bar:
+        for s, source in enumerate(sources):
+            gene = _tokens(source, reference)
+            library = np.array([f"{source.path.stem}/{name}" for name in source.samples])
+            starts = range(0, len(source.obs), BLOCK)
+            done = [_known(raw, f"{s:03}-{b:05}") for b in range(len(starts))]
+            first = next((b for b, known in enumerate(done) if known is None), len(done))
+            values = source.blocks(BLOCK, starts[first] if first < len(done) else len(source.obs))
+            of_source = []
+            with ThreadPoolExecutor(_THREADS) as pool:
+                waiting: list[Any] = []
+                for b, start in enumerate(starts):
+                    known = done[b]
+                    if b >= first:
+                        block = next(values)
+                        waiting.append(
+                            pool.submit(
+                                _filter, block, gene, library[start : start + BLOCK],
+                                settings.min_genes, raw, f"{s:03}-{b:05}",
+                            )
+                        )  # fmt: skip
+                        if len(waiting) > _THREADS:
+                            of_source.append(waiting.pop(0).result())
+                    else:
+                        assert known is not None
+                        of_source.append(known)
+                    bar.update(min(BLOCK, len(source.obs) - start))
+                of_source += [task.result() for task in waiting]
+            if of_source and not sum(block["cells"] for block in of_source):
+                raise _nothing_left(source, of_source, settings.min_genes)
+            yield from of_source
+
+
+def _tokens(source: Source, reference: Vocabulary) -> np.ndarray:
+    """Return the token of each gene of a file; refuse files of other species."""
+    names, where = source.var.index.tolist(), f"var_names of {source.path}"
+    gene = match(names, reference, where=where).token
+    if (gene >= 0).mean() < _FEW:
+        raise InputError(
+            f"only {(gene >= 0).sum()} of {len(gene)} names in {where} are human genes: "
+            f"{diagnose(names)}",
+            "name the genes by human symbols or Ensembl ids, or leave the file out",
+        )
+    return gene
+
+
+def _filter(
+    block: sparse.csr_matrix,
+    gene: np.ndarray,
+    library: np.ndarray,
+    min_genes: int,
+    raw: Path,
+    name: str,
+) -> dict[str, Any]:
+    """Keep cells of counts with enough known genes, on the genes of the reference."""
+    if block.nnz and not (np.isfinite(block.data).all() and block.data.min() >= 0):
+        raise InputError(f"{library[0]} has values that are negative or not finite", "leave it out")
+    cell = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+    fractional = np.bincount(cell[block.data != np.round(block.data)], minlength=block.shape[0])
+    counts = fractional <= 0.2 * np.diff(block.indptr)
+    total = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    used = (gene[block.indices] >= 0) & (np.round(block.data) > 0)
+    n_genes = np.bincount(cell[used], minlength=block.shape[0])
+    keep = counts & (n_genes >= min_genes)
+    entries = used & keep[cell]
+    arrays = {
+        "gene": (gene[block.indices[entries]] - FIRST_GENE).astype(np.int32),
+        "count": np.minimum(np.round(block.data[entries]), MOST).astype(np.uint16),
+        "length": n_genes[keep].astype(np.int64),
+        "total": total[keep],
+        "library": library[keep],
+    }
+    new = raw / f"{name}.new"
+    with new.open("wb") as out:
+        np.savez(out, **arrays)
+    new.replace(raw / f"{name}.npz")
+    described = {
+        "name": name,
+        "cells": int(keep.sum()),
+        "read": block.shape[0],
+        "not_counts": int((~counts).sum()),
+        "few_genes": int((counts & (n_genes < min_genes)).sum()),
+        "libraries": np.unique(library[keep]).tolist(),
+    }
+    _write_json(raw / f"{name}.json", described)
+    return described
+
+
+def _digest(
+    blocks: list[dict[str, Any]], raw: Path, n_genes: int
+) -> tuple[list[np.ndarray], GeneDigests]:
+    """Find which cells are the first of their kind, and the medians of genes over these."""
+    seen: set[int] = set()
+    keep, digests = [], GeneDigests(n_genes)
+    for block in tqdm(blocks, unit="block", desc="medians", delay=3, leave=False):
+        counts, total, _ = _load(raw, block["name"], n_genes)
+        first = np.ones(len(total), dtype=bool)
+        for i, profile in enumerate(_profiles(counts).tolist()):
+            first[i] = profile not in seen
+            seen.add(profile)
+        keep.append(first)
+        digests.add(counts if first.all() else counts[first], total[first])
+    return keep, digests
+
+
+def _rank(
+    blocks: list[dict[str, Any]],
+    keep: list[np.ndarray],
+    raw: Path,
+    folder: Path,
+    vocab: Vocabulary,
+    genes: np.ndarray,
+    libraries: list[str],
+) -> list[dict[str, Any]]:
+    """Rank the cells that are kept and write them, a shard for a block."""
+    token = np.full(int(genes.max()) + 1, -1, dtype=np.int32)
+    token[genes] = np.arange(len(genes)) + FIRST_GENE
+    number = {name: i for i, name in enumerate(libraries)}
+
+    def write(k: int) -> dict[str, Any] | None:
+        name = f"shard-{k:05}"
+        known = _known(folder, name)
+        if known is not None:
+            return known
+        counts, _, library = _load(raw, blocks[k]["name"], None)
+        library = np.array([number[n] for n in library[keep[k]]], dtype=np.uint16)
+        shard = _ranked_shard(counts[keep[k]], library, token, vocab)
+        if not len(library):
+            return None
+        described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
+        described["sha256"] = shard.save(folder, name)
+        _write_json(folder / f"{name}.json", described)
+        return described
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        bar = tqdm(range(len(blocks)), unit="block", desc="rank", delay=3, leave=False)
+        return [shard for shard in pool.map(write, bar) if shard is not None]
+
+
+def _ranked_shard(
+    counts: sparse.csr_matrix, library: np.ndarray, token: np.ndarray, vocab: Vocabulary
+) -> Shard:
+    gene_token = np.full(counts.shape[1], -1, dtype=np.int32)
+    gene_token[: len(token)] = token[: counts.shape[1]]
+    median = np.full(counts.shape[1], np.nan)
+    there = gene_token >= 0
+    median[there] = vocab.median[gene_token[there] - FIRST_GENE]
+    ranked = rank_csr(counts.indptr, counts.indices, counts.data, gene_token, median, vocab.n_genes)
+    ordered = _counts_of(
+        ranked.tokens, ranked.indptr, counts.indptr, counts.indices, counts.data, gene_token
+    )
+    return Shard(ranked.tokens, ordered, ranked.indptr, library)
+
+
+@njit(nogil=True, cache=True)
+def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no-untyped-def]
+    """Return the count of every token of the ranked cells."""
+    out = np.empty(len(tokens), dtype=np.uint16)
+    of_token = np.zeros(2**16, dtype=np.uint16)
+    for cell in range(len(indptr) - 1):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            if token[indices[entry]] >= 0:
+                of_token[token[indices[entry]]] = data[entry]
+        for i in range(starts[cell], starts[cell + 1]):
+            out[i] = of_token[tokens[i]]
+    return out
+
+
+def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> MeanRanking:
+    """Join the mean rankings of all shards."""
+    n_cells, sums = 0, np.zeros((3, n_genes))
+    for described in shards:
+        shard = Shard.load(folder, described["name"])
+        starts, n = np.asarray(shard.starts), described["cells"]
+        one = MeanRanking.of(
+            Ranked(shard.tokens.astype(np.int32), starts, np.ones(n), np.ones(n)), n_genes
+        )
+        mean, sd = np.nan_to_num(one.mean), np.nan_to_num(one.sd)
+        sums += one.cells * np.stack([np.ones(n_genes), mean, sd**2 + mean**2])
+        n_cells += n
+    cells, first, second = sums
+    with np.errstate(invalid="ignore"):
+        mean = first / cells
+        sd = np.sqrt(np.maximum(second / cells - mean**2, 0))
+    return MeanRanking(n_cells, cells, mean, sd)
+
+
+def _load(
+    raw: Path, name: str, n_genes: int | None
+) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+    """Read counts over the genes of the reference, cell totals and libraries."""
+    with np.load(raw / f"{name}.npz") as arrays:
+        gene, count, length = arrays["gene"], arrays["count"], arrays["length"]
+        total, library = arrays["total"], arrays["library"]
+    indptr = np.append(0, np.cumsum(length))
+    width = int(gene.max(initial=-1)) + 1 if n_genes is None else n_genes
+    return sparse.csr_matrix((count, gene, indptr), shape=(len(length), width)), total, library
+
+
+def _profiles(counts: sparse.csr_matrix) -> np.ndarray:
+    """Return a 64-bit number for each cell that equal counts in equal genes share."""
+    mixed = counts.indices.astype(np.uint64) * np.uint64(2**16) + counts.data.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    sums = np.append(np.uint64(0), np.cumsum(mixed ^ (mixed >> np.uint64(31)), dtype=np.uint64))
+    return sums[counts.indptr[1:]] - sums[counts.indptr[:-1]]
+
+
+def _known(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read what was said of a block when it was finished."""
+    file = folder / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _write_json(file: Path, values: dict[str, Any]) -> None:
+    new = file.with_suffix(".tmp")
+    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    new.replace(file)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Bytes and time of change of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    stats = [file.stat() for file in files]
+    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+
+
+def _nothing_left(source: Source, blocks: list[dict[str, Any]], min_genes: int) -> InputError:
+    read, not_counts = (sum(block[key] for block in blocks) for key in ("read", "not_counts"))
+    if not_counts > read / 2:
+        return InputError(
+            f"{source.path} holds no counts: in {not_counts} of {read} cells more than a fifth of "
+            "the entries of X are not whole numbers (normalised or logged values?)",
+            "put the counts into X, or leave the file out",
+        )
+    return InputError(
+        f"no cell of {source.path} has {min_genes} known genes",
+        "lower min_genes, or leave the file out",
+    )
+
+
+def _report(
+    sources: list[Source], blocks: list[dict[str, Any]], keep: list[np.ndarray]
+) -> list[dict[str, Any]]:
+    """Say how many cells of each file were read, and why the others were left out."""
+    table = pd.DataFrame(blocks).drop(columns="libraries")
+    table["duplicates"] = [int((~first).sum()) for first in keep]
+    table["source"] = table["name"].str.split("-").str[0].astype(int)
+    summed = table.drop(columns=["name", "cells"]).groupby("source").sum()
+    kept = pd.Series([int(first.sum()) for first in keep]).groupby(table["source"]).sum()
+    return [
+        {"file": source.path.name, "kept": int(kept[s])} | summed.loc[s].astype(int).to_dict()
+        for s, source in enumerate(sources)
+    ]

@@ -1,0 +1,97 @@
+"""The names of genes: which id and symbol, which aliases, which kind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genemamba.errors import InputError
+from genemamba.tokens import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class GeneNames:
+    """All genes that a corpus may hold."""
+
+    table: pd.DataFrame
+    """Columns ``id``, ``symbol``, ``biotype``; sorted by id."""
+    sha256: str
+
+    @classmethod
+    def read(cls, file: Path, biotypes: tuple[str, ...] = ()) -> GeneNames:
+        """Read a CSV without header: Ensembl id, symbol and, where there is one, biotype."""
+        try:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            table = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"gene_names={str(file)!r} cannot be read ({error})",
+                "give a CSV of Ensembl id and symbol, without header",
+            ) from None
+        if not 2 <= table.shape[1] <= 3 or not table[0].str.fullmatch(r"ENSG\d{11}").all():
+            raise InputError(
+                f"gene_names={str(file)!r} is no table of human Ensembl ids and symbols",
+                "give a CSV of Ensembl id, symbol and, if you like, biotype, without header",
+            )
+        table.columns = ["id", "symbol", "biotype"][: table.shape[1]]
+        if biotypes:
+            if "biotype" not in table:
+                raise InputError(
+                    f"biotypes={list(biotypes)}, but {file} has no third column with biotypes",
+                    "add it, or leave out biotypes",
+                )
+            table = table[table["biotype"].isin(biotypes)]
+        return cls(table.sort_values("id", ignore_index=True), digest)
+
+    def reference(self, tables: Iterable[pd.DataFrame]) -> Vocabulary:
+        """All genes with the names that mean one gene only; medians are of no use here.
+
+        Where the ``var`` of a file has ``ensembl_id``, the names it uses are aliases.
+        """
+        named = self.table
+        twice = named["symbol"].duplicated(keep=False) | (named["symbol"] == named["id"])
+        row = {gene: i for i, gene in enumerate(named["id"])}
+        known = {*named["id"], *named["symbol"][~twice]}
+        alias: dict[int, list[str]] = {}
+        for var in tables:
+            for name, gene in zip(var.index, var.get("ensembl_id", []), strict=False):
+                if gene in row and name not in known:
+                    known.add(name)
+                    alias.setdefault(row[gene], []).append(name)
+        return Vocabulary(
+            ensembl_id=named["id"].to_numpy(),
+            symbol=named["symbol"].mask(twice, "").to_numpy(),
+            median=np.ones(len(named)),
+            alias=np.array(["|".join(alias.get(i, [])) for i in range(len(named))]),
+        )
+
+    def vocabulary(
+        self, reference: Vocabulary, genes: np.ndarray, median: np.ndarray, extra: tuple[str, ...]
+    ) -> Vocabulary:
+        """Return the genes that were chosen, with their medians and the names they had before."""
+        symbol = self.table["symbol"].where(self.table["symbol"] != self.table["id"], "")
+        chosen = Vocabulary(
+            ensembl_id=reference.ensembl_id[genes],
+            symbol=symbol.to_numpy()[genes],
+            median=median,
+            alias=reference.alias[genes],
+            extra=extra,
+        )
+        return with_former_names(chosen)
+
+
+def with_former_names(vocab: Vocabulary) -> Vocabulary:
+    """Add names that genes had before, so that older data sets are matched too."""
+    renamed = pd.read_csv(str(files("genemamba.datasets") / "renamed_genes.csv"))
+    former = renamed.groupby("new")["old"].agg("|".join)
+    alias = [
+        "|".join(dict.fromkeys([*filter(None, known.split("|")), *former.get(s, "").split("|")]))
+        for known, s in zip(vocab.alias, vocab.symbol, strict=True)
+    ]
+    return replace(vocab, alias=np.array([a.strip("|") for a in alias]))

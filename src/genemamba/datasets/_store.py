@@ -1,0 +1,167 @@
+"""A corpus on disk: cells as ranked tokens with their counts, in shards that are memory-mapped.
+
+A folder holds ``corpus.json`` (what it is made of, with a hash of every shard), ``genes.csv``,
+``ranking.csv`` and, for each shard, four arrays: tokens and counts of all cells one after the
+other, where each cell begins, and the library of each cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from genemamba.errors import InputError
+from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary
+
+MANIFEST, GENES, RANKING = "corpus.json", "genes.csv", "ranking.csv"
+FORMAT = 1
+ARRAYS = {"tokens": np.uint16, "counts": np.uint16, "starts": np.int64, "library": np.uint16}
+MOST = np.iinfo(np.uint16).max  # counts beyond are stored as this
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Some thousand cells.
+
+    Attributes
+    ----------
+    tokens
+        Tokens of all cells, one cell after the other, highest rank first.
+    counts
+        The count of each.
+    starts
+        ``(n_cells + 1,)`` where each cell begins.
+    library
+        ``(n_cells,)`` the library of each cell.
+    """
+
+    tokens: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
+    library: np.ndarray
+
+    def save(self, folder: Path, name: str) -> str:
+        """Write the arrays, each by renaming; return a hash over all."""
+        digest = hashlib.sha256()
+        for array in ARRAYS:
+            values = np.ascontiguousarray(getattr(self, array), dtype=ARRAYS[array])
+            digest.update(values.data)
+            file = _file(folder, name, array)
+            new = file.with_suffix(".new")
+            with new.open("wb") as out:
+                np.save(out, values)
+            new.replace(file)
+        return digest.hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Shard:
+        """Map the arrays into memory."""
+        return cls(**{a: np.load(_file(folder, name, a), mmap_mode="r") for a in ARRAYS})
+
+    def hash(self) -> str:
+        """Hash the arrays as :meth:`save` does."""
+        digest = hashlib.sha256()
+        for array in ARRAYS:
+            digest.update(np.ascontiguousarray(getattr(self, array)).data)
+        return digest.hexdigest()
+
+
+class Corpus:
+    """Cells to train on, read from the folder that ``build_corpus`` has written.
+
+    Parameters
+    ----------
+    folder
+        That folder. Nothing but its tables is read before cells are asked for.
+
+    Attributes
+    ----------
+    vocab
+        Genes and their non-zero medians over these cells.
+    ranking
+        Mean ranking of these cells.
+    groups
+        Names of the libraries, ``file/sample``.
+    manifest
+        What the corpus was made of.
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            text = (self.folder / MANIFEST).read_text(encoding="utf-8")
+            self.manifest: dict[str, Any] = json.loads(text)
+            self.shards: list[dict[str, Any]] = self.manifest["shards"]
+            self.groups: list[str] = self.manifest["libraries"]
+            extra = self.manifest["special_tokens"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.folder} holds no whole corpus ({error})",
+                "make it, or go on making it: genemamba build-corpus",
+            ) from None
+        self.vocab = Vocabulary.from_csv(self.folder / GENES, extra=extra)
+        self.ranking = MeanRanking.from_csv(self.folder / RANKING, self.vocab.n_genes)
+        if self.vocab.sha256 != self.manifest["vocabulary_sha256"]:
+            raise InputError(
+                f"{self.folder / GENES} is not the gene table of this corpus", "build it again"
+            )
+
+    def __len__(self) -> int:
+        """Count the cells."""
+        return int(self._ends[-1])
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """``(n_cells,)`` the library of each cell, an index into `groups`."""
+        return np.concatenate([np.asarray(s.library) for s in self._mapped]).astype(np.int64)
+
+    def rows(self, cells: np.ndarray) -> sparse.csr_matrix:
+        """Return the counts of some cells, cells × genes, entries in the order of their ranks."""
+        shard_of = np.searchsorted(self._ends, cells, side="right")
+        first = np.append(0, self._ends)
+        tokens, counts = [], []
+        for cell, k in zip(np.asarray(cells).tolist(), shard_of.tolist(), strict=True):
+            shard, i = self._mapped[k], cell - int(first[k])
+            part = slice(int(shard.starts[i]), int(shard.starts[i + 1]))
+            tokens.append(shard.tokens[part])
+            counts.append(shard.counts[part])
+        indptr = np.append(0, np.cumsum([len(t) for t in tokens]))
+        gene = np.concatenate([*tokens, np.empty(0, np.uint16)]).astype(np.int32) - FIRST_GENE
+        data = np.concatenate([*counts, np.empty(0, np.uint16)]).astype(np.int32)
+        shape = (len(cells), self.vocab.n_genes)
+        return sparse.csr_matrix((data, gene, indptr), shape=shape)
+
+    def verify(self) -> None:
+        """Compare every shard with the hash it was written with.
+
+        Raises
+        ------
+        InputError
+            If one differs.
+        """
+        for shard, described in zip(self._mapped, self.shards, strict=True):
+            if shard.hash() != described["sha256"]:
+                raise InputError(
+                    f"{self.folder}: shard {described['name']} is damaged",
+                    f"delete {self.folder / described['name']}.* and {MANIFEST}, and build again",
+                )
+
+    @cached_property
+    def _mapped(self) -> list[Shard]:
+        return [Shard.load(self.folder, described["name"]) for described in self.shards]
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([described["cells"] for described in self.shards])
+
+
+def _file(folder: Path, name: str, array: str) -> Path:
+    return folder / f"{name}.{array}.npy"
