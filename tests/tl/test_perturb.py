@@ -141,7 +141,8 @@ def test_a_gene_nobody_expresses_changes_nothing_and_says_so(cells, small_model)
     assert [w.filename for w in said] == [__file__]
     assert (cells.obsm["genemamba_perturb_cosine"]["CD79A"] == 0).all()
     assert (cells.obsm["genemamba_perturb_euclidean"]["CD79A"] == 0).all()
-    rows = cells.uns["genemamba"]["genemamba_perturb"]["table"].set_index("perturbation").loc["CD79A"]
+    table = cells.uns["genemamba"]["genemamba_perturb"]["table"]
+    rows = table.set_index("perturbation").loc["CD79A"]
     assert (rows[["changed", "controls"]] == 0).all(axis=None)
     assert rows[["cosine", "p_shift", "fdr_shift"]].isna().all(axis=None)
 
