@@ -55,9 +55,9 @@ def attribute(
     mean of all genes. A gene gets the difference between its vector and that mean, times the
     gradient averaged over the straight path from baseline to cell (``"integrated_gradients"``
     [1]_); the genes of a cell then sum to the difference between cell and baseline. The gradient
-    of the cell alone (``"gradient_x_input"``) is quicker, but says little of this architecture:
-    its norms make the model indifferent to the length of a gene's vector, and genes that decided
-    for a label come out low or negative (see ``benchmarks/perturb.py``).
+    of the cell alone (``"gradient_x_input"``) is quicker, but no substitute: with
+    ``genemamba-mini`` most known markers come out below zero (``benchmarks/perturb.py``). The
+    baseline is no neutral cell, and a label's attributions say what leads away from it.
 
     Attribution says what the model used, not what is true of the cell. Neither padding nor the
     cells that are read beside it enter.
