@@ -11,17 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba._keys import (
-    OBSM_EMBEDDING,
-    OBSM_TOKENS,
-    UNS,
-    UNS_ANNOTATE,
-    UNS_RECONSTRUCT,
-    VARM_GENE,
-    AnnotationKeys,
-    ReconstructionKeys,
-    gene_cells_key,
-)
+from genemamba._keys import OWN_RECORDS, UNS
 from genemamba._version import __version__
 from genemamba.errors import InputError
 from genemamba.tokens import GeneMatch, Ranked, Values, as_csr, judge, linear, match, rank_csr
@@ -90,33 +80,19 @@ def match_genes(
         raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
 
 
-def check_target(adata: AnnData, key: str) -> None:
-    """Refuse what is no AnnData, and an ``obsm`` slot that this package did not write."""
-    ours = key in _records(adata) or key in (OBSM_EMBEDDING, OBSM_TOKENS)
-    _refuse_taken(adata, "obsm", key, ours=ours)
+def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
+    """Refuse what is no AnnData, and slots that no tool with the record `key` wrote.
 
-
-def check_gene_target(adata: AnnData, key: str) -> None:
-    """Refuse what is no AnnData, and slots of gene vectors that this package did not write."""
-    ours = key in _records(adata) or key == VARM_GENE
-    for slot, name in (("varm", key), ("var", gene_cells_key(key))):
-        _refuse_taken(adata, slot, name, ours=ours)
-
-
-def check_targets(adata: AnnData, keys: AnnotationKeys | ReconstructionKeys) -> None:
-    """Refuse what is no AnnData, and slots of `keys` that this package did not write."""
-    ours = keys.record in _records(adata) or keys.record in (UNS_ANNOTATE, UNS_RECONSTRUCT)
-    for slot, names in (("obs", keys.obs), ("obsm", keys.obsm)):
-        for name in names:
-            _refuse_taken(adata, slot, name, ours=ours)
-
-
-def check_slots(adata: AnnData, key: str, **slots: tuple[str, ...]) -> None:
-    """Refuse what is no AnnData, and slots that the tool with this record did not write."""
-    ours = key in _records(adata)
+    Slots named by default are this package's, even where their record was lost.
+    """
+    ours = key in _records(adata) or key in OWN_RECORDS
     for slot, names in slots.items():
         for name in names:
-            _refuse_taken(adata, slot, name, ours=ours)
+            if name in getattr(adata, slot) and not ours:
+                raise InputError(
+                    f"adata.{slot}[{name!r}] exists and was not written by genemamba",
+                    f"choose another key_added, or delete it first: del adata.{slot}[{name!r}]",
+                )
 
 
 def _records(adata: AnnData) -> Mapping[str, Any]:
@@ -128,14 +104,6 @@ def _records(adata: AnnData) -> Mapping[str, Any]:
             f"rename or delete it first: del adata.uns[{UNS!r}]",
         )
     return records
-
-
-def _refuse_taken(adata: AnnData, slot: str, key: str, *, ours: bool) -> None:
-    if key in getattr(adata, slot) and not ours:
-        raise InputError(
-            f"adata.{slot}[{key!r}] exists and was not written by genemamba",
-            f"choose another key_added, or delete it first: del adata.{slot}[{key!r}]",
-        )
 
 
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:

@@ -127,3 +127,16 @@ OBS_LABEL, OBS_CONFIDENCE, OBS_DISTANCE, OBSM_PROBA, OBSM_SETS, UNS_ANNOTATE = a
     OBSM_RECONSTRUCTED_RANK,
     UNS_RECONSTRUCT,
 ) = reconstruction_keys(RECONSTRUCTION)
+OWN_RECORDS = frozenset(
+    {
+        OBSM_EMBEDDING,
+        OBSM_INTEGRATED,
+        OBSM_TOKENS,
+        VARM_GENE,
+        PERTURB,
+        ATTRIBUTION,
+        UNS_ANNOTATE,
+        UNS_RECONSTRUCT,
+    }
+)
+"""The records that tools write under their default `key_added`."""

@@ -111,10 +111,10 @@ def compare(
     >>> list(table.index)
     ['X_pca', 'PCA-50', 'HVG']
     """
-    from genemamba._anndata import check_target, record
+    from genemamba._anndata import check_slots, record
     from genemamba._baselines import make_baselines
 
-    check_target(adata, OBSM_EMBEDDING)
+    check_slots(adata, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
     reps = [use_rep] if isinstance(use_rep, str) else list(use_rep)
     wanted = _choose(baselines, batch_key)
     spaces: dict[str, Space] = {key: as_embedding(slot(adata, key)) for key in reps}

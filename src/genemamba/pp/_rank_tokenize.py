@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_target, record, tokenise
+from genemamba._anndata import check_slots, record, tokenise
 from genemamba._keys import OBSM_TOKENS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def rank_tokenize(
     >>> vocab.symbol[first].shape
     (3,)
     """
-    check_target(adata, key_added)
+    check_slots(adata, key_added, obsm=[key_added])
     vocab = models.vocabulary(model)
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
     if copy:

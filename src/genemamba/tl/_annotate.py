@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import check_targets, record
+from genemamba._anndata import check_slots, record
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
@@ -134,7 +134,7 @@ def annotate(
     True
     """
     keys = annotation_keys(key_added)
-    check_targets(adata, keys)
+    check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
     _check_arguments(reference, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)

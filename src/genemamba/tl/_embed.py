@@ -11,7 +11,7 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_target, record, tokenise
+from genemamba._anndata import Tokens, check_slots, record, tokenise
 from genemamba._keys import OBSM_EMBEDDING, UNS
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model.inference import check_pooling, choose_runtime, embed_tokens
@@ -104,7 +104,7 @@ def embed(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba")
     """
-    check_target(adata, key_added)
+    check_slots(adata, key_added, obsm=[key_added])
     loaded = models.load(model)
     embedded = embed_cells(
         adata,

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_gene_target, match_genes, record, tokenise
+from genemamba._anndata import Tokens, check_slots, match_genes, record, tokenise
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.errors import InputError
 from genemamba.model.gene_states import GeneStates, gene_states
@@ -125,7 +125,7 @@ def gene_embedding(
     """
     _check(adata, kind, groupby, min_cells)
     if adata is not None:
-        check_gene_target(adata, key_added)
+        check_slots(adata, key_added, varm=[key_added], var=[gene_cells_key(key_added)])
     loaded = models.load(model)
     if adata is None:
         return _of_model(loaded, gene_ids)

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_target, read_counts
+from genemamba._anndata import check_slots, read_counts
 from genemamba._keys import OBSM_INTEGRATED
 from genemamba.errors import InputError
 from genemamba.model.inference import choose_runtime
@@ -129,7 +129,7 @@ def integrate(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
     """
-    check_target(adata, key_added)
+    check_slots(adata, key_added, obsm=[key_added])
     batch = _batches(adata, batch_key)
     labels = None if label_key is None else _labels(adata, label_key, batch, batch_key)
     loaded = models.load(model)

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_targets, record, tokenise
+from genemamba._anndata import check_slots, record, tokenise
 from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_keys
 from genemamba.errors import InputError
 from genemamba.model.inference import choose_runtime
@@ -158,7 +158,7 @@ def reconstruct(
     True
     """
     keys = reconstruction_keys(key_added)
-    check_targets(adata, keys)
+    check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
