@@ -8,6 +8,7 @@ part of the release's. They differ in one thing each:
 both       names hidden genes, reads both ways
 forward    names hidden genes, reads forwards only: the paper's ablation (GeneMamba_U)
 paper      names the next gene, reads both ways: the paper's objective
+causal     names the next gene, reads forwards only: here the next gene has not been seen
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ VARIANTS = {
     "both": ("hidden", True),
     "forward": ("hidden", False),
     "paper": ("next", True),
+    "causal": ("next", False),
 }
 RECIPE = replace(MINI, cells=32, contrast_weight=0.0, save_every=20, check_every=100)
 
