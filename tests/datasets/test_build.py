@@ -16,7 +16,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba.datasets import Corpus, _build, build_corpus
+from genemamba.datasets import Corpus, _blocks, _build, build_corpus
 from genemamba.datasets._names import with_former_names
 from genemamba.datasets._store import Shard
 from genemamba.errors import InputError
@@ -49,7 +49,7 @@ def two_files(tmp_path: Path, pbmc: AnnData) -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_build, "BLOCK", 64)
+    monkeypatch.setattr(_blocks, "BLOCK", 64)
 
 
 def ids(n: int) -> list[str]:
@@ -154,7 +154,8 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
     two_files: list[Path], names: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_corpus(two_files, tmp_path / "whole", gene_names=names, **SETTINGS)
-    calls, real = 0, getattr(_build, stage)
+    module = _blocks if stage == "_filter" else _build
+    calls, real = 0, getattr(module, stage)
 
     def broken(*arguments: object) -> object:
         nonlocal calls
@@ -164,7 +165,7 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
         return real(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(_build, stage, broken)
+        patch.setattr(module, stage, broken)
         build_corpus(two_files, tmp_path / "broken", gene_names=names, **SETTINGS)
     with pytest.raises(InputError, match="no whole corpus"):
         Corpus(tmp_path / "broken")
@@ -174,14 +175,14 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
 
 KILLED = """
 import sys, time
-from genemamba.datasets import _build
-_build.BLOCK = 64
-real = _build._filter
+from genemamba.datasets import _blocks, build_corpus
+_blocks.BLOCK = 64
+real = _blocks._filter
 def slow(*arguments):
     time.sleep(0.05)
     return real(*arguments)
-_build._filter = slow
-_build.build_corpus(sys.argv[2:], sys.argv[1] + "/broken", gene_names=sys.argv[1] + "/names.csv",
+_blocks._filter = slow
+build_corpus(sys.argv[2:], sys.argv[1] + "/broken", gene_names=sys.argv[1] + "/names.csv",
                     min_genes=1, min_cells=10)
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -23,19 +23,16 @@ from numba import njit
 from scipy import sparse
 from tqdm.auto import tqdm
 
+from genemamba.datasets._blocks import THREADS, known, load_block, read_blocks, write_json
 from genemamba.datasets._digests import GeneDigests
 from genemamba.datasets._names import GeneNames
 from genemamba.datasets._sources import Source
-from genemamba.datasets._store import FORMAT, GENES, MANIFEST, MOST, RANKING, Corpus, Shard
+from genemamba.datasets._store import FORMAT, GENES, MANIFEST, RANKING, Corpus, Shard
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, MeanRanking, Ranked, Vocabulary, match, rank_csr
-from genemamba.tokens.genes import diagnose
+from genemamba.tokens import FIRST_GENE, MeanRanking, Ranked, Vocabulary, rank_csr
 
-BLOCK = 2_048  # cells that are read, and written, at a time
 SPECIAL = ("[MASK]",)
 _BUILDING = "building.json"
-_THREADS = 2
-_FEW = 0.1  # known names; title-case names of another species match in part
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def _build(
 ) -> Corpus:
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
-    blocks = list(_read(sources, raw, reference, settings))
+    blocks = list(read_blocks(sources, raw, reference, settings.min_genes))
     libraries = sorted({name for block in blocks for name in block["libraries"]})
     keep, digests = _digest(blocks, raw, reference.n_genes)
     genes = np.flatnonzero(digests.cells >= settings.min_cells)
@@ -160,7 +157,7 @@ def _build(
         "libraries": libraries,
         "shards": shards,
     }
-    _write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
     shutil.rmtree(raw)
     (folder / _BUILDING).unlink()
     return Corpus(folder)
@@ -182,101 +179,8 @@ def _prepare(folder: Path, settings: _Settings) -> bool:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty", "give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _BUILDING, {"settings": wanted})
+    write_json(folder / _BUILDING, {"settings": wanted})
     return False
-
-
-def _read(
-    sources: list[Source], raw: Path, reference: Vocabulary, settings: _Settings
-) -> Iterator[dict[str, Any]]:
-    """Read and filter all files, block by block; yield what is known of each block."""
-    n_cells = sum(len(source.obs) for source in sources)
-    with tqdm(total=n_cells, unit="cell", desc="read", delay=3, leave=False) as bar:
-        for s, source in enumerate(sources):
-            gene = _tokens(source, reference)
-            library = np.array([f"{source.path.stem}/{name}" for name in source.samples])
-            starts = range(0, len(source.obs), BLOCK)
-            done = [_known(raw, f"{s:03}-{b:05}") for b in range(len(starts))]
-            first = next((b for b, known in enumerate(done) if known is None), len(done))
-            values = source.blocks(BLOCK, starts[first] if first < len(done) else len(source.obs))
-            of_source = []
-            with ThreadPoolExecutor(_THREADS) as pool:
-                waiting: list[Any] = []
-                for b, start in enumerate(starts):
-                    known = done[b]
-                    if b >= first:
-                        block = next(values)
-                        waiting.append(
-                            pool.submit(
-                                _filter, block, gene, library[start : start + BLOCK],
-                                settings.min_genes, raw, f"{s:03}-{b:05}",
-                            )
-                        )  # fmt: skip
-                        if len(waiting) > _THREADS:
-                            of_source.append(waiting.pop(0).result())
-                    else:
-                        assert known is not None
-                        of_source.append(known)
-                    bar.update(min(BLOCK, len(source.obs) - start))
-                of_source += [task.result() for task in waiting]
-            if of_source and not sum(block["cells"] for block in of_source):
-                raise _nothing_left(source, of_source, settings.min_genes)
-            yield from of_source
-
-
-def _tokens(source: Source, reference: Vocabulary) -> np.ndarray:
-    """Return the token of each gene of a file; refuse files of other species."""
-    names, where = source.var.index.tolist(), f"var_names of {source.path}"
-    gene = match(names, reference, where=where).token
-    if (gene >= 0).mean() < _FEW:
-        raise InputError(
-            f"only {(gene >= 0).sum()} of {len(gene)} names in {where} are human genes: "
-            f"{diagnose(names)}",
-            "name the genes by human symbols or Ensembl ids, or leave the file out",
-        )
-    return gene
-
-
-def _filter(
-    block: sparse.csr_matrix,
-    gene: np.ndarray,
-    library: np.ndarray,
-    min_genes: int,
-    raw: Path,
-    name: str,
-) -> dict[str, Any]:
-    """Keep cells of counts with enough known genes, on the genes of the reference."""
-    if block.nnz and not (np.isfinite(block.data).all() and block.data.min() >= 0):
-        raise InputError(f"{library[0]} has values that are negative or not finite", "leave it out")
-    cell = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    fractional = np.bincount(cell[block.data != np.round(block.data)], minlength=block.shape[0])
-    counts = fractional <= 0.2 * np.diff(block.indptr)
-    total = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
-    used = (gene[block.indices] >= 0) & (np.round(block.data) > 0)
-    n_genes = np.bincount(cell[used], minlength=block.shape[0])
-    keep = counts & (n_genes >= min_genes)
-    entries = used & keep[cell]
-    arrays = {
-        "gene": (gene[block.indices[entries]] - FIRST_GENE).astype(np.int32),
-        "count": np.minimum(np.round(block.data[entries]), MOST).astype(np.uint16),
-        "length": n_genes[keep].astype(np.int64),
-        "total": total[keep],
-        "library": library[keep],
-    }
-    new = raw / f"{name}.new"
-    with new.open("wb") as out:
-        np.savez(out, **arrays)
-    new.replace(raw / f"{name}.npz")
-    described = {
-        "name": name,
-        "cells": int(keep.sum()),
-        "read": block.shape[0],
-        "not_counts": int((~counts).sum()),
-        "few_genes": int((counts & (n_genes < min_genes)).sum()),
-        "libraries": np.unique(library[keep]).tolist(),
-    }
-    _write_json(raw / f"{name}.json", described)
-    return described
 
 
 def _digest(
@@ -286,7 +190,7 @@ def _digest(
     seen: set[int] = set()
     keep, digests = [], GeneDigests(n_genes)
     for block in tqdm(blocks, unit="block", desc="medians", delay=3, leave=False):
-        counts, total, _ = _load(raw, block["name"], n_genes)
+        counts, total, _ = load_block(raw, block["name"], n_genes)
         first = np.ones(len(total), dtype=bool)
         for i, profile in enumerate(_profiles(counts).tolist()):
             first[i] = profile not in seen
@@ -312,20 +216,20 @@ def _rank(
 
     def write(k: int) -> dict[str, Any] | None:
         name = f"shard-{k:05}"
-        known = _known(folder, name)
-        if known is not None:
-            return known
-        counts, _, library = _load(raw, blocks[k]["name"], None)
+        before = known(folder, name)
+        if before is not None:
+            return before
+        counts, _, library = load_block(raw, blocks[k]["name"], None)
         library = np.array([number[n] for n in library[keep[k]]], dtype=np.uint16)
         shard = _ranked_shard(counts[keep[k]], library, token, vocab)
         if not len(library):
             return None
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
         described["sha256"] = shard.save(folder, name)
-        _write_json(folder / f"{name}.json", described)
+        write_json(folder / f"{name}.json", described)
         return described
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         bar = tqdm(range(len(blocks)), unit="block", desc="rank", delay=3, leave=False)
         return [shard for shard in pool.map(write, bar) if shard is not None]
 
@@ -378,18 +282,6 @@ def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> M
     return MeanRanking(n_cells, cells, mean, sd)
 
 
-def _load(
-    raw: Path, name: str, n_genes: int | None
-) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-    """Read counts over the genes of the reference, cell totals and libraries."""
-    with np.load(raw / f"{name}.npz") as arrays:
-        gene, count, length = arrays["gene"], arrays["count"], arrays["length"]
-        total, library = arrays["total"], arrays["library"]
-    indptr = np.append(0, np.cumsum(length))
-    width = int(gene.max(initial=-1)) + 1 if n_genes is None else n_genes
-    return sparse.csr_matrix((count, gene, indptr), shape=(len(length), width)), total, library
-
-
 def _profiles(counts: sparse.csr_matrix) -> np.ndarray:
     """Return a 64-bit number for each cell that equal counts in equal genes share."""
     mixed = counts.indices.astype(np.uint64) * np.uint64(2**16) + counts.data.astype(np.uint64)
@@ -399,37 +291,11 @@ def _profiles(counts: sparse.csr_matrix) -> np.ndarray:
     return sums[counts.indptr[1:]] - sums[counts.indptr[:-1]]
 
 
-def _known(folder: Path, name: str) -> dict[str, Any] | None:
-    """Read what was said of a block when it was finished."""
-    file = folder / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-
-
-def _write_json(file: Path, values: dict[str, Any]) -> None:
-    new = file.with_suffix(".tmp")
-    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    new.replace(file)
-
-
 def _size(path: Path) -> tuple[int, int]:
     """Bytes and time of change of a file, or of all files of a folder."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     stats = [file.stat() for file in files]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
-
-
-def _nothing_left(source: Source, blocks: list[dict[str, Any]], min_genes: int) -> InputError:
-    read, not_counts = (sum(block[key] for block in blocks) for key in ("read", "not_counts"))
-    if not_counts > read / 2:
-        return InputError(
-            f"{source.path} holds no counts: in {not_counts} of {read} cells more than a fifth of "
-            "the entries of X are not whole numbers (normalised or logged values?)",
-            "put the counts into X, or leave the file out",
-        )
-    return InputError(
-        f"no cell of {source.path} has {min_genes} known genes",
-        "lower min_genes, or leave the file out",
-    )
 
 
 def _report(
