@@ -265,21 +265,22 @@ def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no
 
 def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> MeanRanking:
     """Join the mean rankings of all shards."""
-    n_cells, sums = 0, np.zeros((3, n_genes))
-    for described in shards:
-        shard = Shard.load(folder, described["name"])
-        starts, n = np.asarray(shard.starts), described["cells"]
-        one = MeanRanking.of(
-            Ranked(shard.tokens.astype(np.int32), starts, np.ones(n), np.ones(n)), n_genes
+
+    def sums(described: dict[str, Any]) -> np.ndarray:
+        shard, n = Shard.load(folder, described["name"]), described["cells"]
+        ranked = Ranked(
+            shard.tokens.astype(np.int32), np.asarray(shard.starts), np.ones(n), np.ones(n)
         )
+        one = MeanRanking.of(ranked, n_genes)
         mean, sd = np.nan_to_num(one.mean), np.nan_to_num(one.sd)
-        sums += one.cells * np.stack([np.ones(n_genes), mean, sd**2 + mean**2])
-        n_cells += n
-    cells, first, second = sums
+        return one.cells * np.stack([np.ones(n_genes), mean, sd**2 + mean**2])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        cells, first, second = sum(pool.map(sums, shards), start=np.zeros((3, n_genes)))
     with np.errstate(invalid="ignore"):
         mean = first / cells
         sd = np.sqrt(np.maximum(second / cells - mean**2, 0))
-    return MeanRanking(n_cells, cells, mean, sd)
+    return MeanRanking(sum(described["cells"] for described in shards), cells, mean, sd)
 
 
 def _profiles(counts: sparse.csr_matrix) -> np.ndarray:
