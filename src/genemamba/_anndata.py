@@ -17,6 +17,8 @@ from genemamba.errors import InputError
 from genemamba.tokens import GeneMatch, Ranked, Values, as_csr, judge, linear, match, rank_csr
 
 if TYPE_CHECKING:
+    from genemamba.model import GeneMamba
+    from genemamba.models._load import ModelLike
     from genemamba.tokens import Vocabulary
 
 
@@ -28,6 +30,11 @@ class Tokens:
     genes: GeneMatch
     values: Values
     where: str
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Tokens of the genes that are there and known, ascending."""
+        return np.unique(self.genes.token[self.genes.token >= 0])
 
     def report(self) -> dict[str, Any]:
         """Return what ``uns`` keeps about the input: which genes and counts were used."""
@@ -104,6 +111,17 @@ def _records(adata: AnnData) -> Mapping[str, Any]:
             f"rename or delete it first: del adata.uns[{UNS!r}]",
         )
     return records
+
+
+def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str]:
+    """Return what a record keeps of a model; a name or path given goes before its own name."""
+    assert loaded.vocab is not None
+    name = given if isinstance(given, str) else loaded.provenance.get("name", "unnamed")
+    return {
+        "model": name,
+        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+        "vocabulary_sha256": loaded.vocab.sha256,
+    }
 
 
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:

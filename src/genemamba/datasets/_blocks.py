@@ -117,15 +117,14 @@ def _filter(
 
 
 def load_block(
-    raw: Path, name: str, n_genes: int | None
+    raw: Path, name: str, n_genes: int
 ) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     """Read counts over the genes of the reference, cell totals and libraries."""
     with np.load(raw / f"{name}.npz") as arrays:
         gene, count, length = arrays["gene"], arrays["count"], arrays["length"]
         total, library = arrays["total"], arrays["library"]
     indptr = np.append(0, np.cumsum(length))
-    width = int(gene.max(initial=-1)) + 1 if n_genes is None else n_genes
-    return sparse.csr_matrix((count, gene, indptr), shape=(len(length), width)), total, library
+    return sparse.csr_matrix((count, gene, indptr), shape=(len(length), n_genes)), total, library
 
 
 def known(folder: Path, name: str) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from genemamba.datasets._names import GeneNames
 from genemamba.datasets._sources import Source
 from genemamba.datasets._store import FORMAT, GENES, MANIFEST, RANKING, Corpus, Shard
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, MeanRanking, Ranked, Vocabulary, rank_csr
+from genemamba.tokens import GeneMatch, MeanRanking, Ranked, Vocabulary, match, rank_csr
 
 SPECIAL = ("[MASK]",)
 _BUILDING = "building.json"
@@ -145,7 +145,7 @@ def _build(
             f"no gene is seen in {settings.min_cells} cells", "give more cells, or lower min_cells"
         )
     vocab = names.vocabulary(reference, genes, digests.medians()[genes], SPECIAL)
-    shards = _rank(blocks, keep, raw, folder, vocab, genes, libraries)
+    shards = _rank(blocks, keep, raw, folder, vocab, reference, libraries)
     vocab.to_csv(folder / GENES)
     _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
     manifest = {
@@ -206,12 +206,11 @@ def _rank(
     raw: Path,
     folder: Path,
     vocab: Vocabulary,
-    genes: np.ndarray,
+    reference: Vocabulary,
     libraries: list[str],
 ) -> list[dict[str, Any]]:
     """Rank the cells that are kept and write them, a shard for a block."""
-    token = np.full(int(genes.max()) + 1, -1, dtype=np.int32)
-    token[genes] = np.arange(len(genes)) + FIRST_GENE
+    genes = match(reference.ensembl_id.tolist(), vocab, where="the reference")
     number = {name: i for i, name in enumerate(libraries)}
 
     def write(k: int) -> dict[str, Any] | None:
@@ -219,9 +218,9 @@ def _rank(
         before = known(folder, name)
         if before is not None:
             return before
-        counts, _, library = load_block(raw, blocks[k]["name"], None)
+        counts, _, library = load_block(raw, blocks[k]["name"], reference.n_genes)
         library = np.array([number[n] for n in library[keep[k]]], dtype=np.uint16)
-        shard = _ranked_shard(counts[keep[k]], library, token, vocab)
+        shard = _ranked_shard(counts[keep[k]], library, genes)
         if not len(library):
             return None
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
@@ -234,17 +233,12 @@ def _rank(
         return [shard for shard in pool.map(write, bar) if shard is not None]
 
 
-def _ranked_shard(
-    counts: sparse.csr_matrix, library: np.ndarray, token: np.ndarray, vocab: Vocabulary
-) -> Shard:
-    gene_token = np.full(counts.shape[1], -1, dtype=np.int32)
-    gene_token[: len(token)] = token[: counts.shape[1]]
-    median = np.full(counts.shape[1], np.nan)
-    there = gene_token >= 0
-    median[there] = vocab.median[gene_token[there] - FIRST_GENE]
-    ranked = rank_csr(counts.indptr, counts.indices, counts.data, gene_token, median, vocab.n_genes)
+def _ranked_shard(counts: sparse.csr_matrix, library: np.ndarray, genes: GeneMatch) -> Shard:
+    ranked = rank_csr(
+        counts.indptr, counts.indices, counts.data, genes.token, genes.median, len(genes.token)
+    )
     ordered = _counts_of(
-        ranked.tokens, ranked.indptr, counts.indptr, counts.indices, counts.data, gene_token
+        ranked.tokens, ranked.indptr, counts.indptr, counts.indices, counts.data, genes.token
     )
     return Shard(ranked.tokens, ordered, ranked.indptr, library)
 

@@ -135,8 +135,7 @@ def rebuild_next(
     network = placed(model, runtime)
     batch_size = _CELLS_PER_STEP if batch_size == "auto" else batch_size
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
-    cell = np.repeat(np.arange(ranked.n_cells), ranked.lengths)
-    given = np.bincount(cell[~asked], minlength=ranked.n_cells)
+    given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
     missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
     with torch.inference_mode():
         for batch, rows, n in stream(

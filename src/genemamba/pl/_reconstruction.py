@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Circle
 
-from genemamba._keys import RECONSTRUCTION, UNS, reconstruction_keys
+from genemamba._keys import RECONSTRUCTION, reconstruction_keys
 from genemamba.errors import InputError
+from genemamba.metrics._from_anndata import provenance
 from genemamba.pl._style import COLORS, GREY, axes
 
 if TYPE_CHECKING:
@@ -96,14 +97,13 @@ def reconstruction(
 
 
 def _record(adata: AnnData, key: str) -> Mapping[str, Any]:
-    records = adata.uns.get(UNS, {})
-    name = reconstruction_keys(key).record
-    if name not in records:
+    found = provenance(adata, reconstruction_keys(key).record)
+    if not found:
         said = "" if key == RECONSTRUCTION else f", key_added={key!r}"
         raise InputError(
             f"adata has no reconstruction {key!r}", f"make it first: gm.tl.reconstruct(adata{said})"
         )
-    return records[name]
+    return found
 
 
 def _draw(ax: Axes, adata: AnnData, kind: str, key: str, record: Mapping[str, Any]) -> None:

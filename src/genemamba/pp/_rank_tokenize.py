@@ -96,9 +96,8 @@ def rank_tokenize(
     if copy:
         adata = adata.copy()
     ranked = tokens.ranked
-    rank = np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths)
     adata.obsm[key_added] = sparse.csr_matrix(
-        (ranked.tokens, rank.astype(np.int32), ranked.indptr),
+        (ranked.tokens, ranked.rank.astype(np.int32), ranked.indptr),
         shape=(ranked.n_cells, max_tokens),
     )
     record(

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, record, tokenise
+from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
 from genemamba._keys import ATTRIBUTION
 from genemamba.errors import InputError
 from genemamba.model.attribution import Attributed, Method, attribute_tokens
@@ -150,9 +150,7 @@ def attribute(
         adata,
         key_added,
         {
-            "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
-            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-            "vocabulary_sha256": vocab.sha256,
+            **identity(loaded, model),
             "params": {
                 "target": target,
                 "method": method,

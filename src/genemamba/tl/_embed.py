@@ -11,7 +11,7 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, record, tokenise
+from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
 from genemamba._keys import OBSM_EMBEDDING, UNS
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model.inference import check_pooling, choose_runtime, embed_tokens
@@ -168,9 +168,7 @@ def embed_cells(
             "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
         )
     entry: dict[str, Any] = {
-        "model": loaded.provenance.get("name", "unnamed"),
-        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-        "vocabulary_sha256": vocab.sha256,
+        **identity(loaded),
         "params": {
             "layer": layer or "",
             "gene_ids": gene_ids if isinstance(gene_ids, str) else "",

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, match_genes, record, tokenise
+from genemamba._anndata import Tokens, check_slots, identity, match_genes, record, tokenise
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.errors import InputError
 from genemamba.model.gene_states import GeneStates, gene_states
@@ -152,10 +152,8 @@ def gene_embedding(
     if copy:
         adata = adata.copy()
     made.entry["params"] = params
-    made.entry["model"] = (
-        model if isinstance(model, str) else loaded.provenance.get("name", "unnamed")
-    )
-    made.write(adata, key_added, loaded)
+    made.entry.update(identity(loaded, model))
+    made.write(adata, key_added)
     return adata if copy else None
 
 
@@ -167,17 +165,13 @@ class _Made:
     n_cells: np.ndarray | None
     entry: dict[str, Any]
 
-    def write(self, adata: AnnData, key: str, loaded: GeneMamba) -> None:
+    def write(self, adata: AnnData, key: str) -> None:
         adata.varm[key] = self.vectors
         if self.n_cells is not None:
             adata.var[gene_cells_key(key)] = self.n_cells
         elif gene_cells_key(key) in adata.var:  # of context vectors that were there before
             del adata.var[gene_cells_key(key)]
-        hashes = {
-            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-            "vocabulary_sha256": models.vocabulary(loaded).sha256,
-        }
-        record(adata, key, self.entry | hashes)
+        record(adata, key, self.entry)
 
 
 def _check(adata: AnnData | None, kind: str, groupby: str | None, min_cells: int) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import check_slots, record, tokenise
+from genemamba._anndata import check_slots, identity, record, tokenise
 from genemamba._keys import OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN, PERTURB
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model.inference import check_pooling, choose_runtime
@@ -158,8 +158,9 @@ def perturb(
     deeper = max(len(p.tokens) for p in asked)
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens + deeper)
     editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
-    known = np.unique(tokens.genes.token[tokens.genes.token >= 0])
-    found = Run(editor, asked, states, target, known, n_controls, control_cells, rng).all()
+    found = Run(
+        editor, asked, states, target, tokens.measured, n_controls, control_cells, rng
+    ).all()
     if copy:
         adata = adata.copy()
     names = [p.name for p in asked]
@@ -171,9 +172,7 @@ def perturb(
         adata,
         key_added,
         {
-            "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
-            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-            "vocabulary_sha256": vocab.sha256,
+            **identity(loaded, model),
             "params": {
                 "how": how,
                 "groupby": groupby or "",

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_slots, record, tokenise
+from genemamba._anndata import check_slots, identity, record, tokenise
 from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_keys
 from genemamba.errors import InputError
 from genemamba.model.inference import choose_runtime
@@ -169,14 +169,12 @@ def reconstruct(
     ranked = tokens.ranked.take(cells)
     ranking = loaded.ranking or MeanRanking.of(tokens.ranked, vocab.n_genes)
     asked = _asked(protocol, ranked, mask_fraction, prefix_fraction, rng_)
-    measured = np.unique(tokens.genes.token[tokens.genes.token >= 0])
+    measured = tokens.measured
     rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, batch_size, runtime)
     rows = {"model": rebuilt} | _baselines(protocol, loaded, ranked, asked, measured, ranking)
     scores = {name: core.score(ranked, row, asked) for name, row in rows.items()}
     entry: dict[str, Any] = {
-        "model": model if isinstance(model, str) else loaded.provenance.get("name", "unnamed"),
-        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
-        "vocabulary_sha256": vocab.sha256,
+        **identity(loaded, model),
         "params": {
             "protocol": protocol,
             "mask_fraction": mask_fraction,
@@ -287,9 +285,8 @@ def _table(
 
 def _curve(ranked: Ranked, rows: dict[str, Reconstruction]) -> pd.DataFrame:
     """Median rebuilt rank of the genes at each rank, in bins."""
-    rank = np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths) + 1
     edges = np.linspace(0.5, ranked.lengths.max() + 0.5, _BINS + 1)
-    bins = pd.Series(np.digitize(rank, edges) - 1)
+    bins = pd.Series(np.digitize(ranked.rank + 1, edges) - 1)
     curve = pd.DataFrame({"rank": (edges[:-1] + edges[1:]) / 2})
     for name, row in rows.items():
         curve[name] = pd.Series(row.rank).groupby(bins).median().reindex(curve.index)

@@ -92,9 +92,7 @@ class Profile:
     def of(cls, ranked: Ranked, tokens: np.ndarray) -> Profile:
         """Describe these genes in these cells; one that no cell expresses stands last."""
         lengths = np.repeat(ranked.lengths, ranked.lengths)
-        place = (np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths)) / (
-            np.maximum(lengths, 1)
-        )
+        place = ranked.rank / np.maximum(lengths, 1)
         size = 1 + max(int(tokens.max(initial=0)), int(ranked.tokens.max(initial=0)))
         n = np.bincount(ranked.tokens, minlength=size)[tokens]
         sums = np.bincount(ranked.tokens, place, minlength=size)[tokens]

@@ -11,7 +11,7 @@ from .rank import Ranked
 
 def cut(ranked: Ranked, max_tokens: int) -> Ranked:
     """Keep the first `max_tokens` tokens of every cell."""
-    return _keep(ranked, np.arange(ranked.n_cells), _ranks(ranked) < max_tokens)
+    return _keep(ranked, np.arange(ranked.n_cells), ranked.rank < max_tokens)
 
 
 def delete(
@@ -44,7 +44,7 @@ def delete(
     (array([0]), array([5, 9], dtype=int32))
     """
     hit = np.isin(ranked.tokens, np.asarray(genes, dtype=np.int32))
-    cells = np.unique(_cells(ranked)[hit & (_ranks(ranked) < max_tokens)])
+    cells = np.unique(ranked.cell[hit & (ranked.rank < max_tokens)])
     return cells, cut(_keep(ranked, cells, ~hit), max_tokens)
 
 
@@ -93,21 +93,11 @@ def _begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
     return same
 
 
-def _cells(ranked: Ranked) -> np.ndarray:
-    """Give the cell of every token."""
-    return np.repeat(np.arange(ranked.n_cells), ranked.lengths)
-
-
-def _ranks(ranked: Ranked) -> np.ndarray:
-    """Give the rank of every token in its cell, from 0."""
-    return np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths)
-
-
 def _keep(ranked: Ranked, cells: np.ndarray, kept: np.ndarray) -> Ranked:
     """Return some cells, in their order, with the tokens where `kept` is true."""
     wanted = np.zeros(ranked.n_cells, dtype=bool)
     wanted[cells] = True
-    of = _cells(ranked)
+    of = ranked.cell
     kept = kept & wanted[of]
     lengths = np.bincount(of[kept], minlength=ranked.n_cells)[cells]
     indptr = np.append(0, np.cumsum(lengths))

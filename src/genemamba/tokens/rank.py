@@ -47,6 +47,16 @@ class Ranked:
         """``(n_cells,)`` int64, number of tokens of each cell."""
         return np.diff(self.indptr)
 
+    @property
+    def cell(self) -> np.ndarray:
+        """``(nnz,)`` int64, the cell of every token."""
+        return np.repeat(np.arange(self.n_cells), self.lengths)
+
+    @property
+    def rank(self) -> np.ndarray:
+        """``(nnz,)`` int64, the rank of every token in its cell, from 0."""
+        return np.arange(len(self.tokens)) - np.repeat(self.indptr[:-1], self.lengths)
+
     def take(self, cells: np.ndarray) -> Ranked:
         """Return some cells, by index, in the order given."""
         lengths = self.lengths[cells]

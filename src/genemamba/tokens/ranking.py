@@ -43,8 +43,7 @@ class MeanRanking:
         """Find the mean ranking of some cells."""
         gene = ranked.tokens - FIRST_GENE
         lengths = np.repeat(ranked.lengths, ranked.lengths)
-        rank = np.arange(len(gene)) - np.repeat(ranked.indptr[:-1], ranked.lengths)
-        place = (rank + 0.5) / lengths
+        place = (ranked.rank + 0.5) / lengths
         cells = np.bincount(gene, minlength=n_genes).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.bincount(gene, place, minlength=n_genes) / cells

@@ -130,9 +130,8 @@ def choose_hidden(ranked: Ranked, fraction: float, rng: np.random.Generator) -> 
 
 def after_prefix(ranked: Ranked, fraction: float) -> np.ndarray:
     """Mark all genes but the first share of each cell; the first gene is always given."""
-    rank = np.arange(len(ranked.tokens)) - np.repeat(ranked.indptr[:-1], ranked.lengths)
     given = np.maximum(1, np.round(fraction * ranked.lengths))
-    return rank >= np.repeat(given, ranked.lengths)
+    return ranked.rank >= np.repeat(given, ranked.lengths)
 
 
 def commonest(probability: np.ndarray) -> np.ndarray:
