@@ -30,10 +30,10 @@ types: $(VENV)/installed-dev ## mypy over src
 docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-mini: $(VENV)/installed ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
+mini: $(VENV)/installed-train ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
 	@test -n "$(FILES)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=ids-and-symbols.csv" >&2; exit 2; }
 	$(BIN)/genemamba build-corpus $(FILES) --out $(MINI)-corpus --gene-names $(NAMES)
-	$(BIN)/python -m genemamba.train $(MINI)-corpus $(MINI)
+	$(BIN)/genemamba pretrain genemamba-mini --corpus $(MINI)-corpus --out $(MINI)
 
 clean: ## remove everything that make made, .venv included
 	rm -rf $(VENV) build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

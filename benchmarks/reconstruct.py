@@ -27,6 +27,7 @@ from _data import SETS
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning
 from genemamba.model import GeneMamba
+from genemamba.model.reconstruct import names_next_gene
 
 PROTOCOLS = ("masked", "paper", "next")
 COLUMNS = {
@@ -58,7 +59,7 @@ def run_set(
         n_cells = args.next_cells if protocol == "next" else args.cells
         rows = found[protocol] = {}
         for title, model in models.items():
-            if protocol == "masked" and model.provenance.get("objective") == "next gene":
+            if protocol == "masked" and names_next_gene(model):
                 continue  # it was never shown a hidden gene
             if protocol == "paper" and title == "forward":
                 continue  # it cannot copy what it has not seen
@@ -75,8 +76,7 @@ def run_set(
 
 def is_moved(model: GeneMamba, protocol: str, baseline: str) -> bool:
     """Whether the copy is that of a model that names the next gene."""
-    objective = model.provenance.get("objective")
-    return baseline == "copy" and protocol == "paper" and objective == "next gene"
+    return baseline == "copy" and protocol == "paper" and names_next_gene(model)
 
 
 def parse_args() -> argparse.Namespace:

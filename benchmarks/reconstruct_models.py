@@ -14,20 +14,17 @@ causal     names the next gene, reads forwards only: here the next gene has not 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from genemamba.datasets import Corpus
-from genemamba.model import GeneMambaConfig
-from genemamba.train.loop import MINI, MINI_SIZES, describe, train
+import genemamba as gm
+from genemamba.train.recipe import Recipe
 
 VARIANTS = {
-    "both": ("hidden", True),
-    "forward": ("hidden", False),
+    "both": ("masked", True),
+    "forward": ("masked", False),
     "paper": ("next", True),
     "causal": ("next", False),
 }
-RECIPE = replace(MINI, cells=32, contrast_weight=0.0, save_every=20, check_every=100)
 
 
 def main() -> None:
@@ -38,15 +35,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
     args = parser.parse_args()
-    predict, bidirectional = VARIANTS[args.variant]
-    corpus = Corpus(args.corpus)
-    recipe = replace(RECIPE, steps=args.steps, predict=predict)
-    sizes = MINI_SIZES | {"bidirectional": bidirectional}
-    config = GeneMambaConfig(vocab_size=len(corpus.vocab), **sizes)
-    model = train(corpus, config, recipe, args.out)
-    model.ranking = corpus.ranking
-    model.provenance = {"name": args.variant, **describe(recipe, corpus)}
-    model.save_pretrained(args.out, half=True)
+    objective, bidirectional = VARIANTS[args.variant]
+    recipe = Recipe.read("genemamba-mini").to_dict() | {"name": args.variant}
+    recipe["model"]["bidirectional"] = bidirectional
+    recipe["objectives"] |= {"masked": 0.0, "contrast": 0.0} | {objective: 1.0}
+    recipe["data"]["cells"] = 32
+    recipe["optimiser"]["steps"] = args.steps
+    recipe["run"] |= {"save_every": 20, "check_every": 100}
+    gm.tl.pretrain(args.corpus, args.out, recipe=recipe)
 
 
 if __name__ == "__main__":

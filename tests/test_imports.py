@@ -20,6 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
+EXTRA = KERNELS | {"lightning_fabric"}  # what is not installed with the package
 SHELL = {f"genemamba.{part}" for part in ("cli", "pp", "tl", "pl", "_anndata", "_baselines")}
 # The one door: `compare` sets a model beside baselines that only the shell can make.
 DOORS = {"metrics/_compare.py": {"genemamba._anndata", "genemamba._baselines"}}
@@ -50,6 +51,7 @@ ONLY_IN = {
         ("pp/", "tl/", "pl/", "datasets/", "_anndata.py", "_baselines.py", "_demo.py", "cli.py"),
     ),
     "kernels": (KERNELS, ("model/ssd.py", "model/_kernels.py")),
+    "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
 }
 
@@ -74,6 +76,7 @@ def imports(file: Path) -> list[Import]:
             base = ".".join(filter(None, [above, node.module]))
             found.extend(Import(f"{base}.{alias.name}", node.lineno, lazy) for alias in node.names)
         lazy |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        lazy |= isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in ast.iter_child_nodes(node):
             visit(child, lazy)
 
@@ -108,8 +111,9 @@ def test_named_in_its_own_places_only(what: str) -> None:
     assert not [where(f, i) for f in outside for i in imports(f) if within(i.name, modules)]
 
 
-def test_optional_kernels_are_imported_inside_functions() -> None:
-    early = [(f, i) for f in FILES for i in imports(f) if within(i.name, KERNELS) and not i.lazy]
+def test_extras_are_imported_inside_functions() -> None:
+    extra = EXTRA | {"torch.utils.tensorboard"}
+    early = [(f, i) for f in FILES for i in imports(f) if within(i.name, extra) and not i.lazy]
     assert not [where(f, i) for f, i in early]
 
 
@@ -122,7 +126,7 @@ def test_every_import_is_a_declared_dependency() -> None:
         for file in FILES
         for item in imports(file)
         for top in [item.name.split(".")[0]]
-        if top not in sys.stdlib_module_names | KERNELS | {"genemamba"}
+        if top not in sys.stdlib_module_names | EXTRA | {"genemamba"}
         and not declared & {normal(d) for d in known.get(top, [])}
     ]
     assert not undeclared

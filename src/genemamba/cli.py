@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show(warnings.showwarning)
     try:
         command(**arguments)
-    except GeneMambaError as error:
+    except (GeneMambaError, FloatingPointError) as error:
         print(f"genemamba: {error}", file=sys.stderr)
         return 1
     return 0
@@ -61,6 +61,18 @@ def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
         kept = f"{source['file']}: {source['kept']:,} of {source['read']:,} cells"
         print(kept + (f" ({left_out})" if left_out else ""))
     print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
+
+
+def _pretrain(config: str, **options: Any) -> None:
+    from genemamba import tl
+
+    model = tl.pretrain(recipe=config, **options)
+    out, said = options["out"], model.provenance
+    done = "path" in said
+    print(
+        f"{out}: {said['cells_seen']:,} cells and {said['hours']:.2f} hours"
+        + (", done" if done else "; run the same command again to go on")
+    )
 
 
 def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
@@ -122,6 +134,22 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--min-genes", type=int, default=200, help="of a cell that is kept")
     build.add_argument("--min-cells", type=int, default=50, help="of a gene that is kept")
     build.set_defaults(command=_build_corpus)
+
+    pretrain = commands.add_parser("pretrain", help="train a model on a corpus (gm.tl.pretrain)")
+    pretrain.add_argument(
+        "config", metavar="CONFIG.toml", help="or genemamba-mini, genemamba-small, paper"
+    )
+    pretrain.add_argument("--corpus", type=Path, required=True, help="made by build-corpus")
+    pretrain.add_argument(
+        "--out", type=Path, required=True, help="folder to write; goes on if begun"
+    )
+    pretrain.add_argument("--devices", type=int, default=1, help="processes, or GPUs")
+    pretrain.add_argument("--strategy", choices=["auto", "ddp", "fsdp"], default="auto")
+    pretrain.add_argument("--accelerator", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    pretrain.add_argument(
+        "--stop-after", type=float, metavar="SECONDS", help="save and stop; run again to go on"
+    )
+    pretrain.set_defaults(command=_pretrain)
     return parser
 
 

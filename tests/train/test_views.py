@@ -1,73 +1,61 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from genemamba.datasets import Corpus
-from genemamba.tokens import PAD
-from genemamba.train.views import IGNORE, two_views
+from genemamba.tokens import FIRST_GENE
+from genemamba.train.views import VIEWS, Rankings, dropped, halves, whole
 
 
-def views_of(corpus: Corpus, cells: slice, **settings: object) -> object:
-    settings = {"length": 40, "mask_fraction": 0.2} | settings
-    return two_views(
-        corpus.rows(np.arange(cells.start, cells.stop)),
-        corpus.vocab,
-        np.random.default_rng(0),
-        **settings,
-    )
+def views_of(corpus: Corpus, kind: str, cells: slice, length: int = 40) -> Rankings:
+    counts = corpus.rows(np.arange(cells.start, cells.stop))
+    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length)
 
 
-def test_the_same_seed_gives_the_same_views(corpus: Corpus) -> None:
-    one, two = views_of(corpus, slice(0, 20)), views_of(corpus, slice(0, 20))
-    np.testing.assert_array_equal(one.ids, two.ids)
-    np.testing.assert_array_equal(one.targets, two.targets)
-
-
-def test_a_hidden_gene_is_nowhere_in_its_row(corpus: Corpus) -> None:
-    """The leak that a masked objective must not have."""
-    views = views_of(corpus, slice(0, 50))
-    mask = corpus.vocab.special("[MASK]")
-    assert 0.1 < np.mean(views.targets[views.ids != PAD] != IGNORE) < 0.3
-    for ids, targets in zip(views.ids, views.targets, strict=True):
-        hidden = targets != IGNORE
-        assert (ids[hidden] == mask).all()
-        assert not set(ids[~hidden]) & set(targets[hidden])
-
-
-def test_the_next_gene_hides_nothing(corpus: Corpus) -> None:
-    whole = views_of(corpus, slice(0, 50), mask_fraction=0.0)
-    views = views_of(corpus, slice(0, 50), predict="next")
-    np.testing.assert_array_equal(views.ids, whole.ids)
-    row, place = np.nonzero(views.targets != IGNORE)
-    assert len(row) > 100
-    np.testing.assert_array_equal(views.targets[row, place], whole.ids[row, place + 1])
-    assert (place + 1 < views.lengths[row]).all()
-
-
-def test_padding_is_at_the_end_and_never_a_target(corpus: Corpus) -> None:
-    views = views_of(corpus, slice(0, 50), length=300)
-    for ids, targets, n in zip(views.ids, views.targets, views.lengths, strict=True):
-        assert (ids[:n] != PAD).all()
-        assert (ids[n:] == PAD).all()
-        assert (targets[n:] == IGNORE).all()
+@pytest.mark.parametrize("kind", VIEWS)
+def test_the_same_seed_gives_the_same_views(corpus: Corpus, kind: str) -> None:
+    one, two = (views_of(corpus, kind, slice(0, 20)) for _ in range(2))
+    assert len(one) == (20 if kind == "whole" else 40)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_halves_share_out_the_counts(corpus: Corpus) -> None:
     """A gene with one count is in one half only, and none is lost."""
     once = corpus.rows(np.arange(len(corpus)))
     once.data[:] = 1
-    views = two_views(once, corpus.vocab, np.random.default_rng(0), length=500, mask_fraction=0.0)
-    first, second = np.split(views.ids, 2)
-    for a, b, n in zip(first, second, once.getnnz(1), strict=True):
-        a, b = set(a[a != PAD]), set(b[b != PAD])
-        assert not a & b
+    views = halves(once, corpus.vocab, np.random.default_rng(0), 500)
+    for a, b, n in zip(views[: len(views) // 2], views[len(views) // 2 :], once.getnnz(1),
+                       strict=True):  # fmt: skip
+        assert not set(a) & set(b)
         assert len(a) + len(b) == n
 
 
+def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
+    counts = corpus.rows(np.arange(20))
+    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500)
+    kept = sum(map(len, views)) / (2 * counts.nnz)
+    assert 0.45 < kept < 0.55
+    for i, view in enumerate(views):
+        assert is_part(view, counts[i % 20].indices + FIRST_GENE)
+    assert not np.array_equal(views[0], views[20])
+
+
+def test_whole_cells_are_what_the_corpus_ranked(corpus: Corpus) -> None:
+    counts = corpus.rows(np.arange(20))
+    for i, view in enumerate(whole(counts, corpus.vocab, np.random.default_rng(0), 30)):
+        np.testing.assert_array_equal(view, counts[i].indices[:30] + FIRST_GENE)
+
+
 def test_a_thinned_row_keeps_the_order_of_the_ranks(corpus: Corpus) -> None:
-    whole = views_of(corpus, slice(0, 10), length=700, mask_fraction=0.0)
-    thinned = views_of(corpus, slice(0, 10), length=40, mask_fraction=0.0)
-    for long, short, n in zip(whole.ids, thinned.ids, thinned.lengths, strict=True):
-        rank = {token: i for i, token in enumerate(long.tolist())}
-        positions = [rank[token] for token in short[:n].tolist()]
-        assert positions == sorted(positions)
+    long = views_of(corpus, "halves", slice(0, 1), length=700)
+    short = views_of(corpus, "halves", slice(0, 1), length=40)
+    assert len(short[0]) == 40 < len(long[0])
+    assert is_part(short[0], long[0])
+
+
+def is_part(row: np.ndarray, whole: np.ndarray) -> bool:
+    rank = {token: i for i, token in enumerate(whole.tolist())}
+    places = [rank[token] for token in row.tolist()]
+    return places == sorted(places)

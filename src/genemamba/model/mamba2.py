@@ -168,7 +168,8 @@ class BiMambaLayer(nn.Module):
         joined = self.merge(torch.cat([forwards, backwards], dim=-1))
         if self.how == "concat":
             return joined
-        return torch.lerp(backwards, forwards, torch.sigmoid(joined))
+        gate = torch.sigmoid(joined).to(forwards.dtype)  # autocast makes it another
+        return torch.lerp(backwards, forwards, gate)
 
 
 def _both_ways(t: Tensor) -> Tensor:

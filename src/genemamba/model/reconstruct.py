@@ -32,7 +32,7 @@ def names_next_gene(model: GeneMamba) -> bool:
     """Whether the head at a gene names the gene after it, as in the paper, or the gene itself."""
     said = model.provenance.get("objective")
     if said is not None:
-        return said == "next gene"
+        return said.startswith("next gene")
     return model.vocab is None or not model.vocab.has_special("[MASK]")
 
 

@@ -10,6 +10,7 @@ from genemamba.tl._gene_network import gene_network
 from genemamba.tl._gene_similarity import gene_similarity
 from genemamba.tl._integrate import integrate
 from genemamba.tl._perturb import perturb
+from genemamba.tl._pretrain import pretrain
 from genemamba.tl._reconstruct import reconstruct
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "gene_similarity",
     "integrate",
     "perturb",
+    "pretrain",
     "reconstruct",
 ]

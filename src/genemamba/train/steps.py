@@ -28,10 +28,22 @@ def decay_groups(
 
 def warm_cosine(step: int, steps: int, warmup: float) -> float:
     """Rise to 1 in the first `warmup` share of the steps, then fall to 0 as a cosine."""
+    rise, fallen = _rise_and_fall(step, steps, warmup)
+    return rise * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def warm_linear(step: int, steps: int, warmup: float) -> float:
+    """Rise to 1 in the first `warmup` share of the steps, then fall to 0 along a line."""
+    rise, fallen = _rise_and_fall(step, steps, warmup)
+    return rise * (1 - fallen)
+
+
+def _rise_and_fall(step: int, steps: int, warmup: float) -> tuple[float, float]:
+    """How far the rate has risen, and how far the steps that follow have come."""
     warm = max(1, round(warmup * steps))
     if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return (step + 1) / warm, 0.0
+    return 1.0, (step - warm) / max(1, steps - warm)
 
 
 def save_whole(state: dict[str, Any], file: Path) -> None:

@@ -1,0 +1,152 @@
+"""Which cells a step sees: exact epochs, in an order that the seed alone decides.
+
+In every epoch each training cell comes once. The cells of a library are shuffled and cut into
+micro-batches of nearly equal size, and these are shuffled. A step takes the next ``micro_batches``
+of them; of W processes each takes every W-th, so their number changes nothing but the time.
+Libraries with fewer than 8 training cells are left out: contrast would have nothing to tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from genemamba.datasets import Corpus
+from genemamba.errors import InputError
+from genemamba.train.packing import Batch, make_batch
+from genemamba.train.recipe import Recipe
+from genemamba.train.settings import unknown
+from genemamba.train.views import VIEWS
+
+FEWEST = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Cells by what they are for, as indices into the corpus."""
+
+    training: np.ndarray
+    studies: np.ndarray
+    """Cells of files and libraries that are held out whole."""
+    share: np.ndarray
+    """Cells held out of the other libraries."""
+
+
+def split(corpus: Corpus, recipe: Recipe) -> Split:
+    """Hold out whole files or libraries by name, and a share of the other cells.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or nothing is left to train on.
+    """
+    files = [name.partition("/")[0] for name in corpus.groups]
+    named = np.zeros(len(corpus.groups), dtype=bool)
+    for name in recipe.data.held_out:
+        own = np.array([name in pair for pair in zip(files, corpus.groups, strict=True)])
+        if not own.any():
+            raise unknown(name, sorted({*files, *corpus.groups}), "[data] held_out: the corpus")
+        named |= own
+    study = named[corpus.group]
+    drawn = np.random.default_rng(recipe.run.seed).random(len(corpus)) < recipe.data.held_out_share
+    training = np.flatnonzero(~study & ~drawn)
+    fewest = min(FEWEST, recipe.data.cells)
+    enough = np.bincount(corpus.group[training], minlength=len(corpus.groups)) >= fewest
+    training = training[enough[corpus.group[training]]]
+    if not len(training):
+        raise InputError(
+            f"no library of {corpus.folder} has {fewest} cells to train on",
+            "hold out less, or build a larger corpus",
+        )
+    return Split(training, np.flatnonzero(study), np.flatnonzero(~study & drawn))
+
+
+class Stream:
+    """The data of every step, as a function of seed and step.
+
+    Parameters
+    ----------
+    corpus, recipe
+        Where the cells come from, and how they are taken.
+    training
+        The cells to take.
+    rank, world
+        Which of how many processes this is.
+
+    Raises
+    ------
+    InputError
+        If the micro-batches of a step cannot be shared out evenly.
+    """
+
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, training: np.ndarray, rank: int = 0, world: int = 1
+    ) -> None:
+        if recipe.data.micro_batches % world:
+            raise InputError(
+                f"[data] micro_batches is {recipe.data.micro_batches}, for {world} processes",
+                f"make it a multiple of {world}",
+            )
+        self.corpus, self.recipe, self.rank, self.world = corpus, recipe, rank, world
+        self.training = training
+        self._epoch = lru_cache(2)(self._shuffle)
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of the whole run; the last one of whole epochs may begin another epoch."""
+        optimiser, data = self.recipe.optimiser, self.recipe.data
+        return optimiser.steps or -(-optimiser.epochs * len(self.epoch(0)) // data.micro_batches)
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """Return the micro-batches of an epoch, as cells, in their order."""
+        return self._epoch(number)
+
+    def cells(self, step: int) -> list[np.ndarray]:
+        """Return the cells of each micro-batch of a step, over all processes."""
+        per_epoch, size = len(self.epoch(0)), self.recipe.data.micro_batches
+        numbers = range(step * size, (step + 1) * size)
+        return [self.epoch(n // per_epoch)[n % per_epoch] for n in numbers]
+
+    def own(self, step: int) -> list[Batch]:
+        """Make this process's part of a step."""
+        return [
+            read(self.corpus, cells, self.recipe, (self.recipe.run.seed, step, number))
+            for number, cells in enumerate(self.cells(step))
+            if number % self.world == self.rank
+        ]
+
+    def from_step(self, started: int) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield steps to the end; the next one is made while the present one is used."""
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(self.own, started)
+            for step in range(started, self.steps):
+                batches = coming.result()
+                coming = thread.submit(self.own, min(step + 1, self.steps - 1))
+                yield step, batches
+
+    def _shuffle(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((self.recipe.run.seed, epoch))
+        group = self.corpus.group[self.training]
+        parts: list[np.ndarray] = []
+        for library in np.unique(group):
+            own = rng.permutation(self.training[group == library])
+            parts += np.array_split(own, -(-len(own) // self.recipe.data.cells))
+        return [parts[i] for i in rng.permutation(len(parts))]
+
+
+def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> Batch:
+    """Make the views of some cells and pack them."""
+    rng, length = np.random.default_rng(seed), recipe.data.length
+    views = VIEWS[recipe.data.views](corpus.rows(cells), corpus.vocab, rng, length)
+    return make_batch(
+        views,
+        corpus.vocab,
+        rng,
+        row=length,
+        ask=recipe.objectives.mask_fraction,
+        hide="masked" in recipe.objectives.weights(),
+    )

@@ -1,0 +1,332 @@
+"""The pretraining loop, on Lightning Fabric: one process or many, and exactly resumable."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from genemamba._version import __version__
+from genemamba.datasets import Corpus
+from genemamba.errors import InputError
+from genemamba.model import GeneMamba
+from genemamba.model.checkpoint import read_checkpoint
+from genemamba.train.data import Stream, split
+from genemamba.train.ema import Ema
+from genemamba.train.guard import Guard
+from genemamba.train.packing import Batch
+from genemamba.train.recipe import Recipe
+from genemamba.train.run_folder import STATE, Metrics, RunFolder, load_state
+from genemamba.train.start import new_model
+from genemamba.train.steps import decay_groups, warm_cosine, warm_linear
+from genemamba.train.task import Task
+from genemamba.train.validation import Validation
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Strategy = Literal["auto", "ddp", "fsdp"]
+_LOG_EVERY = 10  # steps between two rows of training losses
+_SCHEDULES = {"cosine": warm_cosine, "linear": warm_linear}
+
+
+def pretrain(
+    corpus: Corpus,
+    recipe: Recipe,
+    out: Path,
+    *,
+    devices: int = 1,
+    strategy: Strategy = "auto",
+    accelerator: str = "auto",
+    stop_after: float | None = None,
+) -> GeneMamba:
+    """Train from the start, or from the last state in `out`; return the model as far as it is.
+
+    Parameters
+    ----------
+    corpus, recipe
+        What to train on, and how.
+    out
+        Folder of state and logs, in the end a checkpoint.
+    devices, strategy, accelerator
+        As Fabric takes them; "fsdp" shards weights and optimiser, layer by layer.
+    stop_after
+        Seconds after which to save and return; call again to go on.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used as given, or the disk is full.
+    FloatingPointError
+        If training diverges.
+    """
+    begun = time.monotonic()
+    fabric = _fabric(recipe, devices, strategy, accelerator)
+    folder = RunFolder(out, corpus, recipe)
+    if folder.finished:
+        return read_checkpoint(out)
+    model = new_model(corpus, recipe)
+    cells = split(corpus, recipe)
+    Stream(corpus, recipe, cells.training, world=fabric.world_size)  # refuses before any start
+    fabric.launch()
+    if fabric.is_global_zero and not folder.state:
+        out.mkdir(parents=True, exist_ok=True)
+        folder.describe(finished=False, step=0)
+    stream = Stream(corpus, recipe, cells.training, fabric.global_rank, fabric.world_size)
+    run = _Run(fabric, folder, model, corpus, recipe, stream, Validation(corpus, recipe, cells))
+    until = None if stop_after is None else begun + stop_after
+    done = run.go(until)
+    return run.result(done)
+
+
+class _Run:
+    """One process's part of a run."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        folder: RunFolder,
+        model: GeneMamba,
+        corpus: Corpus,
+        recipe: Recipe,
+        stream: Stream,
+        validation: Validation,
+    ) -> None:
+        self.fabric, self.folder, self.corpus, self.recipe = fabric, folder, corpus, recipe
+        self.stream, self.validation = stream, validation
+        torch.manual_seed(recipe.run.seed)
+        self.inner = Task(model, recipe)
+        if recipe.run.compile:
+            self.inner.compile()
+        self.task = fabric.setup_module(self.inner)
+        optimiser = torch.optim.AdamW(
+            decay_groups(self.inner.named_parameters(), recipe.optimiser.weight_decay),
+            lr=recipe.optimiser.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self.optimiser: Any = fabric.setup_optimizers(optimiser)
+        decay = recipe.optimiser.ema
+        self.ema = Ema(self.inner, decay) if decay else None
+        self.guard = Guard(round(recipe.optimiser.warmup * stream.steps))
+        self.seen = {"step": 0, "cells": 0, "tokens": 0, "seconds": 0.0}
+        self.window = {"steps": 0, "norm": 0.0} | dict.fromkeys(self.inner.names, 0.0)
+        self.scores: dict[str, float] = {}
+        self._resume()
+
+    def go(self, until: float | None) -> bool:
+        """Run to the end, or to a time; whether it came to the end."""
+        metrics = self._metrics() if self.fabric.is_global_zero else None
+        last, before = self.stream.steps, self.seen["seconds"] - time.monotonic()
+        with self._bar() as bar:
+            for step, batches in self.stream.from_step(int(self.seen["step"])):
+                late = self._step(step, batches, until)
+                n_cells = sum(map(len, self.stream.cells(step)))
+                self.seen["cells"] += n_cells
+                self.seen["step"] = step + 1
+                self.seen["seconds"] = before + time.monotonic()
+                bar.update(n_cells)
+                self._log(metrics, step + 1)
+                if late or step + 1 == last or (step + 1) % self.recipe.run.save_every == 0:
+                    self._save()
+                if late:
+                    break
+        if metrics is not None:
+            metrics.close()
+        return self.seen["step"] == last
+
+    def _step(self, step: int, batches: list[Batch], until: float | None) -> bool:
+        """Take one step; whether the time is up."""
+        settings, n = self.recipe.optimiser, len(batches)
+        rate = _SCHEDULES[settings.schedule](step, self.stream.steps, settings.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rate
+        losses, tokens = torch.zeros(len(self.inner.names), device=self.fabric.device), 0
+        for k, batch in enumerate(batches):
+            with self.fabric.no_backward_sync(self.task, enabled=k + 1 < n):
+                found = self.task(self.fabric.to_device(batch))
+                self.fabric.backward(self.inner.total(found) / n)
+            losses += found.detach() / n
+            tokens += int((batch.segment >= 0).sum())
+        late = until is not None and time.monotonic() > until
+        said: Any = self.fabric.all_reduce(torch.cat([losses, losses.new_tensor([tokens, late])]))
+        *each, tokens_each, late_share = said.tolist()
+        norm = self._clip(settings.clip)
+        why = self.guard.refuses(self.inner.total(torch.tensor(each)).item(), norm)
+        if why:
+            tqdm.write(f"step {step + 1} is left out: {why}")
+        else:
+            self.optimiser.step()
+            if self.ema is not None:
+                self.ema.update()
+            self._remember(each, norm)
+        self.optimiser.zero_grad()
+        self.seen["tokens"] += round(tokens_each * self.fabric.world_size)
+        return late_share > 0
+
+    def _clip(self, most: float) -> float:
+        norm = self.fabric.clip_gradients(
+            self.task, self.optimiser, max_norm=most, error_if_nonfinite=False
+        )
+        assert norm is not None
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+    def _remember(self, losses: list[float], norm: float) -> None:
+        self.window["steps"] += 1
+        self.window["norm"] += norm
+        for name, loss in zip(self.inner.names, losses, strict=True):
+            self.window[name] += loss
+
+    def _log(self, metrics: Metrics | None, done: int) -> None:
+        """Write the mean losses since the last row; at a check, the held-out ones as well."""
+        check = done % self.recipe.run.check_every == 0 or done == self.stream.steps
+        if check:
+            self.task.eval()
+            self.scores = self.validation.scores(
+                self.task, self.inner.names, self.fabric.to_device,
+                None if self.ema is None else self.ema.used(),
+            )  # fmt: skip
+            self.task.train()
+        if not check and done % _LOG_EVERY:
+            return
+        n = max(1.0, self.window["steps"])
+        row = {
+            "epoch": done * self.recipe.data.micro_batches / len(self.stream.epoch(0)),
+            "cells": self.seen["cells"],
+            "tokens": self.seen["tokens"],
+            "hours": self.seen["seconds"] / 3600,
+            "cells_per_second": self.seen["cells"] / max(self.seen["seconds"], 1e-9),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "gradient_norm": self.window["norm"] / n,
+            "skipped": self.guard.skipped,
+        }
+        row |= {name: self.window[name] / n for name in self.inner.names}
+        self.window = dict.fromkeys(self.window, 0.0)
+        if metrics is not None:
+            metrics.row(done, row | (self.scores if check else {}))
+
+    def _metrics(self) -> Metrics:
+        columns = ["epoch", "cells", "tokens", "hours", "cells_per_second", "learning_rate",
+                   "gradient_norm", "skipped", *self.inner.names,
+                   *self.validation.columns(self.inner.names)]  # fmt: skip
+        return Metrics(self.folder.path, columns, int(self.seen["step"]))
+
+    def _bar(self) -> Any:
+        steps, size = self.stream.steps, self.recipe.data.micro_batches
+        epochs = steps * size / len(self.stream.epoch(0))
+        total = round(epochs * len(self.stream.training))
+        hidden = None if self.fabric.is_global_zero else True
+        return tqdm(
+            total=total, initial=int(self.seen["cells"]), unit="cell", desc="pretrain",
+            disable=hidden,
+        )  # fmt: skip
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "optimiser": self.optimiser,
+            "ema": {} if self.ema is None else self.ema.state_dict(),
+            "guard": self.guard.state_dict(),
+            "seen": self.seen,
+            "window": self.window,
+            "scores": self.scores,
+        }
+
+    def _save(self) -> None:
+        with self.folder.replacing_state(self.fabric.is_global_zero) as file:
+            self.fabric.save(file, self._state())
+        if self.fabric.is_global_zero:
+            self.folder.describe(finished=False, **self._said())
+
+    def _resume(self) -> None:
+        if self.folder.state is None:
+            return
+        load_state(self.folder.state)  # refuses a damaged one
+        state = self._state()
+        self.fabric.load(self.folder.state, state, weights_only=True)
+        self.seen, self.window, self.scores = state["seen"], state["window"], state["scores"]
+        self.guard.load_state_dict(state["guard"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+
+    def _said(self) -> dict[str, Any]:
+        packages = ("torch", "lightning-fabric", "numpy")
+        return {
+            "step": self.seen["step"],
+            "steps": self.stream.steps,
+            "cells": self.seen["cells"],
+            "tokens": self.seen["tokens"],
+            "hours": round(self.seen["seconds"] / 3600, 4),
+            "held_out": {name: round(value, 5) for name, value in self.scores.items()},
+            "versions": {"genemamba": __version__, "python": platform.python_version()}
+            | {name: version(name) for name in packages},
+        }
+
+    def result(self, done: bool) -> GeneMamba:
+        """Make the model from the saved state; if the run is `done`, a checkpoint as well."""
+        model = GeneMamba(self.inner.model.config)
+        model.vocab, model.ranking = self.corpus.vocab, self.corpus.ranking
+        weights = _kept(load_state(self.folder.path / STATE))
+        model.load_state_dict(weights, strict=False)
+        model.provenance = self._provenance()
+        self.fabric.barrier()
+        if done and self.fabric.is_global_zero:
+            model.save_pretrained(self.folder.path, half=True)
+            self.folder.describe(finished=True, **self._said())
+            (self.folder.path / STATE).unlink()
+        self.fabric.barrier()
+        return read_checkpoint(self.folder.path) if done else model.eval()
+
+    def _provenance(self) -> dict[str, Any]:
+        said = self._said()
+        files = {source["file"]: source["kept"] for source in self.corpus.manifest["sources"]}
+        return {
+            "name": self.recipe.name,
+            "objective": self.recipe.objectives.text(),
+            "cells": len(self.corpus),
+            "libraries": len(self.corpus.groups),
+            "genes": self.corpus.vocab.n_genes,
+            "recipe": self.recipe.to_dict(),
+            "corpus": {"files": files, "sha256": self.folder.corpus},
+            "cells_seen": said["cells"],
+            "tokens_seen": said["tokens"],
+            **{key: said[key] for key in ("steps", "hours", "held_out", "versions")},
+        }
+
+
+def _kept(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the model in a state: the moving average if there is one."""
+    inside = "model."
+    weights = state["task"] | {k: v for k, v in state["ema"].items() if k != "taken"}
+    return {k.removeprefix(inside): v for k, v in weights.items() if k.startswith(inside)}
+
+
+def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:
+    """Set up Fabric, which is an extra."""
+    if find_spec("lightning_fabric") is None or find_spec("tensorboard") is None:
+        raise InputError(
+            "pretraining needs Lightning Fabric and TensorBoard", "pip install 'genemamba[train]'"
+        )
+    if strategy not in ("auto", "ddp", "fsdp"):
+        raise InputError(f"strategy={strategy!r} is unknown", "use 'auto', 'ddp' or 'fsdp'")
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise InputError(f"devices={devices!r}", "give the number of processes, 1 or more")
+    if strategy == "fsdp" and recipe.optimiser.ema:
+        raise InputError("[optimiser] ema needs all weights in one place", "use strategy='ddp'")
+    from lightning_fabric import Fabric
+
+    from genemamba.train.parallel import make_strategy
+
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=make_strategy(strategy, devices),
+        precision=recipe.run.precision,
+    )

@@ -1,0 +1,24 @@
+"""From a recipe to its objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from genemamba.tokens import Vocabulary
+from genemamba.train.objectives.base import Objective
+from genemamba.train.objectives.contrast import Contrast
+from genemamba.train.objectives.masked import Masked
+from genemamba.train.objectives.next_gene import NextGene
+from genemamba.train.recipe import Objectives
+
+
+def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDict:
+    """Make the objectives that have a weight, by name."""
+    make: dict[str, Callable[[], Objective]] = {
+        "masked": Masked,
+        "contrast": lambda: Contrast(d_model, temperature=settings.temperature),
+        "next": NextGene,
+    }
+    return nn.ModuleDict({name: make[name]() for name in settings.weights()})

@@ -1,0 +1,38 @@
+"""Find the other view of a cell among the cells of its library."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genemamba.model import GeneMamba
+from genemamba.train.objectives.base import Objective
+from genemamba.train.packing import Batch, pool
+
+
+class Contrast(Objective):
+    """InfoNCE between the two views of a cell, against the other cells of its micro-batch.
+
+    These are of one library, so batch effects cannot tell the cells apart.
+    """
+
+    def __init__(self, d_model: int, *, width: int = 64, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.first = nn.Linear(d_model, d_model)
+        self.last = nn.Linear(d_model, width)
+
+    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
+        """Return the loss of finding either view by the other."""
+        with torch.autocast(states_RLD.device.type, enabled=False):  # similarities need the digits
+            pooled = pool(states_RLD, batch.segment, batch.n_views)
+            return self.loss(pooled.to(self.first.weight.dtype))
+
+    def loss(self, pooled_SD: Tensor) -> Tensor:
+        """Return the loss from the mean states of first views of all cells, then second views."""
+        projected = self.last(F.gelu(self.first(pooled_SD)))
+        first, second = F.normalize(projected, dim=-1).chunk(2)
+        similarity = first @ second.T / self.temperature
+        own = torch.arange(len(first), device=first.device)
+        return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2

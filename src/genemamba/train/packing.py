@@ -1,0 +1,102 @@
+"""Views side by side in rows, so that next to nothing is padding.
+
+Every view is a segment of its own, and what stands beside a segment cannot change it.
+
+Shapes: R rows, L tokens of a row, D model width, S views.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genemamba.tokens import PAD, Vocabulary
+from genemamba.train.views import Rankings
+
+
+class Batch(NamedTuple):
+    """What the model reads at once, and what it is asked.
+
+    ``ids`` is the input; ``genes`` says which gene stands at each place, hidden or not; ``asked``
+    the places at which a gene is to be named; ``segment`` the view of each place, -1 at the end of
+    rows. All are R × L. Of `n_views`, the first half are first views of all cells.
+    """
+
+    ids: Tensor
+    genes: Tensor
+    asked: Tensor
+    segment: Tensor
+    n_views: int
+
+
+def first_fit(lengths: np.ndarray, row: int) -> tuple[np.ndarray, int]:
+    """Find a place for each view: the longest first, each in the first row with room for it.
+
+    Returns
+    -------
+    Where each view begins in the rows laid end to end, and the number of rows.
+    """
+    begins = np.zeros(len(lengths), dtype=np.int64)
+    room = np.zeros(0, dtype=np.int64)
+    for view in np.argsort(-lengths, kind="stable").tolist():
+        fits = room >= lengths[view]
+        if not fits.any():
+            room = np.append(room, row)
+            fits = np.append(fits, True)
+        at = int(np.argmax(fits))
+        begins[view] = at * row + row - room[at]
+        room[at] -= lengths[view]
+    return begins, max(1, len(room))
+
+
+def make_batch(
+    views: Rankings,
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    *,
+    row: int,
+    ask: float,
+    hide: bool,
+) -> Batch:
+    """Pack views into rows, choose a share of places to ask for, and hide these if wished."""
+    lengths = np.array([len(view) for view in views])
+    begins, rows = first_fit(lengths, row)
+    tokens = np.concatenate(views)
+    asked = rng.random(len(tokens)) < ask
+    within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place = np.repeat(begins, lengths) + within
+
+    def laid(values: np.ndarray, otherwise: int) -> np.ndarray:
+        out = np.full(rows * row, otherwise, dtype=values.dtype)
+        out[place] = values
+        return out.reshape(rows, row)
+
+    tokens = tokens.astype(np.int64)
+    shown = np.where(asked, vocab.special("[MASK]"), tokens) if hide else tokens
+    number = np.repeat(np.arange(len(views)), lengths)
+    return Batch(
+        ids=torch.from_numpy(laid(shown, PAD)),
+        genes=torch.from_numpy(laid(tokens, PAD)),
+        asked=torch.from_numpy(laid(asked, False)),
+        segment=torch.from_numpy(laid(number, -1)),
+        n_views=len(views),
+    )
+
+
+def pool(states_RLD: Tensor, segment_RL: Tensor, n_views: int) -> Tensor:
+    """Mean state of every view, S × D; 0 for a view without genes."""
+    view, states = segment_RL.flatten(), wide(states_RLD.flatten(0, 1))
+    real = (view >= 0).to(states.dtype)
+    view = view.clamp(min=0)
+    total = states.new_zeros(n_views, states.shape[1])
+    total = total.index_add(0, view, states * real[:, None])
+    count = states.new_zeros(n_views).index_add(0, view, real)
+    return total / count.clamp(min=1)[:, None]
+
+
+def wide(t: Tensor) -> Tensor:
+    """Return at least float32: sums and exponentials want more digits than bfloat16 has."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))

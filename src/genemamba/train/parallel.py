@@ -1,0 +1,39 @@
+"""How a run is shared out over processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+def make_strategy(name: str, devices: int) -> Any:
+    """Give Fabric's strategy: every process a copy of the model, or its part of each layer."""
+    if name == "fsdp":
+        from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+        return ModelParallelStrategy(
+            _shard, data_parallel_size=devices, tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+        )  # fmt: skip
+    if name == "auto" and devices == 1:
+        return "auto"
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    return DDPStrategy(find_unused_parameters=True)  # which are used depends on the objectives
+
+
+def _shard(task: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Shard each Bi-Mamba layer by itself, then what is left."""
+    from torch.distributed.fsdp import fully_shard
+
+    from genemamba.model.mamba2 import BiMambaLayer
+
+    for layer in task.modules():
+        if isinstance(layer, BiMambaLayer):
+            fully_shard(layer, mesh=mesh["data_parallel"])
+    fully_shard(task, mesh=mesh["data_parallel"])
+    return task

@@ -1,0 +1,43 @@
+"""A model and its objectives as one module, which is what is trained, shared out and saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genemamba.model import GeneMamba
+from genemamba.train.objectives import choose
+from genemamba.train.packing import Batch, pool
+from genemamba.train.recipe import Recipe
+
+
+class Task(nn.Module):
+    """Gives the losses of a batch, in the order of ``names``; their weighted sum is trained."""
+
+    def __init__(self, model: GeneMamba, recipe: Recipe) -> None:
+        super().__init__()
+        assert model.vocab is not None
+        self.model = model
+        self.objectives = choose(recipe.objectives, model.vocab, model.config.d_model)
+        weights = recipe.objectives.weights()
+        self.names = tuple(weights)
+        self.weights: tuple[float, ...] = tuple(weights.values())
+
+    def forward(self, batch: Batch, *, pooled: bool = False) -> Tensor:
+        """Return the losses; or, for judging an embedding, the mean state of every view."""
+        states = self.model(batch.ids, batch.segment)
+        if pooled:
+            return pool(states, batch.segment, batch.n_views)
+        losses: list[Any] = [self.objectives[n](self.model, batch, states) for n in self.names]
+        return torch.stack(losses)
+
+    def total(self, losses: Tensor) -> Tensor:
+        """Return the weighted sum."""
+        return losses @ losses.new_tensor(self.weights)
+
+    def compile(self) -> None:
+        """Compile each layer: all share one piece of code, so depth costs no compiling."""
+        for layer in self.model.mamba_mixer.layers:
+            layer.compile()

@@ -1,0 +1,95 @@
+"""How good a model is on cells it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genemamba.datasets import Corpus
+from genemamba.train.data import FEWEST, Split, read
+from genemamba.train.packing import Batch, make_batch
+from genemamba.train.recipe import Recipe
+from genemamba.train.views import halves
+
+_CELLS, _LIBRARIES = 32, 32
+_HALF_TOKENS = 512  # an embedding is judged on more genes than a step reads
+
+
+class Validation:
+    """Judges on held-out studies and on the share held out of the others, library by library.
+
+    Views are drawn once, so that scores of two checks differ by the weights alone.
+    """
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, split: Split) -> None:
+        self.parts = {
+            name: [
+                (read(corpus, own, recipe, (recipe.run.seed,)), _halves(corpus, own, recipe))
+                for own in _by_library(corpus.group, cells)
+            ]
+            for name, cells in (("study", split.studies), ("share", split.share))
+        }
+
+    def scores(
+        self,
+        task: Callable[..., Tensor],
+        names: tuple[str, ...],
+        place: Callable[[Any], Any],
+        weights: AbstractContextManager[None] | None = None,
+    ) -> dict[str, float]:
+        """Return each loss, and how often a half of a cell finds its other half.
+
+        Parameters
+        ----------
+        task
+            Gives losses, or with ``pooled=True`` vectors.
+        names
+            Names of the losses.
+        place
+            Moves a batch to the device.
+        weights
+            Under which weights to judge; the present ones if ``None``.
+        """
+        found: dict[str, float] = {}
+        with torch.no_grad(), weights or nullcontext():
+            for part, batches in self.parts.items():
+                rows = [
+                    [*task(place(batch)).tolist(), _found(task(place(pair), pooled=True))]
+                    for batch, pair in batches
+                ]
+                if rows:
+                    means = np.mean(rows, axis=0).tolist()
+                    labels = (f"{part}_{name}" for name in (*names, "found"))
+                    found |= dict(zip(labels, means, strict=True))
+        return found
+
+    def columns(self, names: tuple[str, ...]) -> list[str]:
+        """Return the names of all scores there can be."""
+        return [f"{p}_{n}" for p, rows in self.parts.items() if rows for n in (*names, "found")]
+
+
+def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
+    """Return some cells of each of some libraries."""
+    libraries, number = np.unique(group[cells], return_counts=True)
+    enough = libraries[number >= FEWEST]
+    step = max(1, -(-len(enough) // _LIBRARIES))
+    return [cells[group[cells] == library][:_CELLS] for library in enough[::step]]
+
+
+def _halves(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
+    rng = np.random.default_rng(recipe.run.seed)
+    views = halves(corpus.rows(cells), corpus.vocab, rng, _HALF_TOKENS)
+    return make_batch(views, corpus.vocab, rng, row=_HALF_TOKENS, ask=0.0, hide=False)
+
+
+def _found(pooled_SD: Tensor) -> float:
+    """How often the nearest second half is the cell's own, by the raw embedding."""
+    first, second = F.normalize(pooled_SD - pooled_SD.mean(0), dim=-1).chunk(2)
+    nearest = (first @ second.T).argmax(1)
+    return (nearest == torch.arange(len(first), device=nearest.device)).float().mean().item()
