@@ -149,4 +149,5 @@ def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...
         row=length,
         ask=recipe.objectives.mask_fraction,
         hide="masked" in recipe.objectives.weights(),
+        profile="profile" in recipe.objectives.weights(),
     )

@@ -72,8 +72,8 @@ def pretrain(
     folder = RunFolder(out, corpus, recipe)
     if folder.finished:
         return read_checkpoint(out)
-    model = new_model(corpus, recipe)
     cells = split(corpus, recipe)
+    model = new_model(corpus, recipe, cells.training)
     Stream(corpus, recipe, cells.training, world=fabric.world_size)  # refuses before any start
     fabric.launch()
     if fabric.is_global_zero and not folder.state:

@@ -11,6 +11,7 @@ from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.contrast import Contrast
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
+from genemamba.train.objectives.profile import Profile
 from genemamba.train.recipe import Objectives
 
 
@@ -20,5 +21,6 @@ def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDi
         "masked": Masked,
         "contrast": lambda: Contrast(d_model, temperature=settings.temperature),
         "next": NextGene,
+        "profile": lambda: Profile(vocab.n_genes),
     }
     return nn.ModuleDict({name: make[name]() for name in settings.weights()})
