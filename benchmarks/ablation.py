@@ -113,15 +113,15 @@ def _clusters(counts: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return adata.obs["leiden"].to_numpy().astype(int), adata.obsm["X_pca"]
 
 
-def recipe_of(row: str, steps: int, held_out: list[str]) -> Recipe:
+def recipe_of(row: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the recipe of a row: that of the release with a few settings changed."""
     values = Recipe.read("genemamba-mini").to_dict()
     for section, changes in ROWS[row].items():
         values[section] = values[section] | changes
-    values["data"]["held_out"] = held_out
-    values["optimiser"] |= {"steps": steps, "epochs": 0}
-    values["run"]["check_every"] = steps
-    return Recipe.from_dict(values | {"name": row})
+    values["data"]["held_out"] = args.held_out
+    values["optimiser"] |= {"steps": args.steps, "epochs": 0}
+    values["run"]["check_every"] = args.steps
+    return values | {"name": row}
 
 
 def run_row(row: str, corpus: Corpus, studies: list[Study], args: argparse.Namespace) -> dict:
@@ -131,7 +131,7 @@ def run_row(row: str, corpus: Corpus, studies: list[Study], args: argparse.Names
     if done.exists():
         return json.loads(done.read_text())
     begun = time.process_time()
-    model = gm.tl.pretrain(corpus, folder, recipe=recipe_of(row, args.steps, args.held_out))
+    model = gm.tl.pretrain(corpus, folder, recipe=recipe_of(row, args))
     seconds = time.process_time() - begun
     each = [study.scores(study.embed(model)) for study in studies]
     result = _said(each) | {"cpu_seconds": round(seconds)}

@@ -18,6 +18,7 @@ from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import read_checkpoint
+from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
 from genemamba.train.ema import Ema
 from genemamba.train.guard import Guard
@@ -280,6 +281,7 @@ class _Run:
         if done and self.fabric.is_global_zero:
             model.save_pretrained(self.folder.path, half=True)
             self.folder.describe(finished=True, **self._said())
+            write_card(self.folder.path)
             (self.folder.path / STATE).unlink()
         self.fabric.barrier()
         return read_checkpoint(self.folder.path) if done else model.eval()
