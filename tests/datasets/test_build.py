@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -269,6 +270,21 @@ def test_a_file_that_cannot_be_read(pbmc: AnnData, names: Path, tmp_path: Path, 
     with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
         build_corpus([file], tmp_path / "c", gene_names=names)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("how", ["column", "shorter"])
+def test_a_matrix_that_is_damaged(pbmc: AnnData, names: Path, tmp_path: Path, how: str) -> None:
+    pbmc.X = sparse.csr_matrix(pbmc.X)
+    pbmc.write_h5ad(tmp_path / "bad.h5ad")
+    with h5py.File(tmp_path / "bad.h5ad", "r+") as file:
+        if how == "column":
+            file["X/indices"][-1] = 10**6
+        else:
+            data = file["X/data"][:-9]
+            del file["X/data"]
+            file["X/data"] = data
+    with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
+        build_corpus([tmp_path / "bad.h5ad"], tmp_path / "c", gene_names=names)
 
 
 def test_a_table_of_names_that_is_none(two_files: list[Path], tmp_path: Path) -> None:
