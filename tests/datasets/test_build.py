@@ -21,7 +21,7 @@ from genemamba.datasets import Corpus, _blocks, _build, build_corpus
 from genemamba.datasets._names import with_former_names
 from genemamba.datasets._store import Shard
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary, rank_csr
+from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary, digests, rank_csr
 
 SETTINGS = {"min_genes": 1, "min_cells": 10}
 
@@ -172,6 +172,16 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
         Corpus(tmp_path / "broken")
     build_corpus(two_files, tmp_path / "broken", gene_names=names, **SETTINGS)
     assert content(tmp_path / "whole") == content(tmp_path / "broken")
+
+
+def test_the_number_of_threads_changes_no_byte(
+    two_files: list[Path], names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_KEPT", 5_000)  # medians are not exact then
+    build_corpus(two_files, tmp_path / "two", gene_names=names, **SETTINGS)
+    monkeypatch.setattr(_build, "THREADS", 1)
+    build_corpus(two_files, tmp_path / "one", gene_names=names, **SETTINGS)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
 KILLED = """
