@@ -25,8 +25,8 @@ class GeneDigests:
         # Gene in the upper, bits of the value in the lower half: they sort by gene, then by value.
         self._waiting = np.empty(_KEPT, dtype=np.uint64)
         self._n_waiting = 0
-        self._keys = np.empty(0, dtype=np.uint64)
-        self._counts = np.empty(0, dtype=np.uint32)
+        self._table = self._spare = (np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32))
+        self._n_table = 0
 
     def add(self, counts: sparse.csr_matrix | sparse.csr_array, total: np.ndarray) -> None:
         """Add cells: counts (cells × genes) and the total count of each cell."""
@@ -40,7 +40,7 @@ class GeneDigests:
 
     def merge(self, other: GeneDigests) -> None:
         """Add the cells that another has seen."""
-        self._keys, self._counts = _join(self._keys, self._counts, other._keys, other._counts)
+        self._join(*(column[: other._n_table] for column in other._table))
         if self._n_waiting + other._n_waiting > len(self._waiting):
             self._fold()
         end = self._n_waiting + other._n_waiting
@@ -66,18 +66,19 @@ class GeneDigests:
         """Return the values at some ranks; those counted together are spread evenly."""
         at = np.searchsorted(before, rank, side="right") - 1
         low = _value(keys[at])
-        if not len(self._keys):
+        if not self._n_table:
             return low
         step = _value(keys[at] + np.uint64(1 << _COARSE)) - low
         return low + step * (rank - before[at] + 0.5) / (before[at + 1] - before[at])
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all keys, how many values lie before each, and before each gene."""
-        if len(self._keys):
+        if self._n_table:
             self._fold()
-            keys, counts = self._keys, self._counts
+            keys, counts = (column[: self._n_table] for column in self._table)
         else:
-            keys, counts = _runs(np.sort(self._waiting[: self._n_waiting]))
+            keys = np.sort(self._waiting[: self._n_waiting])
+            counts = _ones(len(keys))
         before = np.append(0, np.cumsum(counts, dtype=np.int64))
         genes = np.arange(self.n_genes + 1, dtype=np.uint64) << np.uint64(32)
         return keys, before, before[np.searchsorted(keys, genes)]
@@ -88,7 +89,19 @@ class GeneDigests:
         self._n_waiting = 0
         keys &= ~np.uint64((1 << _COARSE) - 1)
         keys.sort()
-        self._keys, self._counts = _join(self._keys, self._counts, *_runs(keys))
+        self._join(keys, _ones(len(keys)))
+
+    def _join(self, keys: np.ndarray, counts: np.ndarray) -> None:
+        """Merge ascending keys into the table; two tables in turn, as new memory is slow."""
+        most = self._n_table + len(keys)
+        if most > len(self._spare[0]):
+            self._spare = (np.empty(2 * most, np.uint64), np.empty(2 * most, np.uint32))
+        n = _merge(*self._table, self._n_table, keys, counts, *self._spare)
+        self._table, self._spare, self._n_table = self._spare, self._table, n
+
+
+def _ones(n: int) -> np.ndarray:
+    return np.broadcast_to(np.uint32(1), n)
 
 
 def _value(keys: np.ndarray) -> np.ndarray:
@@ -109,34 +122,19 @@ def _fill(keys, n, cell, indptr, indices, data, scale):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def _runs(keys):  # type: ignore[no-untyped-def]
-    """Shorten ascending keys, in place, to one of each; count them."""
-    counts = np.zeros(len(keys), dtype=np.uint32)
-    n = 0
-    for key in keys:
-        if n == 0 or keys[n - 1] != key:
-            keys[n] = key
-            n += 1
-        counts[n - 1] += np.uint32(1)
-    return keys[:n], counts[:n]
-
-
-@njit(nogil=True, cache=True)
-def _join(keys, counts, others, other_counts):  # type: ignore[no-untyped-def]
-    """Merge two ascending lists of keys; the counts of a key that is in both are added."""
-    out = np.empty(len(keys) + len(others), dtype=np.uint64)
-    out_counts = np.empty(len(out), dtype=np.uint32)
+def _merge(keys, counts, n_keys, others, other_counts, out, out_counts):  # type: ignore[no-untyped-def]
+    """Merge ascending keys with others, among them equal ones; add the counts of equal keys."""
     i, j, n = 0, 0, 0
-    while i < len(keys) or j < len(others):
-        first = j == len(others) or (i < len(keys) and keys[i] <= others[j])
+    while i < n_keys or j < len(others):
+        first = j == len(others) or (i < n_keys and keys[i] <= others[j])
         key = keys[i] if first else others[j]
         count = np.uint32(0)
         if first:
             count += counts[i]
             i += 1
-        if j < len(others) and others[j] == key:
+        while j < len(others) and others[j] == key:
             count += other_counts[j]
             j += 1
         out[n], out_counts[n] = key, count
         n += 1
-    return out[:n], out_counts[:n]
+    return n
