@@ -152,8 +152,10 @@ def _filter(
     keep = counts & (n_genes >= min_genes)
     cells = np.flatnonzero(keep)
     starts = np.append(0, np.cumsum(n_genes[cells]))
-    kept = _kept(indptr, indices, data, gene, cells, starts)
-    Block(kept[0], library[cells], total[cells], starts, *kept[1:]).save(file_of(raw, name))
+    narrow = np.uint16 if gene.max() - FIRST_GENE < 2**16 else np.int32  # blocks are read twice
+    genes = np.empty(starts[-1], dtype=narrow)
+    profile, kept = _kept(indptr, indices, data, gene, cells, genes)
+    Block(profile, library[cells], total[cells], starts, genes, kept).save(file_of(raw, name))
     described = {
         "name": name,
         "cells": len(cells),
@@ -185,10 +187,10 @@ def _look(indptr, indices, data, gene):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _kept(indptr, indices, data, gene, cells, starts):  # type: ignore[no-untyped-def]
-    """Return the profiles of some cells, and their known genes with counts."""
+def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped-def]
+    """Return the profiles and counts of some cells; write their known genes."""
     profile = np.zeros(len(cells), dtype=np.uint64)
-    genes, counts = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1], dtype=np.uint16)
+    counts = np.empty(len(genes), dtype=np.uint16)
     n = 0
     for i, cell in enumerate(cells):
         for entry in range(indptr[cell], indptr[cell + 1]):
@@ -201,7 +203,7 @@ def _kept(indptr, indices, data, gene, cells, starts):  # type: ignore[no-untype
                 mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
                 profile[i] += mixed ^ (mixed >> np.uint64(31))  # splitmix64, in any order
                 n += 1
-    return profile, genes, counts
+    return profile, counts
 
 
 def known(folder: Path, name: str) -> dict[str, Any] | None:
