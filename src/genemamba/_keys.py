@@ -12,6 +12,8 @@ OBSM_TOKENS = "genemamba_tokens"
 """``obsm``: the ranked genes of each cell."""
 VARM_GENE = "X_genemamba_gene"
 """``varm``: one vector per gene."""
+VAR_MEDIAN = "genemamba_median"
+"""``var``: the median of each gene over the cells that express it."""
 UNS = "genemamba"
 """``uns``: a record for every slot written, under the slot's name."""
 COMPARE = "compare"
@@ -133,6 +135,7 @@ OWN_RECORDS = frozenset(
         OBSM_INTEGRATED,
         OBSM_TOKENS,
         VARM_GENE,
+        VAR_MEDIAN,
         PERTURB,
         ATTRIBUTION,
         UNS_ANNOTATE,

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ from genemamba.datasets import Corpus, _blocks, _build, build_corpus
 from genemamba.datasets._names import with_former_names
 from genemamba.datasets._store import Shard
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary, rank_csr
+from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary, digests, rank_csr
 
 SETTINGS = {"min_genes": 1, "min_cells": 10}
 
@@ -173,6 +174,16 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
     assert content(tmp_path / "whole") == content(tmp_path / "broken")
 
 
+def test_the_number_of_threads_changes_no_byte(
+    two_files: list[Path], names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_KEPT", 5_000)  # medians are not exact then
+    build_corpus(two_files, tmp_path / "two", gene_names=names, **SETTINGS)
+    monkeypatch.setattr(_build, "THREADS", 1)
+    build_corpus(two_files, tmp_path / "one", gene_names=names, **SETTINGS)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
 KILLED = """
 import sys, time
 from genemamba.datasets import _blocks, build_corpus
@@ -269,6 +280,21 @@ def test_a_file_that_cannot_be_read(pbmc: AnnData, names: Path, tmp_path: Path, 
     with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
         build_corpus([file], tmp_path / "c", gene_names=names)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("how", ["column", "shorter"])
+def test_a_matrix_that_is_damaged(pbmc: AnnData, names: Path, tmp_path: Path, how: str) -> None:
+    pbmc.X = sparse.csr_matrix(pbmc.X)
+    pbmc.write_h5ad(tmp_path / "bad.h5ad")
+    with h5py.File(tmp_path / "bad.h5ad", "r+") as file:
+        if how == "column":
+            file["X/indices"][-1] = 10**6
+        else:
+            data = file["X/data"][:-9]
+            del file["X/data"]
+            file["X/data"] = data
+    with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
+        build_corpus([tmp_path / "bad.h5ad"], tmp_path / "c", gene_names=names)
 
 
 def test_a_table_of_names_that_is_none(two_files: list[Path], tmp_path: Path) -> None:

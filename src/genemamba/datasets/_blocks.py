@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy import sparse
 from tqdm.auto import tqdm
 
@@ -74,6 +75,63 @@ def _tokens(source: Source, reference: Vocabulary) -> np.ndarray:
     return gene
 
 
+class Block(NamedTuple):
+    """Cells that were read and passed the filter, on the genes of the reference."""
+
+    profile: np.ndarray
+    """A 64-bit number of each cell that equal counts in equal genes share."""
+    library: np.ndarray
+    total: np.ndarray
+    starts: np.ndarray
+    genes: np.ndarray
+    counts: np.ndarray
+
+    def save(self, file: Path) -> None:
+        """Write the arrays one after the other, whole or not at all."""
+        new = file.with_suffix(".new")
+        with new.open("wb") as out:
+            for array in self:
+                np.save(out, array)
+        new.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> Block:
+        """Read what :meth:`save` has written."""
+        with file.open("rb") as saved:
+            return cls(*(np.load(saved) for _ in cls._fields))
+
+    def take(self, keep: np.ndarray) -> Block:
+        """Return the cells for which `keep` is true."""
+        if keep.all():
+            return self
+        lengths = np.diff(self.starts)
+        entries = np.repeat(keep, lengths)
+        starts = np.append(0, np.cumsum(lengths[keep]))
+        return Block(
+            self.profile[keep],
+            self.library[keep],
+            self.total[keep],
+            starts,
+            self.genes[entries],
+            self.counts[entries],
+        )
+
+    def matrix(self, n_genes: int) -> sparse.csr_matrix:
+        """Cells × genes of the reference."""
+        shape = (len(self.total), n_genes)
+        return sparse.csr_matrix((self.counts, self.genes, self.starts), shape=shape)
+
+
+def profiles(file: Path) -> np.ndarray:
+    """Read nothing else of a block."""
+    with file.open("rb") as saved:
+        return np.load(saved)
+
+
+def file_of(raw: Path, name: str) -> Path:
+    return raw / f"{name}.npy"
+
+
 def _filter(
     block: sparse.csr_matrix,
     gene: np.ndarray,
@@ -83,48 +141,69 @@ def _filter(
     name: str,
 ) -> dict[str, Any]:
     """Keep cells of counts with enough known genes, on the genes of the reference."""
-    if block.nnz and not (np.isfinite(block.data).all() and block.data.min() >= 0):
+    # one compiled kernel for all dtypes
+    indptr = block.indptr.astype(np.int64, copy=False)
+    indices = block.indices.astype(np.int32, copy=False)
+    data = block.data.astype(np.float64, copy=False)
+    sound, total, fractional, n_genes = _look(indptr, indices, data, gene)
+    if not sound:
         raise InputError(f"{library[0]} has values that are negative or not finite", "leave it out")
-    cell = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    fractional = np.bincount(cell[block.data != np.round(block.data)], minlength=block.shape[0])
-    counts = fractional <= 0.2 * np.diff(block.indptr)
-    total = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
-    used = (gene[block.indices] >= 0) & (np.round(block.data) > 0)
-    n_genes = np.bincount(cell[used], minlength=block.shape[0])
+    counts = fractional <= 0.2 * np.diff(indptr)
     keep = counts & (n_genes >= min_genes)
-    entries = used & keep[cell]
-    arrays = {
-        "gene": (gene[block.indices[entries]] - FIRST_GENE).astype(np.int32),
-        "count": np.minimum(np.round(block.data[entries]), MOST).astype(np.uint16),
-        "length": n_genes[keep].astype(np.int64),
-        "total": total[keep],
-        "library": library[keep],
-    }
-    new = raw / f"{name}.new"
-    with new.open("wb") as out:
-        np.savez(out, **arrays)
-    new.replace(raw / f"{name}.npz")
+    cells = np.flatnonzero(keep)
+    starts = np.append(0, np.cumsum(n_genes[cells]))
+    narrow = np.uint16 if gene.max() - FIRST_GENE < 2**16 else np.int32  # blocks are read twice
+    genes = np.empty(starts[-1], dtype=narrow)
+    profile, kept = _kept(indptr, indices, data, gene, cells, genes)
+    Block(profile, library[cells], total[cells], starts, genes, kept).save(file_of(raw, name))
     described = {
         "name": name,
-        "cells": int(keep.sum()),
-        "read": block.shape[0],
+        "cells": len(cells),
+        "read": len(keep),
         "not_counts": int((~counts).sum()),
         "few_genes": int((counts & (n_genes < min_genes)).sum()),
-        "libraries": np.unique(library[keep]).tolist(),
+        "libraries": np.unique(library[cells]).tolist(),
     }
     write_json(raw / f"{name}.json", described)
     return described
 
 
-def load_block(
-    raw: Path, name: str, n_genes: int
-) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-    """Read counts over the genes of the reference, cell totals and libraries."""
-    with np.load(raw / f"{name}.npz") as arrays:
-        gene, count, length = arrays["gene"], arrays["count"], arrays["length"]
-        total, library = arrays["total"], arrays["library"]
-    indptr = np.append(0, np.cumsum(length))
-    return sparse.csr_matrix((count, gene, indptr), shape=(len(length), n_genes)), total, library
+@njit(nogil=True, cache=True)
+def _look(indptr, indices, data, gene):  # type: ignore[no-untyped-def]
+    """Say whether all values could be counts; the total, fractions and known genes of each cell."""
+    n_cells = len(indptr) - 1
+    total = np.zeros(n_cells)
+    fractional, n_genes = np.zeros(n_cells, dtype=np.int64), np.zeros(n_cells, dtype=np.int64)
+    sound = True
+    for cell in range(n_cells):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            value = data[entry]
+            sound &= 0 <= value < np.inf
+            whole = np.rint(value)
+            total[cell] += value
+            fractional[cell] += value != whole
+            n_genes[cell] += whole > 0 and gene[indices[entry]] >= 0
+    return sound, total, fractional, n_genes
+
+
+@njit(nogil=True, cache=True)
+def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped-def]
+    """Return the profiles and counts of some cells; write their known genes."""
+    profile = np.zeros(len(cells), dtype=np.uint64)
+    counts = np.empty(len(genes), dtype=np.uint16)
+    n = 0
+    for i, cell in enumerate(cells):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            count, token = np.rint(data[entry]), gene[indices[entry]]
+            if count > 0 and token >= 0:
+                genes[n] = token - FIRST_GENE
+                counts[n] = min(count, MOST)
+                mixed = (np.uint64(genes[n]) << np.uint64(16)) | np.uint64(counts[n])
+                mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                profile[i] += mixed ^ (mixed >> np.uint64(31))  # splitmix64, in any order
+                n += 1
+    return profile, counts
 
 
 def known(folder: Path, name: str) -> dict[str, Any] | None:

@@ -20,16 +20,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numba import njit
-from scipy import sparse
 from tqdm.auto import tqdm
 
-from genemamba.datasets._blocks import THREADS, known, load_block, read_blocks, write_json
-from genemamba.datasets._digests import GeneDigests
+from genemamba.datasets._blocks import (
+    THREADS,
+    Block,
+    file_of,
+    known,
+    profiles,
+    read_blocks,
+    write_json,
+)
 from genemamba.datasets._names import GeneNames
 from genemamba.datasets._sources import Source
 from genemamba.datasets._store import FORMAT, GENES, MANIFEST, RANKING, Corpus, Shard
 from genemamba.errors import InputError
-from genemamba.tokens import GeneMatch, MeanRanking, Ranked, Vocabulary, match, rank_csr
+from genemamba.tokens import (
+    FIRST_GENE,
+    GeneDigests,
+    GeneMatch,
+    MeanRanking,
+    Vocabulary,
+    match,
+    rank_csr,
+)
 
 SPECIAL = ("[MASK]",)
 _BUILDING = "building.json"
@@ -59,9 +73,9 @@ def build_corpus(
 
     Left out are cells with too few known genes, cells in which more than a fifth of the entries are
     no whole numbers, and all but the first of cells with the same counts in the same genes. Medians
-    come from one t-digest a gene, over values in counts per 10,000 (Theodoris et al. 2023). Memory
-    does not grow with the number of cells, and a build that was interrupted goes on when called
-    again.
+    are of values in counts per 10,000 (Theodoris et al. 2023), within 0.4 % of the exact ones.
+    Memory hardly grows with the number of cells, and a build that was interrupted goes on when
+    called again.
 
     Parameters
     ----------
@@ -138,7 +152,8 @@ def _build(
     raw.mkdir(exist_ok=True)
     blocks = list(read_blocks(sources, raw, reference, settings.min_genes))
     libraries = sorted({name for block in blocks for name in block["libraries"]})
-    keep, digests = _digest(blocks, raw, reference.n_genes)
+    keep = _first(blocks, raw)
+    digests = _digest(blocks, keep, raw, reference.n_genes)
     genes = np.flatnonzero(digests.cells >= settings.min_cells)
     if not len(genes):
         raise InputError(
@@ -183,21 +198,33 @@ def _prepare(folder: Path, settings: _Settings) -> bool:
     return False
 
 
+def _first(blocks: list[dict[str, Any]], raw: Path) -> list[np.ndarray]:
+    """Find which cells of each block are the first of their kind."""
+    found = np.concatenate([profiles(file_of(raw, block["name"])) for block in blocks])
+    first = np.zeros(len(found), dtype=bool)
+    first[np.unique(found, return_index=True)[1]] = True
+    return np.split(first, np.cumsum([block["cells"] for block in blocks])[:-1])
+
+
 def _digest(
-    blocks: list[dict[str, Any]], raw: Path, n_genes: int
-) -> tuple[list[np.ndarray], GeneDigests]:
-    """Find which cells are the first of their kind, and the medians of genes over these."""
-    seen: set[int] = set()
-    keep, digests = [], GeneDigests(n_genes)
-    for block in tqdm(blocks, unit="block", desc="medians", delay=3, leave=False):
-        counts, total, _ = load_block(raw, block["name"], n_genes)
-        first = np.ones(len(total), dtype=bool)
-        for i, profile in enumerate(_profiles(counts).tolist()):
-            first[i] = profile not in seen
-            seen.add(profile)
-        keep.append(first)
-        digests.add(counts if first.all() else counts[first], total[first])
-    return keep, digests
+    blocks: list[dict[str, Any]], keep: list[np.ndarray], raw: Path, n_genes: int
+) -> GeneDigests:
+    """Find the distribution of each gene over the cells that are kept."""
+    bar = tqdm(total=len(blocks), unit="block", desc="medians", delay=3, leave=False)
+
+    def part(first: int) -> GeneDigests:
+        own = GeneDigests(n_genes)
+        for block, kept in zip(blocks[first::THREADS], keep[first::THREADS], strict=True):
+            cells = Block.load(file_of(raw, block["name"])).take(kept)
+            own.add(cells.matrix(n_genes), cells.total)
+            bar.update()
+        return own
+
+    with bar, ThreadPoolExecutor(THREADS) as pool:
+        digests, *others = pool.map(part, range(THREADS))
+    for other in others:
+        digests.merge(other)
+    return digests
 
 
 def _rank(
@@ -218,9 +245,9 @@ def _rank(
         before = known(folder, name)
         if before is not None:
             return before
-        counts, _, library = load_block(raw, blocks[k]["name"], reference.n_genes)
-        library = np.array([number[n] for n in library[keep[k]]], dtype=np.uint16)
-        shard = _ranked_shard(counts[keep[k]], library, genes)
+        block = Block.load(file_of(raw, blocks[k]["name"])).take(keep[k])
+        library = np.array([number[n] for n in block.library], dtype=np.uint16)
+        shard = _ranked_shard(block, library, genes)
         if not len(library):
             return None
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
@@ -233,13 +260,10 @@ def _rank(
         return [shard for shard in pool.map(write, bar) if shard is not None]
 
 
-def _ranked_shard(counts: sparse.csr_matrix, library: np.ndarray, genes: GeneMatch) -> Shard:
-    ranked = rank_csr(
-        counts.indptr, counts.indices, counts.data, genes.token, genes.median, len(genes.token)
-    )
-    ordered = _counts_of(
-        ranked.tokens, ranked.indptr, counts.indptr, counts.indices, counts.data, genes.token
-    )
+def _ranked_shard(block: Block, library: np.ndarray, genes: GeneMatch) -> Shard:
+    arrays = (block.starts, block.genes, block.counts)
+    ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
+    ordered = _counts_of(ranked.tokens, ranked.indptr, *arrays, genes.token)
     return Shard(ranked.tokens, ordered, ranked.indptr, library)
 
 
@@ -261,13 +285,8 @@ def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> M
     """Join the mean rankings of all shards."""
 
     def sums(described: dict[str, Any]) -> np.ndarray:
-        shard, n = Shard.load(folder, described["name"]), described["cells"]
-        ranked = Ranked(
-            shard.tokens.astype(np.int32), np.asarray(shard.starts), np.ones(n), np.ones(n)
-        )
-        one = MeanRanking.of(ranked, n_genes)
-        mean, sd = np.nan_to_num(one.mean), np.nan_to_num(one.sd)
-        return one.cells * np.stack([np.ones(n_genes), mean, sd**2 + mean**2])
+        shard = Shard.load(folder, described["name"])
+        return _places(np.asarray(shard.tokens), np.asarray(shard.starts), n_genes)
 
     with ThreadPoolExecutor(THREADS) as pool:
         cells, first, second = sum(pool.map(sums, shards), start=np.zeros((3, n_genes)))
@@ -277,13 +296,18 @@ def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> M
     return MeanRanking(sum(described["cells"] for described in shards), cells, mean, sd)
 
 
-def _profiles(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return a 64-bit number for each cell that equal counts in equal genes share."""
-    mixed = counts.indices.astype(np.uint64) * np.uint64(2**16) + counts.data.astype(np.uint64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    sums = np.append(np.uint64(0), np.cumsum(mixed ^ (mixed >> np.uint64(31)), dtype=np.uint64))
-    return sums[counts.indptr[1:]] - sums[counts.indptr[:-1]]
+@njit(nogil=True, cache=True)
+def _places(tokens, starts, n_genes):  # type: ignore[no-untyped-def]
+    """Return, for each gene, its cells and the sums of its relative places and their squares."""
+    out = np.zeros((3, n_genes))
+    for cell in range(len(starts) - 1):
+        for i in range(starts[cell], starts[cell + 1]):
+            place = (i - starts[cell] + 0.5) / (starts[cell + 1] - starts[cell])
+            gene = tokens[i] - FIRST_GENE
+            out[0, gene] += 1
+            out[1, gene] += place
+            out[2, gene] += place**2
+    return out
 
 
 def _size(path: Path) -> tuple[int, int]:

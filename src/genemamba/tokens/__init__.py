@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .batches import length_batches, pad
+from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
 from .ranking import MeanRanking
@@ -14,6 +15,7 @@ __all__ = [
     "PAD",
     "STATUSES",
     "UNK",
+    "GeneDigests",
     "GeneMatch",
     "MeanRanking",
     "Ranked",
