@@ -261,6 +261,7 @@ class _Run:
         return {
             "step": self.seen["step"],
             "steps": self.stream.steps,
+            "processes": self.fabric.world_size,
             "cells": self.seen["cells"],
             "tokens": self.seen["tokens"],
             "hours": round(self.seen["seconds"] / 3600, 4),

@@ -16,6 +16,8 @@ from torch import Tensor
 from genemamba.tokens import PAD, Vocabulary
 from genemamba.train.views import Rankings
 
+ROW = 2  # longest views to a row: less is left over than with one, and as little as with four
+
 
 class Batch(NamedTuple):
     """What the model reads at once, and what it is asked.

@@ -96,7 +96,7 @@ class Run:
 
     seed: int = whole(0)
     precision: Literal["bf16-mixed", "32-true"] = one_of("bf16-mixed", "32-true")
-    compile: bool = True
+    compile: bool = False
     """Compile the layers with torch.compile."""
     save_every: int = whole(50, 1)
     """Steps between two states that a run can go on from."""

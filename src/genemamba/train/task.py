@@ -23,13 +23,16 @@ class Task(nn.Module):
         self.objectives = choose(recipe.objectives, model.vocab, model.config.d_model)
         weights = recipe.objectives.weights()
         self.names = tuple(weights)
+        self.reads_states = any(o.reads_states for o in self.objectives.values())
         self.weights: tuple[float, ...] = tuple(weights.values())
 
     def forward(self, batch: Batch, *, pooled: bool = False) -> Tensor:
         """Return the losses; or, for judging an embedding, the mean state of every view."""
-        states = self.model(batch.ids, batch.segment)
         if pooled:
-            return pool(states, batch.segment, batch.n_views)
+            return pool(self.model(batch.ids, batch.segment), batch.segment, batch.n_views)
+        states = torch.empty(0, device=batch.ids.device)
+        if self.reads_states:
+            states = self.model(batch.ids, batch.segment)
         losses: list[Any] = [self.objectives[n](self.model, batch, states) for n in self.names]
         return torch.stack(losses)
 
