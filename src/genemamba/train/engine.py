@@ -107,7 +107,7 @@ class _Run:
             self.inner.compile()
         self.task = fabric.setup_module(self.inner)
         optimiser = torch.optim.AdamW(
-            decay_groups(self.inner.named_parameters(), recipe.optimiser.weight_decay),
+            decay_groups(self.inner.trained(), recipe.optimiser.weight_decay),
             lr=recipe.optimiser.learning_rate,
             betas=(0.9, 0.98),
             fused=True,
@@ -219,14 +219,12 @@ class _Run:
         return Metrics(self.folder.path, columns, int(self.seen["step"]))
 
     def _bar(self) -> Any:
-        steps, size = self.stream.steps, self.recipe.data.micro_batches
-        epochs = steps * size / len(self.stream.epoch(0))
+        if not self.fabric.is_global_zero:
+            return tqdm(disable=True)
+        epochs = self.stream.steps * self.recipe.data.micro_batches / len(self.stream.epoch(0))
         total = round(epochs * len(self.stream.training))
-        hidden = None if self.fabric.is_global_zero else True
-        return tqdm(
-            total=total, initial=int(self.seen["cells"]), unit="cell", desc="pretrain",
-            disable=hidden,
-        )  # fmt: skip
+        done = int(self.seen["cells"])
+        return tqdm(total=total, initial=done, unit="cell", desc="pretrain")
 
     def _state(self) -> dict[str, Any]:
         return {
