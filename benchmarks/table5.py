@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from genemamba.model import GeneMamba
 from genemamba.tokens import FIRST_GENE, Vocabulary
@@ -21,6 +22,7 @@ from genemamba.train.packing import make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.steps import decay_groups
 from genemamba.train.task import Task
+from genemamba.train.views import Views
 
 GENES = 25_424
 PUBLISHED = {(24, 512): 65.74, (48, 512): 105.43, (24, 768): 127.06, (48, 768): 215.03}
@@ -41,7 +43,8 @@ def one_step(n_layers: int, d_model: int) -> tuple[int, float, float]:
     model.vocab = vocab
     task = Task(model, recipe)
     rng = np.random.default_rng(0)
-    views = [rng.choice(GENES, 16, replace=False) + FIRST_GENE for _ in range(4)]
+    rankings = [rng.choice(GENES, 16, replace=False) + FIRST_GENE for _ in range(4)]
+    views = Views(rankings, sparse.csr_matrix((4, GENES)))
     batch = make_batch(views, vocab, rng, row=32, ask=1.0, hide=False)
     optimiser = torch.optim.AdamW(decay_groups(task.named_parameters(), 0.01), lr=1e-3, fused=True)
     before = task.total(task(batch))

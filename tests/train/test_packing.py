@@ -4,18 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from genemamba.model import GeneMamba
 from genemamba.tokens import FIRST_GENE, PAD
 from genemamba.train.packing import Batch, first_fit, make_batch, pool
 from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
+from genemamba.train.views import Views
 
 
-def rankings(model: GeneMamba, lengths: list[int]) -> list[np.ndarray]:
+def views_of(model: GeneMamba, lengths: list[int]) -> Views:
     rng = np.random.default_rng(0)
     assert model.vocab is not None
-    return [rng.permutation(model.vocab.n_genes)[:n] + FIRST_GENE for n in lengths]
+    n_genes = model.vocab.n_genes
+    rankings = [rng.permutation(n_genes)[:n] + FIRST_GENE for n in lengths]
+    return Views(rankings, sparse.csr_matrix(rng.poisson(1.0, (len(lengths), n_genes))))
 
 
 def padded(batch: Batch) -> Batch:
@@ -27,7 +31,7 @@ def padded(batch: Batch) -> Batch:
     for view, length in enumerate(n):
         for name, values in rows.items():
             values[view, :length] = getattr(batch, name)[batch.segment == view]
-    return Batch(**rows, n_views=batch.n_views)
+    return Batch(**rows, n_views=batch.n_views, profile=batch.profile)
 
 
 def test_views_find_places_that_do_not_overlap() -> None:
@@ -42,9 +46,9 @@ def test_views_find_places_that_do_not_overlap() -> None:
 
 
 def test_every_gene_stands_in_its_view(small_model: GeneMamba) -> None:
-    views = rankings(small_model, [5, 0, 12, 7])
+    views = views_of(small_model, [5, 0, 12, 7])
     batch = make_batch(views, small_model.vocab, np.random.default_rng(0), row=16, ask=0, hide=True)
-    for number, view in enumerate(views):
+    for number, view in enumerate(views.rankings):
         np.testing.assert_array_equal(batch.genes[batch.segment == number], view)
     assert (batch.ids[batch.segment < 0] == PAD).all()
     assert torch.equal(batch.ids, batch.genes)
@@ -53,12 +57,12 @@ def test_every_gene_stands_in_its_view(small_model: GeneMamba) -> None:
 def test_packed_and_padded_give_equal_losses(
     small_model: GeneMamba, new_recipe: Callable[..., Recipe]
 ) -> None:
-    weights = {"masked": 1.0, "contrast": 1.0, "next": 1.0, "two_direction": 1.0}
+    weights = {"masked": 1.0, "contrast": 1.0, "next": 1.0, "two_direction": 1.0, "profile": 1.0}
     torch.manual_seed(0)
     task = Task(small_model, new_recipe(objectives=weights)).double()
-    views = rankings(small_model, [30, 17, 5, 22, 9, 30, 12, 26])
+    views = views_of(small_model, [30, 17, 5, 22, 9, 30, 12, 26])
     batch = make_batch(
-        views, small_model.vocab, np.random.default_rng(0), row=40, ask=0.3, hide=True
+        views, small_model.vocab, np.random.default_rng(0), row=40, ask=0.3, hide=True, profile=True
     )
     other = padded(batch)
     assert len(batch.ids) < len(other.ids)

@@ -10,7 +10,7 @@ from genemamba.train.views import VIEWS, Rankings, dropped, halves, whole
 
 def views_of(corpus: Corpus, kind: str, cells: slice, length: int = 40) -> Rankings:
     counts = corpus.rows(np.arange(cells.start, cells.stop))
-    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length)
+    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length).rankings
 
 
 @pytest.mark.parametrize("kind", VIEWS)
@@ -25,7 +25,7 @@ def test_the_halves_share_out_the_counts(corpus: Corpus) -> None:
     """A gene with one count is in one half only, and none is lost."""
     once = corpus.rows(np.arange(len(corpus)))
     once.data[:] = 1
-    views = halves(once, corpus.vocab, np.random.default_rng(0), 500)
+    views = halves(once, corpus.vocab, np.random.default_rng(0), 500).rankings
     for a, b, n in zip(views[: len(views) // 2], views[len(views) // 2 :], once.getnnz(1),
                        strict=True):  # fmt: skip
         assert not set(a) & set(b)
@@ -34,7 +34,7 @@ def test_the_halves_share_out_the_counts(corpus: Corpus) -> None:
 
 def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500)
+    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500).rankings
     kept = sum(map(len, views)) / (2 * counts.nnz)
     assert 0.45 < kept < 0.55
     for i, view in enumerate(views):
@@ -44,7 +44,8 @@ def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
 
 def test_whole_cells_are_what_the_corpus_ranked(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    for i, view in enumerate(whole(counts, corpus.vocab, np.random.default_rng(0), 30)):
+    views = whole(counts, corpus.vocab, np.random.default_rng(0), 30).rankings
+    for i, view in enumerate(views):
         np.testing.assert_array_equal(view, counts[i].indices[:30] + FIRST_GENE)
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.model.config import GeneMambaConfig
+from genemamba.model.convolution import convolve
 from genemamba.model.ssd import scan
 
 
@@ -103,17 +104,9 @@ class Mamba2(nn.Module):
 
     def _convolve(self, x_RLK: Tensor, segment_RL: Tensor | None) -> Tensor:
         """Causal depthwise convolution that does not look across segments."""
-        weight_KW = self.conv1d.weight.squeeze(1)
-        width = weight_KW.shape[1]
         assert self.conv1d.bias is not None
-        out = torch.addcmul(self.conv1d.bias, x_RLK, weight_KW[:, -1])
-        for shift in range(1, min(width, x_RLK.shape[1])):
-            past = x_RLK[:, :-shift]
-            if segment_RL is not None:
-                same = segment_RL[:, shift:] == segment_RL[:, :-shift]
-                past = past * same[..., None]
-            out[:, shift:].addcmul_(past, weight_KW[:, -1 - shift])
-        return out
+        weight_KW, bias_K = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        return convolve(x_RLK, weight_KW.to(x_RLK.dtype), bias_K.to(x_RLK.dtype), segment_RL)
 
 
 class BiMambaLayer(nn.Module):

@@ -17,7 +17,7 @@ import numpy as np
 
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.train.packing import ROW, Batch, make_batch
+from genemamba.train.packing import Batch, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.settings import unknown
 from genemamba.train.views import VIEWS
@@ -146,7 +146,8 @@ def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...
         views,
         corpus.vocab,
         rng,
-        row=ROW * length,
+        row=length,
         ask=recipe.objectives.mask_fraction,
         hide="masked" in recipe.objectives.weights(),
+        profile="profile" in recipe.objectives.weights(),
     )

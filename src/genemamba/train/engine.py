@@ -18,6 +18,7 @@ from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import read_checkpoint
+from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
 from genemamba.train.ema import Ema
 from genemamba.train.guard import Guard
@@ -72,8 +73,8 @@ def pretrain(
     folder = RunFolder(out, corpus, recipe)
     if folder.finished:
         return read_checkpoint(out)
-    model = new_model(corpus, recipe)
     cells = split(corpus, recipe)
+    model = new_model(corpus, recipe, cells.training)
     Stream(corpus, recipe, cells.training, world=fabric.world_size)  # refuses before any start
     fabric.launch()
     if fabric.is_global_zero and not folder.state:
@@ -279,6 +280,7 @@ class _Run:
         if done and self.fabric.is_global_zero:
             model.save_pretrained(self.folder.path, half=True)
             self.folder.describe(finished=True, **self._said())
+            write_card(self.folder.path)
             (self.folder.path / STATE).unlink()
         self.fabric.barrier()
         return read_checkpoint(self.folder.path) if done else model.eval()

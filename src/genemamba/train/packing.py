@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from genemamba.tokens import PAD, Vocabulary
-from genemamba.train.views import Rankings
-
-ROW = 2  # longest views to a row: less is left over than with one, and as little as with four
+from genemamba.train.views import Views
 
 
 class Batch(NamedTuple):
@@ -24,7 +23,8 @@ class Batch(NamedTuple):
 
     ``ids`` is the input; ``genes`` says which gene stands at each place, hidden or not; ``asked``
     the places at which a gene is to be named; ``segment`` the view of each place, -1 at the end of
-    rows. All are R × L. Of `n_views`, the first half are first views of all cells.
+    rows. All are R × L. Of `n_views`, the first half are first views of all cells. ``profile``,
+    S × genes, is what each view expresses: shares of log1p(counts per 10,000), which sum to 1.
     """
 
     ids: Tensor
@@ -32,6 +32,7 @@ class Batch(NamedTuple):
     asked: Tensor
     segment: Tensor
     n_views: int
+    profile: Tensor | None = None
 
 
 def first_fit(lengths: np.ndarray, row: int) -> tuple[np.ndarray, int]:
@@ -55,18 +56,20 @@ def first_fit(lengths: np.ndarray, row: int) -> tuple[np.ndarray, int]:
 
 
 def make_batch(
-    views: Rankings,
+    views: Views,
     vocab: Vocabulary,
     rng: np.random.Generator,
     *,
     row: int,
     ask: float,
     hide: bool,
+    profile: bool = False,
 ) -> Batch:
     """Pack views into rows, choose a share of places to ask for, and hide these if wished."""
-    lengths = np.array([len(view) for view in views])
+    rankings = views.rankings
+    lengths = np.array([len(view) for view in rankings])
     begins, rows = first_fit(lengths, row)
-    tokens = np.concatenate(views)
+    tokens = np.concatenate(rankings)
     asked = rng.random(len(tokens)) < ask
     within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.repeat(begins, lengths) + within
@@ -78,14 +81,24 @@ def make_batch(
 
     tokens = tokens.astype(np.int64)
     shown = np.where(asked, vocab.special("[MASK]"), tokens) if hide else tokens
-    number = np.repeat(np.arange(len(views)), lengths)
+    number = np.repeat(np.arange(len(rankings)), lengths)
     return Batch(
         ids=torch.from_numpy(laid(shown, PAD)),
         genes=torch.from_numpy(laid(tokens, PAD)),
         asked=torch.from_numpy(laid(asked, False)),
         segment=torch.from_numpy(laid(number, -1)),
-        n_views=len(views),
+        n_views=len(rankings),
+        profile=_profile(views.counts) if profile else None,
     )
+
+
+def _profile(counts: sparse.csr_matrix) -> Tensor:
+    total = np.maximum(counts.sum(axis=1), 1).A1
+    logged = counts.astype(np.float32)
+    logged.data = np.log1p(logged.data * np.repeat(1e4 / total, np.diff(counts.indptr)))
+    shares = logged.toarray()
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    return torch.from_numpy(shares.astype(np.float32))
 
 
 def pool(states_RLD: Tensor, segment_RL: Tensor, n_views: int) -> Tensor:

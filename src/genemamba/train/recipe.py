@@ -16,7 +16,8 @@ from genemamba.train.settings import number, one_of, read_section, unknown, whol
 
 READY = ("genemamba-mini", "genemamba-small", "paper")
 _NAMES = {"masked": "masked genes", "next": "next gene", "two_direction": "next and previous gene",
-          "contrast": "cell contrast", "pathway": "pathways"}  # fmt: skip
+          "contrast": "cell contrast", "profile": "expression of the other half",
+          "pathway": "pathways"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Objectives:
     """Name hidden genes."""
     contrast: float = number(1.0)
     """Find the other view of a cell among the cells of its library."""
+    profile: float = number(0.0)
+    """Say from the embedding of a view what the cell's other view expresses."""
     next: float = number(0.0)
     """Name the next gene (the paper's objective). A model that reads both ways has seen it."""
     two_direction: float = number(0.0)
@@ -96,7 +99,7 @@ class Run:
 
     seed: int = whole(0)
     precision: Literal["bf16-mixed", "32-true"] = one_of("bf16-mixed", "32-true")
-    compile: bool = False
+    compile: bool = True
     """Compile the layers with torch.compile."""
     save_every: int = whole(50, 1)
     """Steps between two states that a run can go on from."""
@@ -119,7 +122,8 @@ class Recipe:
 
     name: str = "pretrained"
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``GeneMambaConfig`` but ``vocab_size``; or ``start``, a checkpoint's folder."""
+    """Fields of ``GeneMambaConfig`` but ``vocab_size``; and ``start``: a
+    checkpoint's folder, or "factors" (see ``gene_factors``)."""
     objectives: Objectives = field(default_factory=Objectives)
     data: Data = field(default_factory=Data)
     optimiser: Optimiser = field(default_factory=Optimiser)
@@ -133,11 +137,12 @@ class Recipe:
             raise InputError("all weights of [objectives] are 0", "give one a weight, masked = 1")
         if "pathway" in weights and not self.objectives.gene_sets:
             raise InputError("[objectives] pathway has no gene sets", "set gene_sets to a GMT file")
-        if "contrast" in weights and self.data.views == "whole":
-            raise InputError(
-                "[data] views is 'whole', and contrast needs two views of a cell",
-                "use views = 'halves', or contrast = 0",
-            )
+        for name in {"contrast", "profile"} & set(weights):
+            if self.data.views == "whole":
+                raise InputError(
+                    f"[data] views is 'whole', and {name} needs two views of a cell",
+                    f"use views = 'halves', or {name} = 0",
+                )
         if "contrast" in weights and self.data.cells < 2:
             raise InputError("[data] cells is 1, and contrast needs others", "give 2 or more")
         if bool(self.optimiser.steps) == bool(self.optimiser.epochs):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import read_checkpoint
+from genemamba.tokens import FIRST_GENE
+from genemamba.train.factors import gene_factors
 from genemamba.train.recipe import Recipe
 
+FACTORS = "factors"
 
-def new_model(corpus: Corpus, recipe: Recipe) -> GeneMamba:
-    """Draw a model, or read the one that the recipe names, and give it the corpus's genes.
+
+def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba:
+    """Draw a model, with factors if wished, or read one; give it the corpus's genes.
 
     Raises
     ------
@@ -22,8 +28,10 @@ def new_model(corpus: Corpus, recipe: Recipe) -> GeneMamba:
         If the checkpoint has other genes, or other sizes than the recipe says.
     """
     folder = recipe.model.get("start")
-    if not folder:
+    if not folder or folder == FACTORS:
         model = GeneMamba(recipe.config(len(corpus.vocab))).reset_parameters(recipe.run.seed)
+        if folder == FACTORS:
+            _use_factors(model, gene_factors(corpus, training, model.config.d_model, 0))
     else:
         model = read_checkpoint(Path(folder).expanduser())
         _require_same_genes(model, corpus, folder)
@@ -36,6 +44,17 @@ def new_model(corpus: Corpus, recipe: Recipe) -> GeneMamba:
                 )
     model.vocab, model.ranking = corpus.vocab, corpus.ranking
     return model.train()
+
+
+@torch.no_grad()
+def _use_factors(model: GeneMamba, factors: np.ndarray) -> None:
+    """Begin with these gene vectors, so large that the layers add to them and do not drown them."""
+    table, width = model.embeddings.weight, model.config.d_model
+    table.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))  # what is no gene
+    table[FIRST_GENE : FIRST_GENE + len(factors)] = torch.from_numpy(factors)
+    if not model.config.tie_embeddings:
+        model.lm_head.weight.copy_(table)
+    model.norm_f.weight.fill_(1 / math.sqrt(width))  # logits begin with a spread of 1
 
 
 def _require_same_genes(model: GeneMamba, corpus: Corpus, folder: str) -> None:

@@ -52,7 +52,9 @@ class Task(nn.Module):
         ids = torch.tensor([[FIRST_GENE, FIRST_GENE + 1]]).repeat(2, 1)
         segment = torch.tensor([[0, 0], [1, 1]])
         asked = torch.ones_like(ids, dtype=torch.bool)
-        self.total(self(Batch(ids, ids, asked, segment, n_views=2))).backward()
+        n_genes = self.model.vocab.n_genes if self.model.vocab else 0
+        profile = torch.full((2, n_genes), 1 / n_genes)
+        self.total(self(Batch(ids, ids, asked, segment, 2, profile))).backward()
         for parameter in self.parameters():
             parameter.requires_grad_(parameter.grad is not None)
         self.zero_grad()

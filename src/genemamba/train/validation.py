@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genemamba.datasets import Corpus
 from genemamba.train.data import FEWEST, Split, read
-from genemamba.train.packing import ROW, Batch, make_batch
+from genemamba.train.packing import Batch, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.views import halves
 
@@ -85,7 +85,7 @@ def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
 def _halves(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
     rng = np.random.default_rng(recipe.run.seed)
     views = halves(corpus.rows(cells), corpus.vocab, rng, _HALF_TOKENS)
-    return make_batch(views, corpus.vocab, rng, row=ROW * _HALF_TOKENS, ask=0.0, hide=False)
+    return make_batch(views, corpus.vocab, rng, row=_HALF_TOKENS, ask=0.0, hide=False)
 
 
 def _found(pooled_SD: Tensor) -> float:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from genemamba.model import GeneMamba
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.packing import Batch, make_batch
+from genemamba.train.views import Views
 
 
 @pytest.fixture
@@ -20,6 +22,7 @@ def new_batch(small_model: GeneMamba) -> Callable[..., Batch]:
         if views is None:
             n = small_model.vocab.n_genes
             views = [rng.permutation(n)[:k] + FIRST_GENE for k in rng.integers(9, 25, 8)]
+        views = Views(views, sparse.csr_matrix((len(views), 1)))
         return make_batch(views, small_model.vocab, rng, row=row, ask=ask, hide=hide)
 
     return make

@@ -12,6 +12,7 @@ from genemamba.train.objectives.contrast import Contrast
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
 from genemamba.train.objectives.pathway import Pathway, read_pathways
+from genemamba.train.objectives.profile import Profile
 from genemamba.train.objectives.two_direction import TwoDirection
 from genemamba.train.recipe import Objectives
 
@@ -26,5 +27,6 @@ def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDi
         "pathway": lambda: Pathway(
             read_pathways(settings.gene_sets, vocab), temperature=settings.pathway_temperature
         ),
+        "profile": lambda: Profile(vocab.n_genes),
     }
     return nn.ModuleDict({name: make[name]() for name in settings.weights()})

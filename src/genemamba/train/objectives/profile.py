@@ -1,0 +1,34 @@
+"""Say from the embedding of a view what the other view of the cell expresses."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genemamba.model import GeneMamba
+from genemamba.tokens import FIRST_GENE
+from genemamba.train.objectives.base import Objective
+from genemamba.train.packing import Batch, pool, wide
+
+
+class Profile(Objective):
+    """Cross entropy of the other view's profile under one softmax over all genes.
+
+    The halves of a cell's counts are independent given its expression, so nothing can be copied:
+    the mean state has to hold what the cell expresses. The gene vectors are the model's own.
+    """
+
+    def __init__(self, n_genes: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(n_genes))
+
+    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
+        """Return the loss, in nats a gene."""
+        assert batch.profile is not None
+        pooled = pool(states_RLD, batch.segment, batch.n_views)
+        genes = model.lm_head.weight[FIRST_GENE : FIRST_GENE + len(self.bias)]
+        logits = F.linear(pooled * self.log_scale.exp(), genes, self.bias)
+        other = batch.profile.roll(batch.n_views // 2, 0)
+        return -(other * F.log_softmax(wide(logits), dim=-1)).sum(-1).mean()
