@@ -205,9 +205,13 @@ def test_a_run_that_diverges_stops(corpus: Corpus, new_recipe: NewRecipe, tmp_pa
         engine.pretrain(corpus, recipe, tmp_path / "out", **ON_CPU)
 
 
-def test_without_the_extra_pip_is_named(
+def test_what_is_not_installed_is_named(
     corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="compile = false"):
+        patch.setenv("PATH", "")
+        recipe = new_recipe(run={"compile": True})
+        engine.pretrain(corpus, recipe, tmp_path / "out", **ON_CPU)
     monkeypatch.setattr(engine, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'genemamba\[train\]'"):
         engine.pretrain(corpus, new_recipe(), tmp_path / "out", **ON_CPU)

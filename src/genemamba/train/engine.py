@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
 import time
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -321,6 +323,12 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
         raise InputError(f"devices={devices!r}", "give the number of processes, 1 or more")
     if strategy == "fsdp" and recipe.optimiser.ema:
         raise InputError("[optimiser] ema needs all weights in one place", "use strategy='ddp'")
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
+    if recipe.run.compile and not any(map(shutil.which, compilers)):
+        raise InputError(
+            "[run] compile needs a C++ compiler, and there is none",
+            "install g++ or clang++, or set compile = false",
+        )
     from lightning_fabric import Fabric
 
     from genemamba.train.parallel import make_strategy
