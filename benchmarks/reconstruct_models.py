@@ -38,7 +38,8 @@ def main() -> None:
     objective, bidirectional = VARIANTS[args.variant]
     recipe = Recipe.read("genemamba-mini").to_dict() | {"name": args.variant}
     recipe["model"]["bidirectional"] = bidirectional
-    recipe["objectives"] |= {"masked": 0.0, "contrast": 0.0} | {objective: 1.0}
+    recipe["model"].pop("start")
+    recipe["objectives"] |= {"profile": 0.0, "contrast": 0.0} | {objective: 1.0}
     recipe["data"]["cells"] = 32
     recipe["optimiser"]["steps"] = args.steps
     recipe["run"] |= {"save_every": 20, "check_every": 100}

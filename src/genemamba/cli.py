@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -67,6 +68,8 @@ def _pretrain(config: str, **options: Any) -> None:
     from genemamba import tl
 
     model = tl.pretrain(recipe=config, **options)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # one of several processes speaks
     out, said = options["out"], model.provenance
     done = "path" in said
     print(

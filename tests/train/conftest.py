@@ -21,7 +21,14 @@ def corpus(pbmc: AnnData, tmp_path: Path) -> Corpus:
     return make_corpus(pbmc, tmp_path)
 
 
+@pytest.fixture
+def new_corpus() -> Callable[[AnnData, Path], Corpus]:
+    """Make corpora of other cells, in other folders."""
+    return make_corpus
+
+
 def make_corpus(pbmc: AnnData, folder: Path) -> Corpus:
+    folder.mkdir(exist_ok=True)
     ids = [f"ENSG{i:011d}" for i in range(pbmc.n_vars)]
     names = folder / "names.csv"
     pd.DataFrame({"id": ids, "name": pbmc.var_names}).to_csv(names, header=False, index=False)

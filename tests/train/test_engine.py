@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from anndata import AnnData
+from lightning_fabric import Fabric
 
 from genemamba import models
 from genemamba.datasets import Corpus
+from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.train import engine
 from genemamba.train.recipe import Recipe
 
 NewRecipe = Callable[..., Recipe]
+NewCorpus = Callable[[AnnData, Path], Corpus]
 ON_CPU: dict[str, Any] = {"accelerator": "cpu"}
 
 
@@ -73,3 +81,137 @@ def test_a_resumed_run_is_the_unbroken_run(
         part = engine.pretrain(corpus, recipe, tmp_path / "parts", stop_after=0, **ON_CPU)
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     assert same(whole, part)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from genemamba.datasets import Corpus
+from genemamba.errors import InputError
+from genemamba.train import engine
+from genemamba.train.recipe import Recipe
+corpus, recipe, out, options = sys.argv[1:]
+recipe = Recipe.from_dict(json.loads(recipe))
+engine.pretrain(Corpus(corpus), recipe, Path(out), accelerator="cpu", **json.loads(options))
+"""
+
+
+def elsewhere(corpus: Corpus, recipe: Recipe, out: Path, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own."""
+    script = out.parent / "script.py"
+    script.write_text(SCRIPT)
+    given = [str(corpus.folder), json.dumps(recipe.to_dict()), str(out), json.dumps(options)]
+    return subprocess.Popen([sys.executable, str(script), *given])
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
+) -> None:
+    recipe = new_recipe(optimiser={"steps": 80}, run={"save_every": 7, "check_every": 20})
+    whole = engine.pretrain(corpus, recipe, tmp_path / "whole", **ON_CPU)
+    killed = elsewhere(corpus, recipe, tmp_path / "killed")
+    state = tmp_path / "killed" / "state.pt"
+    while not state.exists() and killed.poll() is None:
+        time.sleep(0.002)
+    time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    assert state.exists()
+    assert json.loads((tmp_path / "killed" / "run.json").read_text())["step"] < 80
+    resumed = engine.pretrain(corpus, recipe, tmp_path / "killed", **ON_CPU)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+def test_two_processes_are_as_good_as_one(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, strategy: str
+) -> None:
+    """Two processes over gloo, the same global batch."""
+    recipe = new_recipe(
+        optimiser={"steps": 10, "learning_rate": 1e-3}, data={"micro_batches": 4},
+        run={"check_every": 5, "precision": "32-true"},
+    )  # fmt: skip
+    engine.pretrain(corpus, recipe, tmp_path / "one", **ON_CPU)
+    two = elsewhere(corpus, recipe, tmp_path / "two", devices=2, strategy=strategy)
+    assert two.wait(timeout=120) == 0
+    for one, other in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        for name, value in one.items():
+            if not name.endswith("found"):
+                assert float(other[name]) == pytest.approx(float(value), rel=1e-3), name
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+    assert models.load(tmp_path / "two").provenance["steps"] == 10
+
+
+def test_a_full_disk_leaves_the_last_state(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = new_recipe(), tmp_path / "out"
+    engine.pretrain(corpus, recipe, out, stop_after=0, **ON_CPU)
+    before = (out / "state.pt").read_bytes()
+
+    def full(fabric: Fabric, path: Path, state: object) -> None:
+        path.write_bytes(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="disk is full"):
+        patch.setattr(Fabric, "save", full)
+        engine.pretrain(corpus, recipe, out, **ON_CPU)
+    assert (out / "state.pt").read_bytes() == before
+    assert not (out / "state.new").exists()
+    resumed = engine.pretrain(corpus, recipe, out, **ON_CPU)
+    assert same(resumed, engine.pretrain(corpus, recipe, tmp_path / "whole", **ON_CPU))
+
+
+def test_another_run_is_refused(
+    corpus: Corpus, new_recipe: NewRecipe, new_corpus: NewCorpus, pbmc: AnnData, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    engine.pretrain(corpus, new_recipe(), out, stop_after=0, **ON_CPU)
+    with pytest.raises(InputError, match="data length was 48, is 40"):
+        engine.pretrain(corpus, new_recipe(data={"length": 40}), out, **ON_CPU)
+    other = new_corpus(pbmc[:500].copy(), tmp_path / "other")
+    with pytest.raises(InputError, match="another corpus"):
+        engine.pretrain(other, new_recipe(), out, **ON_CPU)
+    (out / "state.pt").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="damaged"):
+        engine.pretrain(corpus, new_recipe(), out, **ON_CPU)
+
+
+def test_a_run_starts_from_a_checkpoint_of_the_same_genes(
+    corpus: Corpus, new_recipe: NewRecipe, new_corpus: NewCorpus, pbmc: AnnData, tmp_path: Path
+) -> None:
+    first = engine.pretrain(corpus, new_recipe(), tmp_path / "first", **ON_CPU)
+    folder = str(tmp_path / "first")
+    start = {"start": folder}
+    recipe = Recipe.from_dict(
+        new_recipe(optimiser={"learning_rate": 1e-9}).to_dict() | {"model": start}
+    )
+    second = engine.pretrain(corpus, recipe, tmp_path / "second", **ON_CPU)
+    assert second.config == first.config
+    torch.testing.assert_close(second.embeddings.weight, first.embeddings.weight)
+    with pytest.raises(InputError, match=r"d_model is 64, and .* has 32"):
+        wider = Recipe.from_dict(recipe.to_dict() | {"model": start | {"d_model": 64}})
+        engine.pretrain(corpus, wider, tmp_path / "third", **ON_CPU)
+    other = new_corpus(pbmc[:, :600].copy(), tmp_path / "other")
+    with pytest.raises(InputError, match=r"765 genes .* 600, of which 600 are shared"):
+        engine.pretrain(other, recipe, tmp_path / "third", **ON_CPU)
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_run_that_diverges_stops(corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path) -> None:
+    recipe = new_recipe(optimiser={"learning_rate": 1e30, "steps": 20})
+    with pytest.raises(FloatingPointError, match="lower"):
+        engine.pretrain(corpus, recipe, tmp_path / "out", **ON_CPU)
+
+
+def test_what_is_not_installed_is_named(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="compile = false"):
+        patch.setenv("PATH", "")
+        recipe = new_recipe(run={"compile": True})
+        engine.pretrain(corpus, recipe, tmp_path / "out", **ON_CPU)
+    monkeypatch.setattr(engine, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install 'genemamba\[train\]'"):
+        engine.pretrain(corpus, new_recipe(), tmp_path / "out", **ON_CPU)

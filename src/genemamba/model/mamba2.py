@@ -136,11 +136,13 @@ class BiMambaLayer(nn.Module):
                 self.merge.weight.uniform_(-bound, bound, generator=generator)
                 self.merge.bias.zero_()
 
-    def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Return the merged reading of both directions; B × L × D."""
+    def forward(
+        self, x_BLD: Tensor, segment_BL: Tensor | None = None, *, one_way: bool = False
+    ) -> Tensor:
+        """Return the merged reading of both directions, or that of one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
         z, xbc, dt = self.mamba.project(u)  # once: the projection is the same both ways
-        if not self.bidirectional:
+        if one_way or not self.bidirectional:
             y = self.mamba.mix(xbc, dt, segment_BL)
             return self.merge_forward(x_BLD, self.mamba.norm(y * F.silu(z)))
         segment_RL = None if segment_BL is None else _both_ways(segment_BL)

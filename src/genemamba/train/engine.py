@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
 import time
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -108,7 +110,7 @@ class _Run:
             self.inner.compile()
         self.task = fabric.setup_module(self.inner)
         optimiser = torch.optim.AdamW(
-            decay_groups(self.inner.named_parameters(), recipe.optimiser.weight_decay),
+            decay_groups(self.inner.trained(), recipe.optimiser.weight_decay),
             lr=recipe.optimiser.learning_rate,
             betas=(0.9, 0.98),
             fused=True,
@@ -220,14 +222,12 @@ class _Run:
         return Metrics(self.folder.path, columns, int(self.seen["step"]))
 
     def _bar(self) -> Any:
-        steps, size = self.stream.steps, self.recipe.data.micro_batches
-        epochs = steps * size / len(self.stream.epoch(0))
+        if not self.fabric.is_global_zero:
+            return tqdm(disable=True)
+        epochs = self.stream.steps * self.recipe.data.micro_batches / len(self.stream.epoch(0))
         total = round(epochs * len(self.stream.training))
-        hidden = None if self.fabric.is_global_zero else True
-        return tqdm(
-            total=total, initial=int(self.seen["cells"]), unit="cell", desc="pretrain",
-            disable=hidden,
-        )  # fmt: skip
+        done = int(self.seen["cells"])
+        return tqdm(total=total, initial=done, unit="cell", desc="pretrain")
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -262,6 +262,7 @@ class _Run:
         return {
             "step": self.seen["step"],
             "steps": self.stream.steps,
+            "processes": self.fabric.world_size,
             "cells": self.seen["cells"],
             "tokens": self.seen["tokens"],
             "hours": round(self.seen["seconds"] / 3600, 4),
@@ -322,6 +323,12 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
         raise InputError(f"devices={devices!r}", "give the number of processes, 1 or more")
     if strategy == "fsdp" and recipe.optimiser.ema:
         raise InputError("[optimiser] ema needs all weights in one place", "use strategy='ddp'")
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
+    if recipe.run.compile and not any(map(shutil.which, compilers)):
+        raise InputError(
+            "[run] compile needs a C++ compiler, and there is none",
+            "install g++ or clang++, or set compile = false",
+        )
     from lightning_fabric import Fabric
 
     from genemamba.train.parallel import make_strategy

@@ -23,7 +23,7 @@ def make_strategy(name: str, devices: int) -> Any:
         return "auto"
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    return DDPStrategy(find_unused_parameters=True)  # which are used depends on the objectives
+    return DDPStrategy()
 
 
 def _shard(task: nn.Module, mesh: DeviceMesh) -> nn.Module:

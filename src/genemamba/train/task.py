@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genemamba.model import GeneMamba
+from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives import choose
 from genemamba.train.packing import Batch, pool
 from genemamba.train.recipe import Recipe
@@ -23,19 +25,39 @@ class Task(nn.Module):
         self.objectives = choose(recipe.objectives, model.vocab, model.config.d_model)
         weights = recipe.objectives.weights()
         self.names = tuple(weights)
+        self.reads_states = any(o.reads_states for o in self.objectives.values())
         self.weights: tuple[float, ...] = tuple(weights.values())
+        self._freeze_the_rest()
 
     def forward(self, batch: Batch, *, pooled: bool = False) -> Tensor:
         """Return the losses; or, for judging an embedding, the mean state of every view."""
-        states = self.model(batch.ids, batch.segment)
         if pooled:
-            return pool(states, batch.segment, batch.n_views)
+            return pool(self.model(batch.ids, batch.segment), batch.segment, batch.n_views)
+        states = torch.empty(0, device=batch.ids.device)
+        if self.reads_states:
+            states = self.model(batch.ids, batch.segment)
         losses: list[Any] = [self.objectives[n](self.model, batch, states) for n in self.names]
         return torch.stack(losses)
 
     def total(self, losses: Tensor) -> Tensor:
         """Return the weighted sum."""
         return losses @ losses.new_tensor(self.weights)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Return the weights that some objective trains."""
+        return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+    def _freeze_the_rest(self) -> None:
+        """Find by a backward pass which weights no objective reaches; processes wait for all."""
+        ids = torch.tensor([[FIRST_GENE, FIRST_GENE + 1]]).repeat(2, 1)
+        segment = torch.tensor([[0, 0], [1, 1]])
+        asked = torch.ones_like(ids, dtype=torch.bool)
+        n_genes = self.model.vocab.n_genes if self.model.vocab else 0
+        profile = torch.full((2, n_genes), 1 / n_genes)
+        self.total(self(Batch(ids, ids, asked, segment, 2, profile))).backward()
+        for parameter in self.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+        self.zero_grad()
 
     def compile(self) -> None:
         """Compile each layer: all share one piece of code, so depth costs no compiling."""

@@ -16,6 +16,8 @@ IGNORE = -100  # no gene is asked for at this place
 class Objective(nn.Module, ABC):
     """Gives one loss for a batch; may have weights of its own."""
 
+    reads_states = True  # else it reads the batch itself, and the states may be empty
+
     @abstractmethod
     def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
         """Return the loss, a number."""

@@ -11,7 +11,9 @@ from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.contrast import Contrast
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
+from genemamba.train.objectives.pathway import Pathway, read_pathways
 from genemamba.train.objectives.profile import Profile
+from genemamba.train.objectives.two_direction import TwoDirection
 from genemamba.train.recipe import Objectives
 
 
@@ -21,6 +23,10 @@ def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDi
         "masked": Masked,
         "contrast": lambda: Contrast(d_model, temperature=settings.temperature),
         "next": NextGene,
+        "two_direction": TwoDirection,
+        "pathway": lambda: Pathway(
+            read_pathways(settings.gene_sets, vocab), temperature=settings.pathway_temperature
+        ),
         "profile": lambda: Profile(vocab.n_genes),
     }
     return nn.ModuleDict({name: make[name]() for name in settings.weights()})

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from genemamba.train.ema import Ema
+
+
+def test_it_is_the_average_and_gives_the_weights_back() -> None:
+    module = nn.Linear(2, 1, bias=False)
+    ema = Ema(module, 0.5)
+    expected = module.weight.detach().clone()
+    for step in range(1, 30):
+        with torch.no_grad():
+            module.weight.fill_(step)
+        keep = min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * step
+        ema.update()
+    with ema.used():
+        torch.testing.assert_close(module.weight.detach(), expected)
+    assert (module.weight == 29).all()
+    other = Ema(nn.Linear(2, 1, bias=False), 0.5)
+    other.load_state_dict(ema.state_dict())
+    assert other.taken == 29
+    torch.testing.assert_close(other.average["weight"], expected)
