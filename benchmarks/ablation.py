@@ -44,14 +44,14 @@ from genemamba.train.recipe import Recipe
 
 Changes = dict[str, dict[str, Any]]
 MASKED = {"masked": 1.0, "profile": 0.0}
+RATE = "learning_rate"
 ROWS: dict[str, Changes] = {
     "base": {},
     "random start": {"model": {"start": ""}},
-    "masked for profile": {"objectives": MASKED},
     "masked for profile, random start": {"objectives": MASKED, "model": {"start": ""}},
-    "masked too": {"objectives": {"masked": 0.3}},
-    "profile only": {"objectives": {"contrast": 0.0}},
-    "contrast only": {"objectives": {"profile": 0.0}},
+    "not masked": {"objectives": {"masked": 0.0}},
+    "no contrast": {"objectives": {"contrast": 0.0}},
+    "no profile": {"objectives": {"profile": 0.0}},
     "dropped genes for halves": {"data": {"views": "dropped"}},
     "merge gate": {"model": {"merge": "gate"}},
     "no pre-norm": {"model": {"pre_norm": False}},
@@ -60,6 +60,8 @@ ROWS: dict[str, Changes] = {
     "384 tokens, half the cells": {"data": {"length": 384, "cells": 32}},
     "96 tokens, twice the cells": {"data": {"length": 96, "cells": 128}},
     "next and previous gene too": {"objectives": {"two_direction": 0.3}},
+    "rate 1.5e-4": {"optimiser": {RATE: 1.5e-4}},
+    "rate 1.5e-3": {"optimiser": {RATE: 1.5e-3}},
     "paper: next gene": {"objectives": {"next": 1.0, "profile": 0.0, "contrast": 0.0}},
 }
 

@@ -49,7 +49,10 @@ def test_it_learns_and_leaves_a_checkpoint(
     corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
 ) -> None:
     recipe = new_recipe(
-        optimiser={"steps": 60}, run={"check_every": 30}, data={"held_out": ["cells/b"]}
+        model={"start": "factors"},
+        optimiser={"steps": 60},
+        run={"check_every": 30},
+        data={"held_out": ["cells/b"]},
     )
     out = tmp_path / "out"
     model = engine.pretrain(corpus, recipe, out, **ON_CPU)

@@ -30,6 +30,7 @@ def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba
     folder = recipe.model.get("start")
     if not folder or folder == FACTORS:
         model = GeneMamba(recipe.config(len(corpus.vocab))).reset_parameters(recipe.run.seed)
+        _expect_common_genes(model, corpus)
         if folder == FACTORS:
             _use_factors(model, gene_factors(corpus, training, model.config.d_model, 0))
     else:
@@ -47,14 +48,25 @@ def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba
 
 
 @torch.no_grad()
+def _expect_common_genes(model: GeneMamba, corpus: Corpus) -> None:
+    """Begin with each gene's share of all tokens, or the first steps learn nothing else."""
+    cells = torch.from_numpy(np.asarray(corpus.ranking.cells, dtype=np.float64)) + 0.5
+    model.lm_head.bias.fill_(math.log(0.5 / float(cells.sum())))
+    model.lm_head.bias[FIRST_GENE : FIRST_GENE + len(cells)] = torch.log(cells / cells.sum())
+
+
+@torch.no_grad()
 def _use_factors(model: GeneMamba, factors: np.ndarray) -> None:
-    """Begin with these gene vectors, so large that the layers add to them and do not drown them."""
+    """Begin with these gene vectors, and with layers that add nothing to them yet."""
     table, width = model.embeddings.weight, model.config.d_model
-    table.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))  # what is no gene
+    table.zero_()  # a hidden gene says nothing yet
     table[FIRST_GENE : FIRST_GENE + len(factors)] = torch.from_numpy(factors)
     if not model.config.tie_embeddings:
         model.lm_head.weight.copy_(table)
     model.norm_f.weight.fill_(1 / math.sqrt(width))  # logits begin with a spread of 1
+    for name, weight in model.named_parameters():
+        if name.endswith("out_proj.weight"):
+            weight.zero_()
 
 
 def _require_same_genes(model: GeneMamba, corpus: Corpus, folder: str) -> None:

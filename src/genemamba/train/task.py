@@ -22,7 +22,7 @@ class Task(nn.Module):
         super().__init__()
         assert model.vocab is not None
         self.model = model
-        self.objectives = choose(recipe.objectives, model.vocab, model.config.d_model)
+        self.objectives = choose(recipe.objectives, model)
         weights = recipe.objectives.weights()
         self.names = tuple(weights)
         self.reads_states = any(o.reads_states for o in self.objectives.values())

@@ -22,11 +22,12 @@ def test_it_is_the_cross_entropy_of_the_other_half(
     assert batch.profile is not None
     np.testing.assert_allclose(batch.profile.sum(1), 1, rtol=1e-5)
     states = model(batch.ids, batch.segment)
-    found = Profile(corpus.vocab.n_genes)(model, batch, states)
+    found = Profile(model, corpus.vocab.n_genes)(model, batch, states)
     losses = []
     for view in range(12):
         vector = states[batch.segment == view].mean(0)
         logits = model.lm_head.weight[FIRST_GENE : FIRST_GENE + corpus.vocab.n_genes] @ vector
+        logits = logits + model.lm_head.bias[FIRST_GENE : FIRST_GENE + len(logits)]
         other = batch.profile[(view + 6) % 12]
         losses.append(-(other * logits.log_softmax(0)).sum())
     torch.testing.assert_close(found, torch.stack(losses).mean())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from genemamba.tokens import Vocabulary
+from genemamba.model import GeneMamba
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.contrast import Contrast
 from genemamba.train.objectives.masked import Masked
@@ -17,8 +17,10 @@ from genemamba.train.objectives.two_direction import TwoDirection
 from genemamba.train.recipe import Objectives
 
 
-def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDict:
+def choose(settings: Objectives, model: GeneMamba) -> nn.ModuleDict:
     """Make the objectives that have a weight, by name."""
+    assert model.vocab is not None
+    vocab, d_model = model.vocab, model.config.d_model
     make: dict[str, Callable[[], Objective]] = {
         "masked": Masked,
         "contrast": lambda: Contrast(d_model, temperature=settings.temperature),
@@ -27,6 +29,6 @@ def choose(settings: Objectives, vocab: Vocabulary, d_model: int) -> nn.ModuleDi
         "pathway": lambda: Pathway(
             read_pathways(settings.gene_sets, vocab), temperature=settings.pathway_temperature
         ),
-        "profile": lambda: Profile(vocab.n_genes),
+        "profile": lambda: Profile(model, vocab.n_genes),
     }
     return nn.ModuleDict({name: make[name]() for name in settings.weights()})

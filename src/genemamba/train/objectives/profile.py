@@ -19,10 +19,11 @@ class Profile(Objective):
     the mean state has to hold what the cell expresses. The gene vectors are the model's own.
     """
 
-    def __init__(self, n_genes: int) -> None:
+    def __init__(self, model: GeneMamba, n_genes: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(n_genes))
+        expected = model.lm_head.bias[FIRST_GENE : FIRST_GENE + n_genes]
+        self.bias = nn.Parameter(expected.detach().clone())
 
     def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
         """Return the loss, in nats a gene."""
