@@ -157,7 +157,8 @@ def _carry(added_RCNHP: Tensor, decay_RCH: Tensor) -> Tensor:
     """State at the start of every chunk: linear in the number of chunks."""
     state = torch.zeros_like(added_RCNHP[:, 0])
     states = []
-    for c in range(added_RCNHP.shape[1]):
+    # unbound: the gradient of an index is a tensor of all chunks, and so quadratic in their number
+    for added, decay in zip(added_RCNHP.unbind(1), decay_RCH.unbind(1), strict=True):
         states.append(state)
-        state = torch.addcmul(added_RCNHP[:, c], state, decay_RCH[:, c, None, :, None])
+        state = torch.addcmul(added, state, decay[:, None, :, None])
     return torch.stack(states, dim=1)
