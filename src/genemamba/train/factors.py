@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from genemamba.datasets import Corpus
+from genemamba.train.integration import log_normalised
 
 _CELLS = 20_000  # enough for a few hundred factors
 _BLOCK = 2_000
@@ -36,16 +37,9 @@ def gene_factors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np
     if len(cells) > _CELLS:
         cells = np.sort(rng.choice(cells, _CELLS, replace=False))
     blocks = [corpus.rows(cells[i : i + _BLOCK]) for i in range(0, len(cells), _BLOCK)]
-    logged = sparse.vstack([_logged(block) for block in blocks], format="csr")
+    logged = sparse.vstack([log_normalised(block) for block in blocks], format="csr")
     n = min(width, *(size - 1 for size in logged.shape))
     _, strength, genes = randomized_svd(logged, n + 1, n_iter=4, random_state=seed)
     factors = np.zeros((logged.shape[1], width), dtype=np.float32)
     factors[:, :n] = genes[1:].T * strength[1:] ** 0.25
     return factors / np.sqrt(np.mean(factors**2))
-
-
-def _logged(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    values = counts.astype(np.float32)
-    scale = 1e4 / np.maximum(values.sum(axis=1).A1, 1)
-    values.data = np.log1p(values.data * np.repeat(scale, values.getnnz(1)))
-    return values

@@ -15,6 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from genemamba.tokens import PAD, Vocabulary
+from genemamba.train.integration import log_normalised
 from genemamba.train.views import Views
 
 
@@ -93,10 +94,7 @@ def make_batch(
 
 
 def _profile(counts: sparse.csr_matrix) -> Tensor:
-    total = np.maximum(counts.sum(axis=1), 1).A1
-    logged = counts.astype(np.float32)
-    logged.data = np.log1p(logged.data * np.repeat(1e4 / total, np.diff(counts.indptr)))
-    shares = logged.toarray()
+    shares = log_normalised(counts).toarray()
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     return torch.from_numpy(shares.astype(np.float32))
 
