@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from genemamba.datasets import Corpus
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.views import VIEWS, Rankings, dropped, halves, whole
 
+EVEN = 0.0  # spread of capture
+
 
 def views_of(corpus: Corpus, kind: str, cells: slice, length: int = 40) -> Rankings:
     counts = corpus.rows(np.arange(cells.start, cells.stop))
-    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length).rankings
+    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length, 0.7).rankings
 
 
 @pytest.mark.parametrize("kind", VIEWS)
@@ -25,7 +28,7 @@ def test_the_halves_share_out_the_counts(corpus: Corpus) -> None:
     """A gene with one count is in one half only, and none is lost."""
     once = corpus.rows(np.arange(len(corpus)))
     once.data[:] = 1
-    views = halves(once, corpus.vocab, np.random.default_rng(0), 500).rankings
+    views = halves(once, corpus.vocab, np.random.default_rng(0), 500, EVEN).rankings
     for a, b, n in zip(views[: len(views) // 2], views[len(views) // 2 :], once.getnnz(1),
                        strict=True):  # fmt: skip
         assert not set(a) & set(b)
@@ -34,7 +37,7 @@ def test_the_halves_share_out_the_counts(corpus: Corpus) -> None:
 
 def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500).rankings
+    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500, EVEN).rankings
     kept = sum(map(len, views)) / (2 * counts.nnz)
     assert 0.45 < kept < 0.55
     for i, view in enumerate(views):
@@ -44,7 +47,7 @@ def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
 
 def test_whole_cells_are_what_the_corpus_ranked(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    views = whole(counts, corpus.vocab, np.random.default_rng(0), 30).rankings
+    views = whole(counts, corpus.vocab, np.random.default_rng(0), 30, EVEN).rankings
     for i, view in enumerate(views):
         np.testing.assert_array_equal(view, counts[i].indices[:30] + FIRST_GENE)
 
@@ -54,6 +57,38 @@ def test_a_thinned_row_keeps_the_order_of_the_ranks(corpus: Corpus) -> None:
     short = views_of(corpus, "halves", slice(0, 1), length=40)
     assert len(short[0]) == 40 < len(long[0])
     assert is_part(short[0], long[0])
+
+
+@pytest.mark.parametrize("kind", ["halves", "whole"])
+def test_expression_is_what_was_there_however_genes_were_caught(corpus: Corpus, kind: str) -> None:
+    """Over many draws, in units of the genes' medians; a whole cell is taken once."""
+    counts = corpus.rows(np.arange(6))
+    counts.data[:] = 200
+    rng, total = np.random.default_rng(0), np.zeros(counts.shape)
+    for _ in range(200):
+        drawn = VIEWS[kind](counts, corpus.vocab, rng, 40, 0.5).expression.toarray()
+        total += drawn if kind == "whole" else drawn[:6] + drawn[6:]
+    expected = counts.toarray() / corpus.vocab.median
+    here = expected > 0
+    np.testing.assert_allclose(total[here] / 200 / expected[here], 1, atol=0.1)
+    assert not total[~here].any()
+
+
+def test_cells_of_one_set_of_views_catch_a_gene_alike_and_sets_do_not(corpus: Corpus) -> None:
+    counts = corpus.rows(np.arange(2))
+    counts.data[:] = 100_000  # so many that chance does not tell
+    views = halves(counts, corpus.vocab, np.random.default_rng(0), 10_000, 0.7).rankings
+    assert order_in_common(views[0], views[1]) > 0.999
+    assert order_in_common(views[0], views[2]) < 0.99  # the same cell
+
+
+def order_in_common(one: np.ndarray, two: np.ndarray) -> float:
+    """Rank correlation of the genes that stand in both."""
+    common = np.intersect1d(one, two)
+    assert len(common) > 50
+    places = [np.flatnonzero(np.isin(row, common))[np.argsort(row[np.isin(row, common)])]
+              for row in (one, two)]  # fmt: skip
+    return float(spearmanr(*places).statistic)
 
 
 def is_part(row: np.ndarray, whole: np.ndarray) -> bool:

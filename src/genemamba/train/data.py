@@ -141,7 +141,9 @@ class Stream:
 def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> Batch:
     """Make the views of some cells and pack them."""
     rng, length = np.random.default_rng(seed), recipe.data.length
-    views = VIEWS[recipe.data.views](corpus.rows(cells), corpus.vocab, rng, length)
+    views = VIEWS[recipe.data.views](
+        corpus.rows(cells), corpus.vocab, rng, length, recipe.data.capture
+    )
     return make_batch(
         views,
         corpus.vocab,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from genemamba.datasets import Corpus
 from genemamba.train.integration import log_normalised
 
 _CELLS = 20_000  # enough for a few hundred factors
 _BLOCK = 2_000
+_ROUNDS, _SPARE = 5, 10
 
 
 def gene_factors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np.ndarray:
     """Factorise what cells express, log1p of counts per 10,000, as principal components do.
 
-    A component's vector counts with the fourth root of its strength: judged on held-out studies by
-    the mean vector of a cell's genes, that is as good as a PCA of these studies themselves. The
-    first component, which all cells share, is left out.
+    Each library is centred first, so what sets libraries apart is no factor. A component's vector
+    counts with the fourth root of its strength. The vectors are turned at random: every coordinate
+    then holds some of each component, and scaling coordinates alike does not raise the weak ones.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def gene_factors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np
     width
         Factors.
     seed
-        Draws that part, and starts the factorisation.
+        Draws that part and the turn, and starts the factorisation.
 
     Returns
     -------
@@ -39,7 +39,31 @@ def gene_factors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np
     blocks = [corpus.rows(cells[i : i + _BLOCK]) for i in range(0, len(cells), _BLOCK)]
     logged = sparse.vstack([log_normalised(block) for block in blocks], format="csr")
     n = min(width, *(size - 1 for size in logged.shape))
-    _, strength, genes = randomized_svd(logged, n + 1, n_iter=4, random_state=seed)
-    factors = np.zeros((logged.shape[1], width), dtype=np.float32)
-    factors[:, :n] = genes[1:].T * strength[1:] ** 0.25
-    return factors / np.sqrt(np.mean(factors**2))
+    strength, genes = _centred_svd(logged, corpus.group[cells], n, rng)
+    turn = np.linalg.qr(rng.standard_normal((width, width)))[0][:n]
+    factors = (genes * strength**0.25) @ turn
+    return (factors / np.sqrt(np.mean(factors**2))).astype(np.float32)
+
+
+def _centred_svd(
+    matrix: sparse.csr_matrix, group: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `n` singular values and right vectors around the groups' means, by random projection.
+
+    The means are subtracted from products, so the matrix stays sparse.
+    """
+    members = sparse.csr_matrix(np.unique(group)[:, None] == group, dtype=np.float32)
+    means = (members @ matrix).toarray() / members.sum(axis=1).A1[:, None]
+
+    def down(x: np.ndarray) -> np.ndarray:
+        return matrix @ x - members.T @ (means @ x)
+
+    def up(x: np.ndarray) -> np.ndarray:
+        return matrix.T @ x - means.T @ (members @ x)
+
+    more = min(n + _SPARE, *matrix.shape)
+    basis = rng.standard_normal((matrix.shape[1], more)).astype(np.float32)
+    for _ in range(_ROUNDS):
+        basis = np.linalg.qr(up(np.linalg.qr(down(basis))[0]))[0]
+    _, strength, turned = np.linalg.svd(down(basis), full_matrices=False)
+    return strength[:n], (basis @ turned.T)[:, :n]

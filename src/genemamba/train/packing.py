@@ -15,7 +15,6 @@ from scipy import sparse
 from torch import Tensor
 
 from genemamba.tokens import PAD, Vocabulary
-from genemamba.train.integration import log_normalised
 from genemamba.train.views import Views
 
 
@@ -25,7 +24,7 @@ class Batch(NamedTuple):
     ``ids`` is the input; ``genes`` says which gene stands at each place, hidden or not; ``asked``
     the places at which a gene is to be named; ``segment`` the view of each place, -1 at the end of
     rows. All are R × L. Of `n_views`, the first half are first views of all cells. ``profile``,
-    S × genes, is what each view expresses: shares of log1p(counts per 10,000), which sum to 1.
+    S × genes, is what each view expresses in units of the genes' medians: shares, which sum to 1.
     """
 
     ids: Tensor
@@ -89,14 +88,14 @@ def make_batch(
         asked=torch.from_numpy(laid(asked, False)),
         segment=torch.from_numpy(laid(number, -1)),
         n_views=len(rankings),
-        profile=_profile(views.counts) if profile else None,
+        profile=_profile(views.expression) if profile else None,
     )
 
 
-def _profile(counts: sparse.csr_matrix) -> Tensor:
-    shares = log_normalised(counts).toarray()
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
-    return torch.from_numpy(shares.astype(np.float32))
+def _profile(expression: sparse.csr_matrix) -> Tensor:
+    total = np.maximum(expression.sum(axis=1).A1, 1e-9)
+    shares = sparse.diags(1 / total, format="csr") @ expression
+    return torch.from_numpy(shares.astype(np.float32).toarray())
 
 
 def pool(states_RLD: Tensor, segment_RL: Tensor, n_views: int) -> Tensor:

@@ -66,6 +66,8 @@ class Data:
     """Micro-batches of a step, over all processes."""
     views: Literal["halves", "dropped", "whole"] = one_of("halves", "dropped", "whole")
     """Two halves of a cell's counts, two random halves of its genes, or the cell as it is."""
+    capture: float = number(0.0, 0.0, 3.0)
+    """Spread of the chances to keep a gene's counts, drawn for each set of views."""
     held_out: tuple[str, ...] = ()
     """Files or libraries (``file`` or ``file/sample``) that are never trained on."""
     held_out_share: float = number(0.03, 0.0, 0.5)

@@ -84,7 +84,7 @@ def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
 
 def _halves(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
     rng = np.random.default_rng(recipe.run.seed)
-    views = halves(corpus.rows(cells), corpus.vocab, rng, _HALF_TOKENS)
+    views = halves(corpus.rows(cells), corpus.vocab, rng, _HALF_TOKENS, 0.0)
     return make_batch(views, corpus.vocab, rng, row=_HALF_TOKENS, ask=0.0, hide=False)
 
 

@@ -1,13 +1,17 @@
 """Views of cells: what of a cell a training step reads.
 
-A way of viewing takes the counts of some cells, the vocabulary, a random generator and the most
-tokens of a view, and gives first views of all cells, then second views. The same state of the
-generator gives the same views.
+A way of viewing takes the counts of some cells of one library, the vocabulary, a random generator,
+the most tokens of a view and the spread of capture, and gives first views of all cells, then second
+views. The same state of the generator gives the same views.
+
+Spread of capture: libraries differ in how well they catch a gene. Each of the two sets of views
+keeps every count of a gene with a chance of its own, exp(-spread · |z|), z standard normal, so what
+the two sets share is not what sets a library apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,19 +23,23 @@ Rankings = list[np.ndarray]
 
 
 class Views(NamedTuple):
-    """What is read, and the counts it was taken from."""
+    """What is read, and what the cell was seen to express."""
 
     rankings: Rankings
     """Of each view, the tokens of its genes in the order of their ranks."""
-    counts: sparse.csr_matrix
-    """Views × genes."""
+    expression: sparse.csr_matrix
+    """Views × genes: counts over the chance to keep one and over the gene's median."""
 
 
-View = Callable[[sparse.csr_matrix, Vocabulary, np.random.Generator, int], Views]
+View = Callable[[sparse.csr_matrix, Vocabulary, np.random.Generator, int, float], Views]
 
 
 def halves(
-    counts: sparse.csr_matrix, vocab: Vocabulary, rng: np.random.Generator, length: int
+    counts: sparse.csr_matrix,
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    length: int,
+    capture: float,
 ) -> Views:
     """Split the counts of a cell at random in two, rank both, thin a random stretch of the ranks.
 
@@ -39,24 +47,35 @@ def halves(
     biology and not noise.
     """
     share = np.repeat(rng.uniform(0.35, 0.65, counts.shape[0]), np.diff(counts.indptr))
-    first = rng.binomial(counts.data, share).astype(np.int32)
-    both = _with_values(counts, first, counts.data - first)
-    return Views([thin(row, length, rng) for row in _ranked(both, vocab)], both)
+    first = rng.binomial(counts.data, share)
+    both = (first, counts.data - first)
+    return _views(counts, both, vocab, rng, length, capture)
 
 
 def dropped(
-    counts: sparse.csr_matrix, vocab: Vocabulary, rng: np.random.Generator, length: int
+    counts: sparse.csr_matrix,
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    length: int,
+    capture: float,
 ) -> Views:
     """Keep a random half of the genes of a cell, twice, and thin a random stretch of the ranks."""
-    both = _with_values(counts, *(counts.data * (rng.random(counts.nnz) < 0.5) for _ in range(2)))
-    return Views([thin(row, length, rng) for row in _ranked(both, vocab)], both)
+    both = [counts.data * (rng.random(counts.nnz) < 0.5) for _ in range(2)]
+    return _views(counts, both, vocab, rng, length, capture)
 
 
 def whole(
-    counts: sparse.csr_matrix, vocab: Vocabulary, rng: np.random.Generator, length: int
+    counts: sparse.csr_matrix,
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    length: int,
+    capture: float,
 ) -> Views:
     """Take the first `length` genes of a cell, once: what the paper reads."""
-    return Views([row[:length] for row in _ranked(counts, vocab)], counts)
+    kept, chance = _captured(counts, counts.data, rng, capture)
+    seen = _with_values(counts, kept)
+    rankings = [row[:length] for row in _ranked(seen, vocab)]
+    return Views(rankings, _with_values(counts, kept / _expected(counts, chance, vocab)))
 
 
 VIEWS: dict[str, View] = {"halves": halves, "dropped": dropped, "whole": whole}
@@ -68,6 +87,37 @@ def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
         return row
     stretch = rng.integers(length, len(row) + 1)
     return row[np.sort(rng.choice(stretch, length, replace=False))]
+
+
+def _views(
+    counts: sparse.csr_matrix,
+    both: Sequence[np.ndarray],
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    length: int,
+    capture: float,
+) -> Views:
+    """Rank what two sets of views keep of the counts, and thin a stretch of every ranking."""
+    pairs = [_captured(counts, values, rng, capture) for values in both]
+    seen = _with_values(counts, *(kept for kept, _ in pairs))
+    rankings = [thin(row, length, rng) for row in _ranked(seen, vocab)]
+    values = [kept / _expected(counts, chance, vocab) for kept, chance in pairs]
+    return Views(rankings, _with_values(counts, *values))
+
+
+def _captured(
+    counts: sparse.csr_matrix, values: np.ndarray, rng: np.random.Generator, capture: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keep each count with the chance of its gene, which all cells share; return that, too."""
+    chance = np.ones(counts.shape[1])
+    if capture:
+        chance = np.exp(-capture * np.abs(rng.standard_normal(counts.shape[1])))
+        values = rng.binomial(values, chance[counts.indices])
+    return values.astype(np.int32), chance
+
+
+def _expected(counts: sparse.csr_matrix, chance: np.ndarray, vocab: Vocabulary) -> np.ndarray:
+    return (chance * vocab.median)[counts.indices]
 
 
 def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:

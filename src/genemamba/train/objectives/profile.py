@@ -16,7 +16,9 @@ class Profile(Objective):
     """Cross entropy of the other view's profile under one softmax over all genes.
 
     The halves of a cell's counts are independent given its expression, so nothing can be copied:
-    the mean state has to hold what the cell expresses. The gene vectors are the model's own.
+    the mean state has to hold what the cell expresses. A profile is in units of the genes' medians
+    and linear in the counts: what is expected of it does not depend on how deep a cell was read.
+    The gene vectors are the model's own.
     """
 
     def __init__(self, model: GeneMamba, n_genes: int) -> None:
