@@ -5,8 +5,8 @@
 Labels are those of the three sets of Kang et al. 2018 (PBMC of eight lupus patients, resting and
 stimulated with interferon), brought to common names. They are one study on three gene panels: each
 set is held out in turn to choose the penalty and the temperature, because what the head will meet
-was measured otherwise. What counts as familiar is set on unlabelled PBMC of four other studies,
-which the checkpoint was trained on: cells of these belong to the pool that a cell is compared with,
+was measured otherwise. What counts as familiar is set on unlabelled PBMC of four other studies of
+the training corpus: cells of these belong to the pool that a cell is compared with,
 and the limit is the 95 % quantile of the distance from a study to the pool without it, the median
 over the studies.
 """

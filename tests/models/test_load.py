@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def test_the_bundled_checkpoint_is_small_and_complete() -> None:
     folder = Path(model.provenance["path"])
     assert sum(f.stat().st_size for f in folder.iterdir()) < 12e6
     assert "not for" in (folder / "README.md").read_text().lower()
+
+
+def test_the_bundled_weights_are_those_of_the_registry_and_the_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = _registry.require("genemamba-mini")
+    model = gm.models.load(entry.name)
+    assert model.provenance["sha256"] == entry.weights_sha256
+    assert f"`{entry.weights_sha256}`" in (entry_folder(entry) / "README.md").read_text()
+    other = replace(entry, weights_sha256="0" * 64)
+    monkeypatch.setitem(_registry._ENTRIES, entry.name, other)
+    with pytest.raises(CheckpointError, match=r"not those it was released with\n.*pip install"):
+        gm.models.load(entry.name)
 
 
 def test_a_path_and_a_loaded_model(tmp_path: Path, small_model: GeneMamba) -> None:

@@ -73,6 +73,7 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     if is_checkpoint(path):
         parts = read_parts(path)
         check_merge(parts.config, merge)
+        _require_released(model, parts.provenance["sha256"])
     else:
         from genemamba.models._published import Published
 
@@ -162,6 +163,18 @@ def _known(name: str) -> Path | None:
             f"{name!r} is not on this machine", f'download it with gm.models.fetch("{name}")'
         )
     return folder
+
+
+def _require_released(model: str | PathLike[str], sha256: str) -> None:
+    """Refuse weights in the package that are not those of the release."""
+    from genemamba.models._registry import lookup
+
+    entry = lookup(str(model))
+    if entry is not None and entry.bundled and entry.weights_sha256 != sha256:
+        raise CheckpointError(
+            f"the weights of {entry.name} in the package are not those it was released with",
+            "install genemamba again: pip install --force-reinstall --no-deps genemamba",
+        )
 
 
 def registered(model: str | PathLike[str]) -> dict[str, str]:

@@ -55,6 +55,8 @@ class Entry:
     licence: str
     bundled: bool = False
     layout: Layout = "genemamba"
+    weights_sha256: str | None = None
+    """Of a bundled one; those of others stand with their files."""
 
     def __post_init__(self) -> None:
         require_plain("name", self.name)
@@ -138,6 +140,7 @@ add(
         source="in the package",
         licence="as the package (BSD-3-Clause)",
         bundled=True,
+        weights_sha256="473288a415848944b70b3ac040cad1617d64256f467ad1f56ab6abf3d539d1b8",
     )
 )
 add(

@@ -54,8 +54,8 @@ def _saw(said: dict[str, Any]) -> str:
     left = f" Held out whole: {', '.join(held)}." if held else ""
     return f"""## What it saw
 
-{said["cells"]:,} human cells of {said["libraries"]} libraries, raw counts, no labels;
-{said["recipe"]["data"]["held_out_share"]:.0%} of the cells of each library were held out.{left}
+A corpus of {said["cells"]:,} human cells of {said["libraries"]} libraries, raw counts, no labels.
+To judge it, {said["recipe"]["data"]["held_out_share"]:.0%} of each library were held out.{left}
 
 | file | cells |
 |---|---|
