@@ -54,7 +54,7 @@ ROWS: dict[str, Changes] = {
     "no profile": {"objectives": {"profile": 0.0}},
     "next and previous gene too": {"objectives": {"two_direction": 0.3}},
     "even capture": {"data": {"capture": 0.0}},
-    "dropped genes for halves": {"data": {"views": "dropped"}},
+    "dropped genes for parts": {"data": {"views": "dropped"}},
     "merge gate": {"model": {"merge": "gate"}},
     "no pre-norm": {"model": {"pre_norm": False}},
     "1 layer": {"model": {"n_layers": 1}},

@@ -53,7 +53,7 @@ def test_a_file_is_a_mapping_of_sections(tmp_path: Path) -> None:
         ({"data": {"cells": 2.5}}, r"\[data\] cells is 2.5\n.*a whole number"),
         ({"data": {"cells": True}}, "a whole number"),
         ({"data": {"held_out": "a"}}, "give a list of names"),
-        ({"data": {"views": "thirds"}}, r"is 'thirds'\n.*'halves' or 'dropped' or 'whole'"),
+        ({"data": {"views": "thirds"}}, r"is 'thirds'\n.*'parts' or 'dropped' or 'whole'"),
         ({"data": {"views": "whole"}}, "contrast needs two views"),
         ({"objectives": {"masked": -1}}, r"\[objectives\] masked is -1\n.*from 0 up"),
         ({"objectives": {"masked": "a"}}, "give a number"),

@@ -64,8 +64,8 @@ class Data:
     """Cells of a micro-batch, all of one library."""
     micro_batches: int = whole(1, 1)
     """Micro-batches of a step, over all processes."""
-    views: Literal["halves", "dropped", "whole"] = one_of("halves", "dropped", "whole")
-    """Two halves of a cell's counts, two random halves of its genes, or the cell as it is."""
+    views: Literal["parts", "dropped", "whole"] = one_of("parts", "dropped", "whole")
+    """Two parts of a cell's counts, two random halves of its genes, or the cell as it is."""
     capture: float = number(0.0, 0.0, 3.0)
     """Spread of the chances to keep a gene's counts, drawn for each set of views."""
     held_out: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ class Recipe:
     name: str = "pretrained"
     model: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``GeneMambaConfig`` but ``vocab_size``; and ``start``: a
-    checkpoint's folder, or "factors" (see ``gene_factors``)."""
+    checkpoint's folder, or "factors" (see ``gene_vectors``)."""
     objectives: Objectives = field(default_factory=Objectives)
     data: Data = field(default_factory=Data)
     optimiser: Optimiser = field(default_factory=Optimiser)
@@ -143,7 +143,7 @@ class Recipe:
             if self.data.views == "whole":
                 raise InputError(
                     f"[data] views is 'whole', and {name} needs two views of a cell",
-                    f"use views = 'halves', or {name} = 0",
+                    f"use views = 'parts', or {name} = 0",
                 )
         if "contrast" in weights and self.data.cells < 2:
             raise InputError("[data] cells is 1, and contrast needs others", "give 2 or more")

@@ -13,7 +13,7 @@ from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import read_checkpoint
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.factors import gene_factors
+from genemamba.train.factors import gene_vectors
 from genemamba.train.recipe import Recipe
 
 FACTORS = "factors"
@@ -32,7 +32,7 @@ def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba
         model = GeneMamba(recipe.config(len(corpus.vocab))).reset_parameters(recipe.run.seed)
         _expect_common_genes(model, corpus)
         if folder == FACTORS:
-            _use_factors(model, gene_factors(corpus, training, model.config.d_model, 0))
+            _use_vectors(model, gene_vectors(corpus, training, model.config.d_model, 0))
     else:
         model = read_checkpoint(Path(folder).expanduser())
         _require_same_genes(model, corpus, folder)
@@ -56,11 +56,11 @@ def _expect_common_genes(model: GeneMamba, corpus: Corpus) -> None:
 
 
 @torch.no_grad()
-def _use_factors(model: GeneMamba, factors: np.ndarray) -> None:
+def _use_vectors(model: GeneMamba, vectors: np.ndarray) -> None:
     """Begin with these gene vectors, and with layers that add nothing to them yet."""
     table, width = model.embeddings.weight, model.config.d_model
     table.zero_()  # a hidden gene says nothing yet
-    table[FIRST_GENE : FIRST_GENE + len(factors)] = torch.from_numpy(factors)
+    table[FIRST_GENE : FIRST_GENE + len(vectors)] = torch.from_numpy(vectors)
     if not model.config.tie_embeddings:
         model.lm_head.weight.copy_(table)
     model.norm_f.weight.fill_(1 / math.sqrt(width))  # logits begin with a spread of 1

@@ -15,10 +15,10 @@ from genemamba.datasets import Corpus
 from genemamba.train.data import FEWEST, Split, read
 from genemamba.train.packing import Batch, make_batch
 from genemamba.train.recipe import Recipe
-from genemamba.train.views import halves
+from genemamba.train.views import parts
 
 _CELLS, _LIBRARIES = 32, 32
-_HALF_TOKENS = 512  # an embedding is judged on more genes than a step reads
+_PART_TOKENS = 512  # an embedding is judged on more genes than a step reads
 
 
 class Validation:
@@ -30,7 +30,7 @@ class Validation:
     def __init__(self, corpus: Corpus, recipe: Recipe, split: Split) -> None:
         self.parts = {
             name: [
-                (read(corpus, own, recipe, (recipe.run.seed,)), _halves(corpus, own, recipe))
+                (read(corpus, own, recipe, (recipe.run.seed,)), _parts(corpus, own, recipe))
                 for own in _by_library(corpus.group, cells)
             ]
             for name, cells in (("study", split.studies), ("share", split.share))
@@ -43,7 +43,7 @@ class Validation:
         place: Callable[[Any], Any],
         weights: AbstractContextManager[None] | None = None,
     ) -> dict[str, float]:
-        """Return each loss, and how often a half of a cell finds its other half.
+        """Return each loss, and how often a part of a cell finds its other part.
 
         Parameters
         ----------
@@ -82,14 +82,14 @@ def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
     return [cells[group[cells] == library][:_CELLS] for library in enough[::step]]
 
 
-def _halves(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
+def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
     rng = np.random.default_rng(recipe.run.seed)
-    views = halves(corpus.rows(cells), corpus.vocab, rng, _HALF_TOKENS, 0.0)
-    return make_batch(views, corpus.vocab, rng, row=_HALF_TOKENS, ask=0.0, hide=False)
+    views = parts(corpus.rows(cells), corpus.vocab, rng, _PART_TOKENS, 0.0)
+    return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, ask=0.0, hide=False)
 
 
 def _found(pooled_SD: Tensor) -> float:
-    """How often the nearest second half is the cell's own, by the raw embedding."""
+    """How often the nearest second part is the cell's own, by the raw embedding."""
     first, second = F.normalize(pooled_SD - pooled_SD.mean(0), dim=-1).chunk(2)
     nearest = (first @ second.T).argmax(1)
     return (nearest == torch.arange(len(first), device=nearest.device)).float().mean().item()

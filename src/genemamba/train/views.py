@@ -31,25 +31,31 @@ class Views(NamedTuple):
     """Views × genes: counts over the chance to keep one and over the gene's median."""
 
 
+DEPTHS = 400, 4_000  # counts of a part, spread evenly on a log scale; at most half of the cell's
 View = Callable[[sparse.csr_matrix, Vocabulary, np.random.Generator, int, float], Views]
 
 
-def halves(
+def parts(
     counts: sparse.csr_matrix,
     vocab: Vocabulary,
     rng: np.random.Generator,
     length: int,
     capture: float,
 ) -> Views:
-    """Split the counts of a cell at random in two, rank both, thin a random stretch of the ranks.
+    """Draw two parts of a cell's counts, rank both, thin a random stretch of the ranks.
 
-    Of Poisson counts such halves are independent given the expression, so what they share is
-    biology and not noise.
+    Of Poisson counts parts that share no count are independent given the expression, so what they
+    have in common is biology and not noise. Each has a depth of its own, so that is not depth.
     """
-    share = np.repeat(rng.uniform(0.35, 0.65, counts.shape[0]), np.diff(counts.indptr))
-    first = rng.binomial(counts.data, share)
-    both = (first, counts.data - first)
-    return _views(counts, both, vocab, rng, length, capture)
+    total = np.maximum(counts.sum(axis=1).A1, 1)
+    lowest, highest = np.log(DEPTHS)
+    depth = np.exp(rng.uniform(lowest, highest, (2, len(total))))
+    first_share, second_share = np.repeat(
+        np.minimum(depth / total, 0.5), np.diff(counts.indptr), axis=1
+    )
+    first = rng.binomial(counts.data, first_share)
+    second = rng.binomial(counts.data - first, second_share / (1 - first_share))
+    return _views(counts, (first, second), vocab, rng, length, capture)
 
 
 def dropped(
@@ -78,7 +84,7 @@ def whole(
     return Views(rankings, _with_values(counts, kept / _expected(counts, chance, vocab)))
 
 
-VIEWS: dict[str, View] = {"halves": halves, "dropped": dropped, "whole": whole}
+VIEWS: dict[str, View] = {"parts": parts, "dropped": dropped, "whole": whole}
 
 
 def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

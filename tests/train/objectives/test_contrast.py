@@ -7,7 +7,7 @@ from genemamba.train.objectives.contrast import Contrast
 
 def test_it_is_low_when_the_views_agree() -> None:
     torch.manual_seed(0)
-    contrast = Contrast(16)
+    contrast = Contrast()
     cells = 10 * torch.randn(32, 16)
     with torch.no_grad():
         agree = contrast.loss(torch.cat([cells, cells]))

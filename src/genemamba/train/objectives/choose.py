@@ -20,10 +20,10 @@ from genemamba.train.recipe import Objectives
 def choose(settings: Objectives, model: GeneMamba) -> nn.ModuleDict:
     """Make the objectives that have a weight, by name."""
     assert model.vocab is not None
-    vocab, d_model = model.vocab, model.config.d_model
+    vocab = model.vocab
     make: dict[str, Callable[[], Objective]] = {
         "masked": Masked,
-        "contrast": lambda: Contrast(d_model, temperature=settings.temperature),
+        "contrast": lambda: Contrast(temperature=settings.temperature),
         "next": NextGene,
         "two_direction": TwoDirection,
         "pathway": lambda: Pathway(

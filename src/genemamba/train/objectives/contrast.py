@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from genemamba.model import GeneMamba
 from genemamba.train.objectives.base import Objective
@@ -14,25 +14,23 @@ from genemamba.train.packing import Batch, pool
 class Contrast(Objective):
     """InfoNCE between the two views of a cell, against the other cells of its micro-batch.
 
-    These are of one library, so batch effects cannot tell the cells apart.
+    These are of one library, so batch effects cannot tell the cells apart. What is compared are the
+    mean states around that of the micro-batch, with no projection between: a projection could leave
+    out what differs from view to view, such as depth, and the embedding would keep it.
     """
 
-    def __init__(self, d_model: int, *, width: int = 64, temperature: float = 0.1) -> None:
+    def __init__(self, *, temperature: float = 0.1) -> None:
         super().__init__()
         self.temperature = temperature
-        self.first = nn.Linear(d_model, d_model)
-        self.last = nn.Linear(d_model, width)
 
     def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
         """Return the loss of finding either view by the other."""
         with torch.autocast(states_RLD.device.type, enabled=False):  # similarities need the digits
-            pooled = pool(states_RLD, batch.segment, batch.n_views)
-            return self.loss(pooled.to(self.first.weight.dtype))
+            return self.loss(pool(states_RLD, batch.segment, batch.n_views))
 
     def loss(self, pooled_SD: Tensor) -> Tensor:
         """Return the loss from the mean states of first views of all cells, then second views."""
-        projected = self.last(F.gelu(self.first(pooled_SD)))
-        first, second = F.normalize(projected, dim=-1).chunk(2)
+        first, second = F.normalize(pooled_SD - pooled_SD.mean(0), dim=-1).chunk(2)
         similarity = first @ second.T / self.temperature
         own = torch.arange(len(first), device=first.device)
         return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2

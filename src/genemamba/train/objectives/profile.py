@@ -15,7 +15,7 @@ from genemamba.train.packing import Batch, pool, wide
 class Profile(Objective):
     """Cross entropy of the other view's profile under one softmax over all genes.
 
-    The halves of a cell's counts are independent given its expression, so nothing can be copied:
+    The parts of a cell's counts are independent given its expression, so nothing can be copied:
     the mean state has to hold what the cell expresses. A profile is in units of the genes' medians
     and linear in the counts: what is expected of it does not depend on how deep a cell was read.
     The gene vectors are the model's own.
