@@ -6,14 +6,14 @@ from scipy.stats import spearmanr
 
 from genemamba.datasets import Corpus
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.views import DEPTHS, VIEWS, Rankings, dropped, parts, whole
-
-EVEN = 0.0  # spread of capture
+from genemamba.train.views import DEPTHS, VIEWS, Rankings, draw
 
 
 def views_of(corpus: Corpus, kind: str, cells: slice, length: int = 40) -> Rankings:
     counts = corpus.rows(np.arange(cells.start, cells.stop))
-    return VIEWS[kind](counts, corpus.vocab, np.random.default_rng(0), length, 0.7).rankings
+    return draw(
+        kind, counts, corpus.vocab, np.random.default_rng(0), length=length, capture=0.7
+    ).rankings
 
 
 @pytest.mark.parametrize("kind", VIEWS)
@@ -27,12 +27,12 @@ def test_the_same_seed_gives_the_same_views(corpus: Corpus, kind: str) -> None:
 def test_the_parts_share_no_count_and_differ_in_depth(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(len(corpus)))
     counts.data[:] = 1
-    views = parts(counts, corpus.vocab, np.random.default_rng(0), 500, EVEN).rankings
+    views = draw("parts", counts, corpus.vocab, np.random.default_rng(0), length=500).rankings
     pairs = list(zip(views[: len(views) // 2], views[len(views) // 2 :], strict=True))
     assert not any(set(a) & set(b) for a, b in pairs)
     deep = corpus.rows(np.arange(len(corpus)))
     deep.data[:] = 1_000
-    found = parts(deep, corpus.vocab, np.random.default_rng(0), 500, EVEN).expression
+    found = draw("parts", deep, corpus.vocab, np.random.default_rng(0), length=500).expression
     depth = (found.toarray() * corpus.vocab.median).sum(1)
     assert DEPTHS[0] * 0.8 < depth.min() < 800 < 2_000 < depth.max() < DEPTHS[1] * 1.2
     assert abs(np.corrcoef(*np.log(depth).reshape(2, -1))[0, 1]) < 0.3
@@ -40,7 +40,7 @@ def test_the_parts_share_no_count_and_differ_in_depth(corpus: Corpus) -> None:
 
 def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    views = dropped(counts, corpus.vocab, np.random.default_rng(0), 500, EVEN).rankings
+    views = draw("dropped", counts, corpus.vocab, np.random.default_rng(0), length=500).rankings
     kept = sum(map(len, views)) / (2 * counts.nnz)
     assert 0.45 < kept < 0.55
     for i, view in enumerate(views):
@@ -50,7 +50,7 @@ def test_dropped_genes_leave_the_order_of_the_others(corpus: Corpus) -> None:
 
 def test_whole_cells_are_what_the_corpus_ranked(corpus: Corpus) -> None:
     counts = corpus.rows(np.arange(20))
-    views = whole(counts, corpus.vocab, np.random.default_rng(0), 30, EVEN).rankings
+    views = draw("whole", counts, corpus.vocab, np.random.default_rng(0), length=30).rankings
     for i, view in enumerate(views):
         np.testing.assert_array_equal(view, counts[i].indices[:30] + FIRST_GENE)
 
@@ -69,7 +69,7 @@ def test_expression_is_what_was_there_however_genes_were_caught(corpus: Corpus, 
     counts.data[:] = 200
     rng, total = np.random.default_rng(0), np.zeros(counts.shape)
     for _ in range(300):
-        drawn = VIEWS[kind](counts, corpus.vocab, rng, 40, 0.5).expression.toarray()
+        drawn = draw(kind, counts, corpus.vocab, rng, length=40, capture=0.5).expression.toarray()
         total += drawn if kind == "whole" else drawn[:6] + drawn[6:]
     expected = counts.toarray() / corpus.vocab.median
     total, expected = (x / x.sum(1, keepdims=True) for x in (total, expected))
@@ -83,7 +83,9 @@ def test_cells_of_one_set_of_views_catch_a_gene_alike_and_sets_do_not(corpus: Co
     counts = corpus.rows(np.arange(2))
     counts.data[:] = 100_000  # so many that chance does not tell
     one, two = (
-        whole(counts, corpus.vocab, np.random.default_rng(seed), 10_000, 0.7).rankings
+        draw(
+            "whole", counts, corpus.vocab, np.random.default_rng(seed), length=10_000, capture=0.7
+        ).rankings
         for seed in (0, 1)
     )
     assert order_in_common(one[0], one[1]) > 0.999

@@ -96,7 +96,7 @@ def _curve(folder: Path) -> str:
         lines.append(f"| {int(row['step']):,} | {values} |")
     return "\n".join(
         ["On held-out cells (study: whole studies; share: cells of training libraries; found: how",
-         "often a half of a cell finds its other half first):", "", *lines]
+         "often a part of a cell finds its other part first):", "", *lines]
     )  # fmt: skip
 
 

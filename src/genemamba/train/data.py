@@ -20,7 +20,7 @@ from genemamba.errors import InputError
 from genemamba.train.packing import Batch, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.settings import unknown
-from genemamba.train.views import VIEWS
+from genemamba.train.views import draw
 
 FEWEST = 8
 
@@ -141,9 +141,8 @@ class Stream:
 def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> Batch:
     """Make the views of some cells and pack them."""
     rng, length = np.random.default_rng(seed), recipe.data.length
-    views = VIEWS[recipe.data.views](
-        corpus.rows(cells), corpus.vocab, rng, length, recipe.data.capture
-    )
+    counts, capture = corpus.rows(cells), recipe.data.capture
+    views = draw(recipe.data.views, counts, corpus.vocab, rng, length=length, capture=capture)
     return make_batch(
         views,
         corpus.vocab,

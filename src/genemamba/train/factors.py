@@ -62,7 +62,7 @@ def gene_factors(
 
 
 def _median_waves(median: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Sines and cosines of where each gene's median stands: half a wave, a whole one, two, four."""
+    """Sines and cosines of where each gene's median stands: half a wave, a whole one … 16."""
     angle = np.pi * (rankdata(median) / len(median))[:, None] * 2.0 ** np.arange(_OCTAVES)
     waves = np.hstack([np.sin(angle), np.cos(angle)])
     return _of_one_length(waves @ rng.standard_normal((waves.shape[1], width)))

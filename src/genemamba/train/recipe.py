@@ -16,7 +16,7 @@ from genemamba.train.settings import number, one_of, read_section, unknown, whol
 
 READY = ("genemamba-mini", "genemamba-small", "paper")
 _NAMES = {"masked": "masked genes", "next": "next gene", "two_direction": "next and previous gene",
-          "contrast": "cell contrast", "profile": "expression of the other half",
+          "contrast": "cell contrast", "profile": "expression of the other view",
           "pathway": "pathways"}  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from genemamba.datasets import Corpus
 from genemamba.train.data import FEWEST, Split, read
 from genemamba.train.packing import Batch, make_batch
 from genemamba.train.recipe import Recipe
-from genemamba.train.views import parts
+from genemamba.train.views import draw
 
 _CELLS, _LIBRARIES = 32, 32
 _PART_TOKENS = 512  # an embedding is judged on more genes than a step reads
@@ -28,7 +28,7 @@ class Validation:
     """
 
     def __init__(self, corpus: Corpus, recipe: Recipe, split: Split) -> None:
-        self.parts = {
+        self.held_out = {
             name: [
                 (read(corpus, own, recipe, (recipe.run.seed,)), _parts(corpus, own, recipe))
                 for own in _by_library(corpus.group, cells)
@@ -58,20 +58,25 @@ class Validation:
         """
         found: dict[str, float] = {}
         with torch.no_grad(), weights or nullcontext():
-            for part, batches in self.parts.items():
+            for which, batches in self.held_out.items():
                 rows = [
                     [*task(place(batch)).tolist(), _found(task(place(pair), pooled=True))]
                     for batch, pair in batches
                 ]
                 if rows:
                     means = np.mean(rows, axis=0).tolist()
-                    labels = (f"{part}_{name}" for name in (*names, "found"))
+                    labels = (f"{which}_{name}" for name in (*names, "found"))
                     found |= dict(zip(labels, means, strict=True))
         return found
 
     def columns(self, names: tuple[str, ...]) -> list[str]:
         """Return the names of all scores there can be."""
-        return [f"{p}_{n}" for p, rows in self.parts.items() if rows for n in (*names, "found")]
+        return [
+            f"{which}_{n}"
+            for which, rows in self.held_out.items()
+            if rows
+            for n in (*names, "found")
+        ]
 
 
 def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
@@ -84,7 +89,7 @@ def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
 
 def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
     rng = np.random.default_rng(recipe.run.seed)
-    views = parts(corpus.rows(cells), corpus.vocab, rng, _PART_TOKENS, 0.0)
+    views = draw("parts", corpus.rows(cells), corpus.vocab, rng, length=_PART_TOKENS)
     return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, ask=0.0, hide=False)
 
 

@@ -1,17 +1,17 @@
 """Views of cells: what of a cell a training step reads.
 
-A way of viewing takes the counts of some cells of one library, the vocabulary, a random generator,
-the most tokens of a view and the spread of capture, and gives first views of all cells, then second
-views. The same state of the generator gives the same views.
+A way of viewing splits the counts of some cells of one library into sets of views, and shortens a
+ranking that is too long. `draw` gives first views of all cells, then second views; the same state
+of the generator gives the same views.
 
-Spread of capture: libraries differ in how well they catch a gene. Each of the two sets of views
-keeps every count of a gene with a chance of its own, exp(-spread · |z|), z standard normal, so what
-the two sets share is not what sets a library apart.
+Spread of capture: libraries differ in how well they catch a gene. Each set of views keeps every
+count of a gene with a chance of its own, exp(-spread · |z|), z standard normal, so what two sets
+share is not what sets a library apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,17 +32,42 @@ class Views(NamedTuple):
 
 
 DEPTHS = 400, 4_000  # counts of a part, spread evenly on a log scale; at most half of the cell's
-View = Callable[[sparse.csr_matrix, Vocabulary, np.random.Generator, int, float], Views]
 
 
-def parts(
+def draw(
+    kind: str,
     counts: sparse.csr_matrix,
     vocab: Vocabulary,
     rng: np.random.Generator,
+    *,
     length: int,
-    capture: float,
+    capture: float = 0.0,
 ) -> Views:
-    """Draw two parts of a cell's counts, rank both, thin a random stretch of the ranks.
+    """Draw views of cells and rank them.
+
+    Parameters
+    ----------
+    kind
+        One of `VIEWS`.
+    counts
+        Cells of one library × genes of `vocab`.
+    length
+        Most tokens of a view.
+    capture
+        Spread of the chances to keep a gene's counts.
+    """
+    split, shorten = VIEWS[kind]
+    sets, expression = zip(
+        *(_captured(counts, values, vocab, rng, capture) for values in split(counts, rng)),
+        strict=True,
+    )
+    ranked = _ranked(sparse.vstack(sets, format="csr"), vocab)
+    rankings = [shorten(row, length, rng) for row in ranked]
+    return Views(rankings, sparse.vstack(expression, format="csr"))
+
+
+def parts(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
+    """Take two parts of a cell's counts.
 
     Of Poisson counts parts that share no count are independent given the expression, so what they
     have in common is biology and not noise. Each has a depth of its own, so that is not depth.
@@ -55,36 +80,17 @@ def parts(
     )
     first = rng.binomial(counts.data, first_share)
     second = rng.binomial(counts.data - first, second_share / (1 - first_share))
-    return _views(counts, (first, second), vocab, rng, length, capture)
+    return [first, second]
 
 
-def dropped(
-    counts: sparse.csr_matrix,
-    vocab: Vocabulary,
-    rng: np.random.Generator,
-    length: int,
-    capture: float,
-) -> Views:
-    """Keep a random half of the genes of a cell, twice, and thin a random stretch of the ranks."""
-    both = [counts.data * (rng.random(counts.nnz) < 0.5) for _ in range(2)]
-    return _views(counts, both, vocab, rng, length, capture)
+def dropped(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
+    """Keep a random half of the genes of a cell, twice."""
+    return [counts.data * (rng.random(counts.nnz) < 0.5) for _ in range(2)]
 
 
-def whole(
-    counts: sparse.csr_matrix,
-    vocab: Vocabulary,
-    rng: np.random.Generator,
-    length: int,
-    capture: float,
-) -> Views:
-    """Take the first `length` genes of a cell, once: what the paper reads."""
-    kept, chance = _captured(counts, counts.data, rng, capture)
-    seen = _with_values(counts, kept)
-    rankings = [row[:length] for row in _ranked(seen, vocab)]
-    return Views(rankings, _with_values(counts, kept / _expected(counts, chance, vocab)))
-
-
-VIEWS: dict[str, View] = {"parts": parts, "dropped": dropped, "whole": whole}
+def whole(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
+    """Take the cell as it is, once: what the paper reads."""
+    return [counts.data]
 
 
 def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -95,35 +101,35 @@ def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     return row[np.sort(rng.choice(stretch, length, replace=False))]
 
 
-def _views(
-    counts: sparse.csr_matrix,
-    both: Sequence[np.ndarray],
-    vocab: Vocabulary,
-    rng: np.random.Generator,
-    length: int,
-    capture: float,
-) -> Views:
-    """Rank what two sets of views keep of the counts, and thin a stretch of every ranking."""
-    pairs = [_captured(counts, values, rng, capture) for values in both]
-    seen = _with_values(counts, *(kept for kept, _ in pairs))
-    rankings = [thin(row, length, rng) for row in _ranked(seen, vocab)]
-    values = [kept / _expected(counts, chance, vocab) for kept, chance in pairs]
-    return Views(rankings, _with_values(counts, *values))
+def first(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Keep the first `length` genes of a ranking."""
+    return row[:length]
+
+
+Split = Callable[[sparse.csr_matrix, np.random.Generator], list[np.ndarray]]
+Shorten = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+VIEWS: dict[str, tuple[Split, Shorten]] = {
+    "parts": (parts, thin),
+    "dropped": (dropped, thin),
+    "whole": (whole, first),
+}
 
 
 def _captured(
-    counts: sparse.csr_matrix, values: np.ndarray, rng: np.random.Generator, capture: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keep each count with the chance of its gene, which all cells share; return that, too."""
+    counts: sparse.csr_matrix,
+    values: np.ndarray,
+    vocab: Vocabulary,
+    rng: np.random.Generator,
+    capture: float,
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Return the counts kept, each with the chance of its gene in all cells, and expression."""
     chance = np.ones(counts.shape[1])
     if capture:
         chance = np.exp(-capture * np.abs(rng.standard_normal(counts.shape[1])))
         values = rng.binomial(values, chance[counts.indices])
-    return values.astype(np.int32), chance
-
-
-def _expected(counts: sparse.csr_matrix, chance: np.ndarray, vocab: Vocabulary) -> np.ndarray:
-    return (chance * vocab.median)[counts.indices]
+    kept = values.astype(np.int32)
+    expression = kept / (chance * vocab.median)[counts.indices]
+    return _with_values(counts, kept), _with_values(counts, expression)
 
 
 def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:
@@ -134,7 +140,6 @@ def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:
     return np.split(ranked.tokens, ranked.indptr[1:-1])
 
 
-def _with_values(counts: sparse.csr_matrix, *values: np.ndarray) -> sparse.csr_matrix:
-    """Stack copies of a matrix, each with other values at its entries, which may be 0."""
-    each = [sparse.csr_matrix((v, counts.indices, counts.indptr), counts.shape) for v in values]
-    return sparse.vstack(each, format="csr")
+def _with_values(counts: sparse.csr_matrix, values: np.ndarray) -> sparse.csr_matrix:
+    """Return a copy of a matrix with other values at its entries, which may be 0."""
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), counts.shape)
