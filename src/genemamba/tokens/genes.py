@@ -31,6 +31,7 @@ _LOOKS = {
     ),
 }
 
+_UNKNOWN = -2  # beside -1, which the vocabulary has for a name of several genes
 _VERSION = re.compile(r"(ENS[A-Z]*G\d{11})\.\d+\w*")
 
 
@@ -92,10 +93,7 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     """
     names = [str(name) for name in names]
     _refuse_repeats(names, where)
-    gene = np.full(len(names), -1)
-    status = np.full(len(names), "unknown", dtype="<U9")
-    for column, name in enumerate(names):
-        gene[column], status[column] = look_up(name, vocab)
+    gene, status = look_up(names, vocab)
     _drop_duplicates(gene, status)
     used = gene >= 0
     # a few hits by chance, as mouse symbols have, are no match
@@ -111,22 +109,27 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     return GeneMatch(token, median, status)
 
 
-def look_up(name: str, vocab: Vocabulary) -> tuple[int, str]:
-    """Return the gene of a name and how it was found; -1 if it is unknown or ambiguous."""
-    versioned = _VERSION.fullmatch(name)
-    name = versioned[1] if versioned else name
-    gene = vocab.name_to_gene.get(name)
-    if gene is None:
-        return -1, "unknown"
-    if gene < 0:
-        return -1, "ambiguous"
-    if name == vocab.ensembl_id[gene]:
-        return gene, "id"
-    return gene, "symbol" if name == vocab.symbol[gene] else "alias"
+def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gene of each name and how it was found; -1 if it is unknown or ambiguous."""
+    plain = [_without_version(name) for name in names]
+    known = vocab.name_to_gene
+    found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
+    gene, text = np.maximum(found, -1), np.array(plain, dtype=str)
+    status = np.select(
+        [found == _UNKNOWN, gene < 0, text == vocab.ensembl_id[gene], text == vocab.symbol[gene]],
+        ["unknown", "ambiguous", "id", "symbol"],
+        "alias",
+    )
+    return gene, status
+
+
+def _without_version(name: str) -> str:
+    versioned = _VERSION.fullmatch(name) if name.startswith("ENS") else None
+    return versioned[1] if versioned else name
 
 
 def _drop_duplicates(gene: np.ndarray, status: np.ndarray) -> None:
-    grade = np.array([STATUSES.index(s) for s in status.tolist()], dtype=int)
+    grade = np.select([status == better for better in STATUSES], range(len(STATUSES)))
     best_first = np.lexsort((grade, gene))  # stable: the first column wins among equals
     best_first = best_first[gene[best_first] >= 0]
     repeat = best_first[1:][gene[best_first[1:]] == gene[best_first[:-1]]]

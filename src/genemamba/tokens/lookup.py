@@ -28,12 +28,13 @@ def find_genes(names: Sequence[str], vocab: Vocabulary, *, argument: str = "gene
     >>> find_genes(["CD19"], vocab)
     array([3], dtype=int32)
     """
-    found = [look_up(str(name), vocab) for name in names]
-    for name, (gene, status) in zip(names, found, strict=True):
-        if gene < 0:
-            what = "names several genes" if status == "ambiguous" else "is no gene of the model"
-            raise InputError(f"{argument}: {str(name)!r} {what}", _near(str(name), vocab))
-    tokens = np.array([gene + FIRST_GENE for gene, _ in found], dtype=np.int32)
+    names = [str(name) for name in names]
+    gene, status = look_up(names, vocab)
+    if (gene < 0).any():
+        bad = int(np.argmax(gene < 0))
+        what = "names several genes" if status[bad] == "ambiguous" else "is no gene of the model"
+        raise InputError(f"{argument}: {names[bad]!r} {what}", _near(names[bad], vocab))
+    tokens = (gene + FIRST_GENE).astype(np.int32)
     first: dict[int, str] = {}
     for name, token in zip(names, tokens.tolist(), strict=True):
         if token in first:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,16 +168,24 @@ class Vocabulary:
         CheckpointError
             If the file is missing or damaged; the message names line and column.
         """
-        try:  # not pandas: it would read the symbol "NA" as missing
-            with open(path, newline="", encoding="utf-8") as file:
-                rows = _read_rows(csv.reader(file, strict=True), str(path))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise _damaged(f"{path} cannot be read: {error}") from error
         try:
-            ensembl_id, symbol, median, alias = map(list, zip(*rows, strict=True))
-            return cls(ensembl_id, symbol, median, alias, tuple(extra))  # type: ignore[arg-type]
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error.what}", error.fix) from None
+            with open(path, newline="", encoding="utf-8") as file:
+                return _parsed(file.read(), str(path), tuple(extra))
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(f"{path} cannot be read: {error}") from error
+
+
+@lru_cache(8)  # of the whole text, so a file that changes is read anew; tables are read-only
+def _parsed(text: str, path: str, extra: tuple[str, ...]) -> Vocabulary:
+    try:  # not pandas: it would read the symbol "NA" as missing
+        rows = _read_rows(csv.reader(io.StringIO(text, newline=""), strict=True), path)
+    except csv.Error as error:
+        raise _damaged(f"{path} cannot be read: {error}") from error
+    try:
+        ensembl_id, symbol, median, alias = map(list, zip(*rows, strict=True))
+        return Vocabulary(ensembl_id, symbol, median, alias, extra)  # type: ignore[arg-type]
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.what}", error.fix) from None
 
 
 def _text(values: Sequence[str] | np.ndarray, name: str) -> np.ndarray:
