@@ -38,7 +38,8 @@ from sklearn.preprocessing import StandardScaler
 import genemamba as gm
 from genemamba.datasets import Corpus
 from genemamba.model import GeneMamba
-from genemamba.model.inference import choose_runtime, embed_tokens
+from genemamba.model.inference import embed_tokens
+from genemamba.model.runtime import choose_runtime
 from genemamba.tokens import FIRST_GENE, rank_csr
 from genemamba.train.recipe import Recipe
 

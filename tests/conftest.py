@@ -17,6 +17,12 @@ from genemamba.tokens import Vocabulary
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare in float32, on processors that would choose bfloat16, too."""
+    monkeypatch.setattr("genemamba.model.runtime.bfloat16_unit", lambda device: "")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the checkout; the test is skipped without it."""

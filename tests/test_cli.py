@@ -34,6 +34,14 @@ def test_embed_and_tokenize_do_what_the_functions_do(files: Path, pbmc: AnnData)
                                 for x in (found, expected)))  # fmt: skip
 
 
+def test_doctor_prints_what_the_function_returns(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genemamba._doctor._SECONDS", 0.01)
+    assert cli.main(["doctor", "--model", str(files / "model"), "--precision", "float32"]) == 0
+    assert "self-test  passed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "function"), [("embed", gm.tl.embed), ("tokenize", gm.pp.rank_tokenize)]
 )

@@ -50,7 +50,7 @@ ONLY_IN = {
         ANNDATA,
         ("pp/", "tl/", "pl/", "datasets/", "_anndata.py", "_baselines.py", "_demo.py", "cli.py"),
     ),
-    "kernels": (KERNELS, ("model/ssd.py", "model/_kernels.py")),
+    "kernels": (KERNELS, ("model/kernels.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
 }

@@ -16,7 +16,8 @@ from genemamba._anndata import read_counts, tokenise
 from genemamba.errors import CheckpointError, InputError
 from genemamba.metrics._from_anndata import provenance
 from genemamba.metrics._scoreboard import TITLES
-from genemamba.model.inference import choose_runtime, embed_tokens
+from genemamba.model.inference import embed_tokens
+from genemamba.model.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -33,6 +33,12 @@ def _demo(out: Path) -> None:
     demo(out)
 
 
+def _doctor(**options: Any) -> None:
+    import genemamba
+
+    print(genemamba.doctor(**options))
+
+
 def _embed(source: Path, target: Path, **options: Any) -> None:
     from genemamba import tl
 
@@ -110,12 +116,18 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("figures"), help="folder for the picture")
     demo.set_defaults(command=_demo)
 
+    doctor = commands.add_parser(
+        "doctor", help="what would run here, is it right, how fast (gm.doctor)"
+    )
+    doctor.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
+    _add_runtime(doctor)
+    doctor.set_defaults(command=_doctor)
+
     embed = commands.add_parser("embed", help="write one vector per cell (gm.tl.embed)")
     _add_files(embed, OBSM_EMBEDDING)
     embed.add_argument("--pooling", choices=["mean", "cls"], default="mean")
     embed.add_argument("--batch-size", type=_cells, default="auto", metavar="CELLS|auto")
-    embed.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    embed.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    _add_runtime(embed)
     embed.set_defaults(command=_embed)
 
     tokenize = commands.add_parser("tokenize", help="write ranked genes (gm.pp.rank_tokenize)")
@@ -164,6 +176,12 @@ def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
     parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
     parser.add_argument("--max-tokens", type=int, default=2048, help="genes read of each cell")
     parser.add_argument("--key-added", default=key, help="slot of obsm to write")
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--backend", choices=["auto", "cuda", "torch"], default="auto")
 
 
 def _cells(text: str) -> int | str:

@@ -7,7 +7,7 @@ from anndata import AnnData
 
 from genemamba.model import GeneMamba
 from genemamba.model.gene_states import gene_states
-from genemamba.model.inference import Runtime
+from genemamba.model.runtime import Runtime
 from genemamba.tokens import Ranked, match, rank_csr
 
 RUNTIME = Runtime("cpu", "float32")

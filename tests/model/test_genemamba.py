@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
-from genemamba.model import GeneMamba
-from genemamba.model.inference import choose_runtime, embed_tokens
+from genemamba.errors import InputError
+from genemamba.model import GeneMamba, inference
+from genemamba.model.inference import embed_tokens, map_cells
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
 
@@ -83,3 +87,47 @@ def test_a_runtime_that_is_not_there(wrong: dict) -> None:
         pytest.skip("there is a CUDA GPU here")
     with pytest.raises(ValueError, match=next(iter(wrong.values()))):
         choose_runtime(**wrong)
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved() -> None:
+    cells, asked = random_cells(40, 200), []
+
+    def lengths_of(rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        asked.append(len(n))
+        if rows.numel() > 500:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return n[:, None]
+
+    found = map_cells(lengths_of, cells, 1, runtime=Runtime("cpu", "float32"))
+    np.testing.assert_array_equal(found[:, 0], cells.lengths)
+    assert max(asked) >= 10 > 2 >= min(asked)
+
+
+def test_a_cell_that_memory_does_not_hold() -> None:
+    def full(rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match=r"a cell of \d+ tokens does not fit .*\n.*max_tokens"):
+        map_cells(full, random_cells(4, 50), 1, runtime=Runtime("cpu", "float32"))
+
+
+@pytest.mark.parametrize(("long", "said"), [(0.0, True), (1e9, False)])
+def test_a_long_run_is_announced_once(
+    small_model: GeneMamba,
+    long: float,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(inference, "_TOLD_AFTER", 0.0)
+    monkeypatch.setattr(inference, "_LONG", long)
+    runtime = Runtime("cpu", "float32")
+    embed_tokens(small_model, random_cells(12, 50), batch_size=4, runtime=runtime)
+    told = [line for line in capsys.readouterr().err.splitlines() if "cells/s on cpu" in line]
+    assert len(told) == said
+    if said:
+        assert re.match(
+            r"embed: about \d+ min \d\d s for 12 cells \([\d,]+ cells/s on cpu in float32\); "
+            r"\d+\.\d GB of memory so far", told[0],
+        )  # fmt: skip

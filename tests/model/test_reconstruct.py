@@ -10,13 +10,13 @@ import torch
 
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
-from genemamba.model.inference import Runtime
 from genemamba.model.reconstruct import (
     names_next_gene,
     rebuild_as_published,
     rebuild_hidden,
     rebuild_next,
 )
+from genemamba.model.runtime import Runtime
 from genemamba.tokens import Ranked
 from genemamba.tokens.reconstruction import after_prefix, choose_hidden
 

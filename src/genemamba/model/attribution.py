@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from genemamba.errors import InputError
 from genemamba.model.genemamba import GeneMamba
-from genemamba.model.inference import Runtime, choose_runtime, placed
+from genemamba.model.inference import placed
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked, length_batches, pad
 
 Method = Literal["gradient_x_input", "integrated_gradients"]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from genemamba.model.genemamba import GeneMamba
-from genemamba.model.inference import Runtime, choose_runtime, placed, stream
+from genemamba.model.inference import placed, stream
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked
 
 

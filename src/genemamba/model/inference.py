@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,61 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from genemamba._machine import peak_memory
 from genemamba.errors import InputError
 from genemamba.model.genemamba import GeneMamba, Pooling
+from genemamba.model.mamba2 import Mamba2
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked, length_batches, pad
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
-
+_TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
 _TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where and how precisely a model runs."""
-
-    device: str
-    precision: Literal["float32", "bfloat16"]
-
-
-def choose_runtime(device: Device = "auto", precision: Precision = "auto") -> Runtime:
-    """Decide where to run: CUDA if there is one, else the CPU; bfloat16 where it is fast.
-
-    bfloat16 is chosen on GPUs that compute in it and on CPUs with AMX tiles; elsewhere its
-    conversions cost what its products save.
-
-    Raises
-    ------
-    InputError
-        If the device or precision is unknown, or the device is not there.
-    """
-    if device not in ("auto", "cpu", "cuda", "mps"):
-        raise InputError(f"device={device!r} is unknown", "use 'auto', 'cpu', 'cuda' or 'mps'")
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise InputError(
-            f"precision={precision!r} is unknown", "use 'auto', 'float32' or 'bfloat16'"
-        )
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device == "auto":
-        device = "cuda" if present["cuda"] else "cpu"
-    if not present[device]:
-        raise InputError(f"device={device!r}: torch finds none here", "use device='cpu'")
-    if precision == "auto":
-        precision = "bfloat16" if _bfloat16_is_fast(device) else "float32"
-    return Runtime(device, precision)
-
-
-def _bfloat16_is_fast(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def embed_tokens(
@@ -120,8 +77,29 @@ def map_cells(
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
     with torch.inference_mode():
         for cells, rows, n in stream(ranked, batch_size=batch_size, runtime=runtime):
-            out[cells] = f(rows, n).float().cpu().numpy()
+            out[cells] = _in_memory(f, rows, n).float().cpu().numpy()
     return out
+
+
+def _in_memory(f: Callable[[Tensor, Tensor], Tensor], rows: Tensor, n: Tensor) -> Tensor:
+    """Apply `f`; where memory does not suffice, to each half of the batch.
+
+    Raises
+    ------
+    InputError
+        If a single cell does not fit.
+    """
+    try:
+        return f(rows, n)
+    except torch.OutOfMemoryError:
+        if len(n) == 1:
+            raise InputError(
+                f"a cell of {int(n)} tokens does not fit the memory of {rows.device}",
+                "give a smaller max_tokens, or device='cpu'",
+            ) from None
+    torch.cuda.empty_cache()  # outside of except, which would hold on to tensors
+    halves = zip(rows.tensor_split(2), n.tensor_split(2), strict=True)
+    return torch.cat([_in_memory(f, *half) for half in halves])
 
 
 def stream(
@@ -137,15 +115,29 @@ def stream(
     """
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime)
-    with tqdm(
-        total=int(lengths.sum()), unit="token", unit_scale=True, desc=doing, delay=3, leave=False
-    ) as bar:
+    begun, told, tokens, done = time.monotonic(), False, int(lengths.sum()), 0
+    with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
         for cells in batches:
             rows, n = (
                 torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
             )
             yield cells, rows, n
             bar.update(int(n.sum()))
+            done += int(n.sum())
+            seconds = time.monotonic() - begun
+            if not told and seconds > _TOLD_AFTER:
+                told, whole = True, seconds * tokens / done
+                if whole > _LONG and not bar.disable:
+                    tqdm.write(_estimate(doing, whole, len(lengths), runtime), file=sys.stderr)
+
+
+def _estimate(doing: str, seconds: float, n_cells: int, runtime: Runtime) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{doing}: about {minutes} min {rest:02d} s for {n_cells:,} cells "
+        f"({n_cells / seconds:,.0f} cells/s on {runtime.device} in {runtime.precision}); "
+        f"{peak_memory():.1f} GB of memory so far"
+    )
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:
@@ -173,11 +165,18 @@ def _batches(
 def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     """Give the model itself if it already fits, else a copy: the caller's is never changed."""
     dtype = getattr(torch, runtime.precision)
-    weight = model.embeddings.weight
-    if weight.device.type == runtime.device and weight.dtype == dtype and not model.training:
+    weight, mixers = model.embeddings.weight, _mixers(model)
+    fits = weight.device.type == runtime.device and weight.dtype == dtype and not model.training
+    if fits and all(mixer.backend == runtime.backend for mixer in mixers):
         return model
     placed = copy.deepcopy(model).eval().to(runtime.device)
     for name, parameter in placed.named_parameters():
         if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated
             parameter.data = parameter.data.to(dtype)
+    for mixer in _mixers(placed):
+        mixer.backend = runtime.backend
     return placed
+
+
+def _mixers(model: GeneMamba) -> list[Mamba2]:
+    return [module for module in model.modules() if isinstance(module, Mamba2)]

@@ -9,11 +9,13 @@ Parameter names are those of the published checkpoint (and of mamba-ssm), so wei
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genemamba.model import kernels
 from genemamba.model.config import GeneMambaConfig
 from genemamba.model.convolution import convolve
 from genemamba.model.ssd import scan
@@ -49,6 +51,7 @@ class Mamba2(nn.Module):
         self.D = nn.Parameter(torch.ones(c.n_heads))
         self.norm = RMSNorm(c.d_inner, c.norm_eps)
         self.out_proj = nn.Linear(c.d_inner, c.d_model, bias=False)
+        self.backend: Literal["cuda", "torch"] = "torch"
 
     def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
         """Draw the initial weights as Mamba-2 does: A in 1…16, dt in 0.001…0.1, log-uniform."""
@@ -78,6 +81,8 @@ class Mamba2(nn.Module):
 
     def mix(self, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
         """Convolve and scan along the tokens, left to right; R × L × E."""
+        if self.backend == "cuda":
+            return kernels.mix(self, xbc_RLK, dt_RLH, segment_RL)
         c = self.config
         xbc = F.silu(self._convolve(xbc_RLK, segment_RL))
         x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)

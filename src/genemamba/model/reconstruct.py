@@ -13,8 +13,9 @@ from torch import Tensor
 
 from genemamba.errors import InputError
 from genemamba.model.genemamba import GeneMamba
-from genemamba.model.inference import Runtime, placed, stream
+from genemamba.model.inference import placed, stream
 from genemamba.model.recurrent import start, step
+from genemamba.model.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked
 from genemamba.tokens.reconstruction import (
     LIKELY,

@@ -15,13 +15,13 @@ from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
 from genemamba._keys import ATTRIBUTION
 from genemamba.errors import InputError
 from genemamba.model.attribution import Attributed, Method, attribute_tokens
-from genemamba.model.inference import choose_runtime
+from genemamba.model.runtime import choose_runtime
 from genemamba.tl._classifier import fit_classifier, read_classifier
 from genemamba.tl._source import MAX_TOKENS, Source, column, read_labelled
 
 if TYPE_CHECKING:
     from genemamba.heads import LabelHead
-    from genemamba.model.inference import Device
+    from genemamba.model.runtime import Device
     from genemamba.models._load import ModelLike
 
 

@@ -15,7 +15,7 @@ from genemamba.tokens.edit import cut, delete, join, put_first
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
     from genemamba.model.genemamba import Pooling
-    from genemamba.model.inference import Runtime
+    from genemamba.model.runtime import Runtime
     from genemamba.tokens import Ranked
 
 How = Literal["delete", "overexpress"]

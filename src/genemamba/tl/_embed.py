@@ -14,11 +14,12 @@ from genemamba import models
 from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
 from genemamba._keys import OBSM_EMBEDDING, UNS
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model.inference import check_pooling, choose_runtime, embed_tokens
+from genemamba.model.inference import check_pooling, embed_tokens
+from genemamba.model.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from genemamba.model.genemamba import GeneMamba, Pooling
-    from genemamba.model.inference import Device, Precision
+    from genemamba.model.runtime import Backend, Device, Precision
     from genemamba.models._load import ModelLike
 
 
@@ -33,6 +34,7 @@ def embed(
     batch_size: int | Literal["auto"] = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     key_added: str = OBSM_EMBEDDING,
     copy: bool = False,
 ) -> AnnData | None:
@@ -67,6 +69,10 @@ def embed(
     precision
         ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
         bfloat16 vectors lie within 2 % of the float32 ones (relative Euclidean distance).
+    backend
+        ``"cuda"`` runs on the kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``),
+        ``"torch"`` on the package's own code; ``"auto"`` takes the former on a CUDA device where
+        they are installed and agree with the latter. :func:`genemamba.doctor` says which, and why.
     key_added
         Slot to write to.
     copy
@@ -80,8 +86,8 @@ def embed(
         float32, ``n_obs × d_model``. Cells in which no known gene is expressed get NaN, are named
         in a warning and in ``uns``.
     ``adata.uns["genemamba"]["X_genemamba"]`` (or `key_added`)
-        Package version, sha256 of model and vocabulary, parameters, device and precision used,
-        kind of values found, genes matched, mean share of counts lost, cells without genes.
+        Package version, sha256 of model and vocabulary, parameters, device, precision and backend
+        used, kind of values found, genes matched, mean share of counts lost, cells without genes.
 
     Raises
     ------
@@ -116,6 +122,7 @@ def embed(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        backend=backend,
     )
     if isinstance(model, str):
         embedded.entry["model"] = model
@@ -152,6 +159,7 @@ def embed_cells(
     batch_size: int | Literal["auto"] = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     reuse: bool = False,
 ) -> Embedded:
     """Embed without writing: the part of :func:`embed` that other tools share.
@@ -160,7 +168,7 @@ def embed_cells(
     """
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
-    runtime = choose_runtime(device, precision)
+    runtime = choose_runtime(device, precision, backend)
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
     without = adata.obs_names[tokens.ranked.lengths == 0]
     if len(without) == adata.n_obs:
@@ -178,6 +186,7 @@ def embed_cells(
         },
         "device": runtime.device,
         "precision": runtime.precision,
+        "backend": runtime.backend,
         **tokens.report(),
         "cells_without_genes": np.array(without, dtype=str),
     }

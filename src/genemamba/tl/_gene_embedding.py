@@ -15,7 +15,7 @@ from genemamba._anndata import Tokens, check_slots, identity, match_genes, recor
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.errors import InputError
 from genemamba.model.gene_states import GeneStates, gene_states
-from genemamba.model.inference import choose_runtime
+from genemamba.model.runtime import choose_runtime
 from genemamba.tl._embed import _warn
 from genemamba.tl._gene_tables import check_count
 from genemamba.tl._source import column
@@ -23,7 +23,7 @@ from genemamba.tokens import FIRST_GENE
 
 if TYPE_CHECKING:
     from genemamba.model.genemamba import GeneMamba
-    from genemamba.model.inference import Device, Precision
+    from genemamba.model.runtime import Device, Precision
     from genemamba.models._load import ModelLike
 
 Kind = Literal["static", "context"]

@@ -15,7 +15,7 @@ from genemamba import models
 from genemamba._anndata import check_slots, read_counts
 from genemamba._keys import OBSM_INTEGRATED
 from genemamba.errors import InputError
-from genemamba.model.inference import choose_runtime
+from genemamba.model.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, _warn, embed_cells
 from genemamba.tl._source import column
 from genemamba.train.halves import expression_view, model_view, split
@@ -23,7 +23,7 @@ from genemamba.train.integration import beside, log_normalised, mix, supervised,
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
-    from genemamba.model.inference import Device, Precision, Runtime
+    from genemamba.model.runtime import Device, Precision, Runtime
     from genemamba.models._load import ModelLike
 
 N_HVG = 2000

@@ -14,7 +14,8 @@ from genemamba import models
 from genemamba._anndata import check_slots, identity, record, tokenise
 from genemamba._keys import OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN, PERTURB
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model.inference import check_pooling, choose_runtime
+from genemamba.model.inference import check_pooling
+from genemamba.model.runtime import choose_runtime
 from genemamba.tl._edited import Editor, How
 from genemamba.tl._perturbation import Perturbation, Run, State
 from genemamba.tl._source import column
@@ -22,7 +23,7 @@ from genemamba.tokens.lookup import find_genes
 
 if TYPE_CHECKING:
     from genemamba.model.genemamba import Pooling
-    from genemamba.model.inference import Device
+    from genemamba.model.runtime import Device
     from genemamba.models._load import ModelLike
     from genemamba.tokens import Vocabulary
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
-from genemamba.model.inference import Runtime, choose_runtime
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.split import hold_out

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import sparse
 
-from genemamba.model.inference import Runtime, embed_tokens
+from genemamba.model.inference import embed_tokens
+from genemamba.model.runtime import Runtime
 from genemamba.tokens import GeneMatch, Values, rank_csr
 from genemamba.train.integration import agreement, loadings, log_normalised, without_depth
 

@@ -18,7 +18,8 @@ from genemamba.errors import CheckpointError, InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import METADATA, read_checkpoint, read_json
 from genemamba.model.header import AGAIN
-from genemamba.model.inference import Runtime, choose_runtime, map_cells, placed
+from genemamba.model.inference import map_cells, placed
+from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.model.weights import WeightFile, mean_row, write_weights
 from genemamba.tokens import FIRST_GENE, Ranked
 

@@ -1,0 +1,153 @@
+"""The CUDA kernels of mamba-ssm and causal-conv1d, in the place of the plain convolution and scan.
+
+They are optional and imported when first used. Some releases gave plausible, wrong numbers on some
+GPUs, so they have to agree with the plain code on a small problem before they touch a cell.
+
+Shapes: R rows (cells × directions), L tokens, K channels of the convolution, H heads, E inner
+width.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model.config import GeneMambaConfig
+
+if TYPE_CHECKING:
+    from genemamba.model.mamba2 import Mamba2
+
+NAME = "the kernels of mamba-ssm and causal-conv1d"
+INSTALL = "pip install 'genemamba[cuda]' (needs Linux, nvcc and the torch that is installed)"
+TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+_CHUNK = 256  # tokens a program of the scan takes; the result does not depend on it
+_MODULES = ("causal_conv1d", "mamba_ssm")
+
+
+def mix(mixer: Mamba2, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
+    """Convolve and scan along the tokens, left to right; R × L × E, as the plain code does."""
+    most = most_rows(mixer.config, xbc_RLK.shape[1])
+    if len(xbc_RLK) <= most:
+        return _mix(mixer, xbc_RLK, dt_RLH, segment_RL)
+    segments = [None] * len(xbc_RLK) if segment_RL is None else segment_RL.split(most)
+    pieces = zip(xbc_RLK.split(most), dt_RLH.split(most), segments, strict=False)
+    return torch.cat([_mix(mixer, *piece) for piece in pieces])
+
+
+def most_rows(config: GeneMambaConfig, length: int) -> int:
+    """How many rows to give the kernels at once: they count in 32 bits, and wrap around silently.
+
+    Raises
+    ------
+    InputError
+        If not even one row can be counted.
+    """
+    widest = config.d_inner + config.d_xbc + config.n_heads  # of what is read with one stride
+    most = (2**31 - 1) // (length * max(widest, _CHUNK))
+    if not most:
+        raise InputError(
+            f"a row of {length:,} tokens is too long for the kernels", "use backend='torch'"
+        )
+    return most
+
+
+def _mix(mixer: Mamba2, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
+    convolve, scan = _kernels()
+    c, dtype = mixer.config, xbc_RLK.dtype
+    segment = None if segment_RL is None else numbered(segment_RL)
+    assert mixer.conv1d.bias is not None
+    xbc = convolve(
+        xbc_RLK.contiguous().transpose(1, 2),  # seen as R × K × L, channels last
+        mixer.conv1d.weight.squeeze(1).to(dtype),
+        mixer.conv1d.bias.to(dtype),
+        seq_idx=segment,
+        activation="silu",
+    ).transpose(1, 2)
+    x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
+    y = scan(
+        x.unflatten(-1, (c.n_heads, c.headdim)),
+        dt_RLH,
+        -torch.exp(mixer.A_log.float()),
+        b_RLN.unsqueeze(2),
+        c_RLN.unsqueeze(2),
+        chunk_size=_CHUNK,
+        D=mixer.D.float(),
+        dt_bias=mixer.dt_bias.float(),
+        dt_softplus=True,
+        seq_idx=segment,
+    )
+    return y.flatten(2)
+
+
+def numbered(segment_RL: Tensor) -> Tensor:
+    """Count the cells of a row from 0, in int32: the scan's state begins in number 0."""
+    change = segment_RL[:, 1:] != segment_RL[:, :-1]
+    return F.pad(change.cumsum(1), (1, 0)).to(torch.int32).contiguous()
+
+
+@lru_cache
+def refusal(precision: str) -> str:
+    """Why the kernels cannot be used here, or nothing. A drift is warned of, too."""
+    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} not installed"
+    try:
+        drift = self_test("cuda", precision)
+    except Exception as error:  # they are compiled elsewhere, and can fail in any way
+        return f"the kernels do not run here ({type(error).__name__}: {error})"
+    if drift <= TOLERANCE[precision]:
+        return ""
+    why = f"the kernels are off by {drift:.2g} of the result on this GPU in {precision}"
+    warnings.warn(f"{why}: they are not used", GeneMambaWarning, stacklevel=2)
+    return why
+
+
+def self_test(device: str, precision: str, backend: Literal["cuda", "torch"] = "cuda") -> float:
+    """Run packed rows, read in both directions, through a backend and plain float64 code.
+
+    Returns
+    -------
+    The largest relative distance: of the outputs, and of the gradients of input and weights.
+    """
+    from genemamba.model.mamba2 import Mamba2
+
+    config = GeneMambaConfig(vocab_size=2, d_model=64, d_state=64, headdim=64, chunk_size=32)
+    generator = torch.Generator().manual_seed(0)
+    length, dtype = 2 * _CHUNK + 75, getattr(torch, precision)
+    xbc = torch.randn(2, length, config.d_xbc, generator=generator).to(dtype)
+    dt = torch.randn(2, length, config.n_heads, generator=generator).to(dtype)
+    segment = (torch.arange(length) // 97).expand(2, -1).clone()
+    segment[1] = -segment[1]  # as in a flipped row: from many to few
+    found: list[list[Tensor]] = []
+    for place, kind, code in (("cpu", torch.float64, "torch"), (device, dtype, backend)):
+        mixer = Mamba2(config)
+        mixer.reset_parameters(torch.Generator().manual_seed(1), 1)
+        mixer = mixer.to(place, torch.promote_types(kind, torch.float32))
+        mixer.backend = code  # type: ignore[assignment]
+        inputs = [t.to(place, kind).requires_grad_() for t in (xbc, dt)]
+        out = mixer.mix(inputs[0], inputs[1], segment.to(place))
+        weights = [mixer.conv1d.weight, mixer.A_log, mixer.D, mixer.dt_bias]
+        # the gradient of half the square of what is right: sums of it do not cancel out
+        wish = found[0][0].to(place, kind) if found else out.detach()
+        back = torch.autograd.grad(out, [*inputs, *weights], wish)
+        found.append([t.detach().double().cpu() for t in (out, *back)])
+    return max(float((ours - true).norm() / true.norm()) for true, ours in zip(*found, strict=True))
+
+
+@lru_cache
+def _kernels() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    # Triton's products of float32 round to TF32 unless told otherwise before it is imported
+    os.environ.setdefault("TRITON_F32_DEFAULT", "ieee")
+    from causal_conv1d import causal_conv1d_fn
+    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+
+    return causal_conv1d_fn, mamba_chunk_scan_combined

@@ -1,0 +1,148 @@
+"""What is asked of the kernels, by stand-ins that keep to their contract; no GPU runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model import GeneMamba, GeneMambaConfig, kernels
+from genemamba.model.inference import placed
+from genemamba.model.runtime import Runtime
+from genemamba.model.ssd import scan_reference
+
+SMALL = GeneMambaConfig(vocab_size=50, d_model=32, n_layers=2, d_state=16, headdim=16, merge="gate")
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor, *, seq_idx: Tensor | None, activation: str
+) -> Tensor:
+    """As causal_conv1d_fn: channels last, seq_idx compared by equality."""
+    assert x.stride(1) == 1 and x.stride(0) % 8 == x.stride(2) % 8 == 0
+    assert activation == "silu" and 2 <= weight.shape[1] <= 4
+    out = torch.zeros_like(x) + bias[:, None]
+    for shift in range(weight.shape[1]):
+        moved = F.pad(x, (shift, 0))[..., : x.shape[2]]
+        if seq_idx is not None:
+            same = F.pad(seq_idx, (shift, 0), value=-1)[:, : x.shape[2]] == seq_idx
+            moved = moved * same[:, None]
+        out = out + moved * weight[:, -1 - shift, None]
+    return F.silu(out)
+
+
+def scan(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int, *,
+    D: Tensor, dt_bias: Tensor, dt_softplus: bool, seq_idx: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """As mamba_chunk_scan_combined: the state begins with zeros in number 0."""
+    assert dt_softplus and chunk_size in (64, 128, 256)
+    assert A.dtype == D.dtype == dt_bias.dtype == torch.float32
+    if seq_idx is not None:
+        assert seq_idx.dtype == torch.int32 and seq_idx.is_contiguous()
+        assert (seq_idx[:, 0] == 0).all()
+    wide = F.softplus(dt.float() + dt_bias)
+    y = scan_reference(x.float(), wide, A, B[:, :, 0].float(), C[:, :, 0].float(), seq_idx)
+    return (y + x * D[:, None]).to(x.dtype)
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(kernels, "_kernels", lambda: (convolution, scan))
+    kernels.refusal.cache_clear()
+    yield
+    kernels.refusal.cache_clear()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_right_kernels_pass_the_self_test(precision: str) -> None:
+    assert kernels.self_test("cpu", precision) < kernels.TOLERANCE[precision]
+
+
+def _shifted(*args: Tensor, **more: Tensor) -> Tensor:
+    return convolution(*args, **more).roll(1, dims=-1)  # type: ignore[arg-type]
+
+
+def _blind(*args: Tensor, seq_idx: Tensor, **more: Tensor) -> Tensor:
+    return scan(*args, seq_idx=None, **more)  # type: ignore[arg-type]
+
+
+def _backwards(*args: Tensor, **more: Tensor) -> Tensor:
+    """Right values, and gradients that are 5 % too large."""
+    y = scan(*args, **more)  # type: ignore[arg-type]
+    return y * 1.05 - 0.05 * y.detach()
+
+
+@pytest.mark.parametrize(
+    "pair", [(_shifted, scan), (convolution, _blind), (convolution, _backwards)]
+)
+def test_wrong_kernels_do_not(
+    pair: tuple[Callable, Callable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_kernels", lambda: pair)
+    assert kernels.self_test("cpu", "float32") > 100 * kernels.TOLERANCE["float32"]
+
+
+@pytest.mark.parametrize("merge", ["gate", "mean"])
+def test_a_model_on_kernels_embeds_the_same(merge: str) -> None:
+    config = GeneMambaConfig(**{**SMALL.to_dict(), "merge": merge})
+    model = GeneMamba(config).reset_parameters(0).eval()
+    other = placed(model, Runtime("cpu", "float32", "cuda"))
+    assert other is not model
+    ids = torch.randint(2, 50, (3, 40), generator=torch.Generator().manual_seed(0))
+    segment = torch.tensor([0, 1, 2]).repeat_interleave(torch.tensor([15, 5, 20])).expand(3, -1)
+    for packed in (None, segment):
+        with torch.inference_mode():
+            torch.testing.assert_close(other(ids, packed), model(ids, packed), atol=2e-5, rtol=1e-4)
+    one_way = [m.read_apart(ids, segment) for m in (model, other)]
+    for plain, ours in zip(*one_way, strict=True):
+        torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+
+
+def test_segments_are_counted_from_0_whichever_way_they_are_read() -> None:
+    segment = torch.tensor([[7, 7, -1, -1, 3], [2, 2, 2, 0, 0]])
+    assert kernels.numbered(segment).tolist() == [[0, 0, 1, 1, 2], [0, 0, 0, 1, 1]]
+    assert kernels.numbered(segment.flip(1)).tolist() == [[0, 1, 1, 2, 2], [0, 0, 1, 1, 1]]
+
+
+def test_rows_are_cut_below_what_32_bits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    paper = GeneMambaConfig(vocab_size=25_430)
+    assert 470 < kernels.most_rows(paper, 2048) < 480
+    with pytest.raises(InputError, match="too long for the kernels"):
+        kernels.most_rows(paper, 2**20)
+    model = GeneMamba(SMALL).reset_parameters(0).eval()
+    other = placed(model, Runtime("cpu", "float32", "cuda"))
+    ids = torch.randint(2, 50, (3, 20), generator=torch.Generator().manual_seed(0))
+    segment = (torch.arange(20) // 7).expand(3, -1)
+    with torch.inference_mode():
+        for packed in (None, segment):
+            whole = other(ids, packed)
+            with monkeypatch.context() as patch:
+                patch.setattr(kernels, "most_rows", lambda config, length: 4)
+                torch.testing.assert_close(other(ids, packed), whole)
+
+
+def test_kernels_that_drift_are_refused_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernels, "self_test", lambda device, precision: 0.3)
+    with pytest.warns(GeneMambaWarning, match=r"off by 0\.3 .* in float32: they are not used"):
+        assert "off by 0.3" in kernels.refusal("float32")
+
+
+def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(device: str, precision: str) -> float:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernels, "self_test", crash)
+    assert "RuntimeError: no kernel image" in kernels.refusal("float32")
+
+
+def test_absent_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        kernels.importlib.util, "find_spec", lambda name: None if name == "mamba_ssm" else name
+    )
+    assert kernels.refusal("bfloat16") == "mamba_ssm not installed"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genemamba.errors import InputError
+from genemamba.model import kernels, runtime
+from genemamba.model.runtime import bfloat16_unit, choose_runtime
+
+ASKED = bfloat16_unit  # tests elsewhere run in float32, whatever the processor: see conftest
+
+
+def test_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chosen = choose_runtime()
+    assert (chosen.device, chosen.backend) == ("cpu", "torch")
+    assert chosen.code == "the package's own torch code"
+    assert chosen.why[0] == "no CUDA device" and len(chosen.why) == 2
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx", "unit"), [(True, True, "AMX"), (False, True, "AVX512"), (False, False, "")]
+)
+def test_precision_follows_the_processor(
+    amx: bool, avx: bool, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "bfloat16_unit", ASKED)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    chosen = choose_runtime("cpu")
+    assert chosen.precision == ("bfloat16" if unit else "float32")
+    assert unit in chosen.why[1]
+    assert choose_runtime("cpu", "float32").precision == "float32"
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "bfloat16_unit", ASKED)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(("refusal", "backend"), [("", "cuda"), ("they drift", "torch")])
+def test_kernels_are_used_if_they_agree(
+    refusal: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "refusal", lambda precision: refusal)
+    chosen = choose_runtime()
+    assert (chosen.device, chosen.precision, chosen.backend) == ("cuda", "bfloat16", backend)
+    assert refusal in chosen.why[2]
+    assert choose_runtime(backend="torch").backend == "torch"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "refusal", lambda precision: "mamba_ssm not installed")
+    with pytest.raises(InputError, match=r"backend='cuda': mamba_ssm not .*\n  Fix: pip install"):
+        choose_runtime(backend="cuda")
+    with pytest.raises(InputError, match="need a CUDA device, not 'cpu'"):
+        choose_runtime("cpu", backend="cuda")
+
+
+@pytest.mark.parametrize("name", ["device", "precision", "backend"])
+def test_what_is_unknown_is_said(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}='tpu' is unknown\n  Fix: use 'auto', .* or "):
+        choose_runtime(**{name: "tpu"})
