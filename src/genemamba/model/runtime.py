@@ -36,8 +36,8 @@ def choose_runtime(
     """Decide where to run: CUDA if there is one, else the CPU; bfloat16 where it is fast.
 
     bfloat16 is chosen on GPUs and CPUs that compute in it (CPUs with AMX or AVX512-BF16); elsewhere
-    its conversions cost what its products save. The kernels of mamba-ssm are chosen on a CUDA device
-    where they are installed and pass their self-test.
+    its conversions cost what its products save. The kernels of mamba-ssm are chosen on a CUDA
+    device where they are installed and pass their self-test.
 
     Raises
     ------
