@@ -49,8 +49,11 @@ layers, {said["genes"]:,} genes. sha256 of the weights: `{config["weights_sha256
 
 
 def _saw(said: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {file} | {kept:,} |" for file, kept in said["corpus"]["files"].items())
     held = said["recipe"]["data"]["held_out"]
+    rows = "\n".join(
+        f"| {file} | {kept:,}{' (held out)' if Path(file).stem in held else ''} |"
+        for file, kept in said["corpus"]["files"].items()
+    )
     left = f" Held out whole: {', '.join(held)}." if held else ""
     return f"""## What it saw
 
