@@ -126,7 +126,7 @@ def test_rows_are_cut_below_what_32_bits_count(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_kernels_that_drift_are_refused_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernels, "installed", lambda name: True)
     monkeypatch.setattr(kernels, "self_test", lambda device, precision: 0.3)
     with pytest.warns(GeneMambaWarning, match=r"off by 0\.3 .* in float32: they are not used"):
         assert "off by 0.3" in kernels.refusal("float32")
@@ -136,13 +136,11 @@ def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     def crash(device: str, precision: str) -> float:
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(kernels, "installed", lambda name: True)
     monkeypatch.setattr(kernels, "self_test", crash)
     assert "RuntimeError: no kernel image" in kernels.refusal("float32")
 
 
 def test_absent_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        kernels.importlib.util, "find_spec", lambda name: None if name == "mamba_ssm" else name
-    )
+    monkeypatch.setattr(kernels, "installed", lambda name: name != "mamba_ssm")
     assert kernels.refusal("bfloat16") == "mamba_ssm not installed"

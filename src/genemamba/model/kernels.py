@@ -30,7 +30,7 @@ NAME = "the kernels of mamba-ssm and causal-conv1d"
 INSTALL = "pip install 'genemamba[cuda]' (needs Linux, nvcc and the torch that is installed)"
 TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 _CHUNK = 256  # tokens a program of the scan takes; the result does not depend on it
-_MODULES = ("causal_conv1d", "mamba_ssm")
+MODULES = ("causal_conv1d", "mamba_ssm")
 
 
 def mix(mixer: Mamba2, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
@@ -94,10 +94,15 @@ def numbered(segment_RL: Tensor) -> Tensor:
     return F.pad(change.cumsum(1), (1, 0)).to(torch.int32).contiguous()
 
 
+def installed(name: str) -> bool:
+    """Whether a package is there; it is not imported."""
+    return importlib.util.find_spec(name) is not None
+
+
 @lru_cache
 def refusal(precision: str) -> str:
     """Why the kernels cannot be used here, or nothing. A drift is warned of, too."""
-    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    missing = [name for name in MODULES if not installed(name)]
     if missing:
         return f"{' and '.join(missing)} not installed"
     try:
