@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "the kernels of mamba-ssm and causal-conv1d"
 INSTALL = "pip install 'genemamba[cuda]' (needs Linux, nvcc and the torch that is installed)"
-TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # what rounding explains
 _CHUNK = 256  # tokens a program of the scan takes; the result does not depend on it
 MODULES = ("causal_conv1d", "mamba_ssm")
 

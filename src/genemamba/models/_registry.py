@@ -140,7 +140,7 @@ add(
         source="in the package",
         licence="as the package (BSD-3-Clause)",
         bundled=True,
-        weights_sha256="473288a415848944b70b3ac040cad1617d64256f467ad1f56ab6abf3d539d1b8",
+        weights_sha256="c057a0b35abc51a662e8ee26eda2706e05cec476b256c8acb07c4a0ece626eac",
     )
 )
 add(

@@ -11,7 +11,7 @@ from genemamba.train.run_folder import METRICS, RUN
 
 CARD = "README.md"
 _CHECKS = 8  # rows of the curve
-_SCORES = {"macro_f1": "f1", "AvgBIO": "avg_bio"}
+_SCORES = {"macro-F1": "f1", "AvgBIO": "avg_bio"}
 
 
 def write_card(folder: Path, *, scores: Path | None = None, limits: Path | None = None) -> None:
