@@ -131,3 +131,17 @@ def test_a_long_run_is_announced_once(
             r"embed: about \d+ min \d\d s for 12 cells \([\d,]+ cells/s on cpu in float32\); "
             r"\d+\.\d GB of memory so far", told[0],
         )  # fmt: skip
+
+
+def test_batches_prepared_ahead_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    cells = random_cells(40, 200)
+    batches = [np.arange(i, min(i + 7, 40)) for i in range(0, 40, 7)]
+    for n in (0, 1, 2, len(batches)):
+        plain, ahead = (
+            list(inference._on_host(cells, batches[:n], pinned=pinned)) for pinned in (False, True)
+        )
+        assert len(plain) == len(ahead) == n
+        for (one, (rows, lengths)), (two, (rows2, lengths2)) in zip(plain, ahead, strict=True):
+            assert np.array_equal(one, two)
+            assert torch.equal(rows, rows2) and torch.equal(lengths, lengths2)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from genemamba.model.mamba2 import Mamba2
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked, length_batches, pad
 
+_AHEAD = 2  # batches prepared for a GPU
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
@@ -117,10 +120,8 @@ def stream(
     batches = _batches(lengths, batch_size, runtime)
     begun, told, tokens, done = time.monotonic(), False, int(lengths.sum()), 0
     with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
-        for cells in batches:
-            rows, n = (
-                torch.from_numpy(a).to(runtime.device) for a in pad(ranked, cells, multiple=1)
-            )
+        for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
+            rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
             yield cells, rows, n
             bar.update(int(n.sum()))
             done += int(n.sum())
@@ -129,6 +130,26 @@ def stream(
                 told, whole = True, seconds * tokens / done
                 if whole > _LONG and not bar.disable:
                     tqdm.write(_estimate(doing, whole, len(lengths), runtime), file=sys.stderr)
+
+
+def _on_host(
+    ranked: Ranked, batches: list[np.ndarray], *, pinned: bool
+) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
+    """Pad batches; for a GPU in pinned memory, the next ones while the present one is computed."""
+
+    def laid(cells: np.ndarray) -> list[Tensor]:
+        tensors = [torch.from_numpy(a) for a in pad(ranked, cells, multiple=1)]
+        return [t.pin_memory() for t in tensors] if pinned else tensors
+
+    if not pinned:
+        yield from ((cells, laid(cells)) for cells in batches)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(laid, cells) for cells in batches[:_AHEAD])
+        for i, cells in enumerate(batches):
+            host = coming.popleft().result()
+            coming.extend(thread.submit(laid, later) for later in batches[i + _AHEAD :][:1])
+            yield cells, host
 
 
 def _estimate(doing: str, seconds: float, n_cells: int, runtime: Runtime) -> str:
