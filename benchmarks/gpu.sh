@@ -22,6 +22,7 @@ part() { # NAME SECONDS COMMAND…
 part doctor 60 genemamba doctor --device cuda
 part parity 120 python -m pytest -q -p no:cacheprovider "$here/../tests/model/test_cuda.py"
 part model 90 python "$here/inference.py" --device cuda --parts model,length,bert --batches 8 32
+part model_triton 90 python "$here/inference.py" --device cuda --backend triton --parts model,length --batches 8 32
 part model_torch 60 python "$here/inference.py" --device cuda --backend torch --parts length
 if [ -n "$data" ]; then
     part cells 90 python "$here/inference.py" --device cuda --parts cells --cells 2000 --data "$data"

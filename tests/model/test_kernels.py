@@ -59,7 +59,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_right_kernels_pass_the_self_test(precision: str) -> None:
-    assert kernels.self_test("cpu", precision) < kernels.TOLERANCE[precision]
+    assert kernels.self_test("cpu", precision, "cuda") < kernels.TOLERANCE[precision]
 
 
 def _shifted(*args: Tensor, **more: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def test_wrong_kernels_do_not(
     pair: tuple[Callable, Callable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_kernels", lambda: pair)
-    assert kernels.self_test("cpu", "float32") > 100 * kernels.TOLERANCE["float32"]
+    assert kernels.self_test("cpu", "float32", "cuda") > 100 * kernels.TOLERANCE["float32"]
 
 
 @pytest.mark.parametrize("merge", ["gate", "mean"])
@@ -127,13 +127,13 @@ def test_rows_are_cut_below_what_32_bits_count(monkeypatch: pytest.MonkeyPatch) 
 
 def test_kernels_that_drift_are_refused_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "installed", lambda name: True)
-    monkeypatch.setattr(kernels, "self_test", lambda device, precision: 0.3)
+    monkeypatch.setattr(kernels, "self_test", lambda *args: 0.3)
     with pytest.warns(GeneMambaWarning, match=r"off by 0\.3 .* in float32: they are not used"):
         assert "off by 0.3" in kernels.refusal("float32")
 
 
 def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(device: str, precision: str) -> float:
+    def crash(*args: str) -> float:
         raise RuntimeError("no kernel image is available")
 
     monkeypatch.setattr(kernels, "installed", lambda name: True)
@@ -142,5 +142,6 @@ def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_absent_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "installed", lambda name: name != "mamba_ssm")
+    monkeypatch.setattr(kernels, "installed", lambda name: name not in ("mamba_ssm", "triton"))
     assert kernels.refusal("bfloat16") == "mamba_ssm not installed"
+    assert kernels.refusal("bfloat16", "triton") == "triton not installed"

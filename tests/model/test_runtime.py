@@ -45,7 +45,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kernels_are_used_if_they_agree(
     refusal: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "refusal", lambda precision: refusal)
+    monkeypatch.setattr(kernels, "refusal", lambda precision, kind: refusal)
     chosen = choose_runtime()
     assert (chosen.device, chosen.precision, chosen.backend) == ("cuda", "bfloat16", backend)
     assert refusal in chosen.why[2]
@@ -54,7 +54,7 @@ def test_kernels_are_used_if_they_agree(
 
 @pytest.mark.usefixtures("gpu")
 def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "refusal", lambda precision: "mamba_ssm not installed")
+    monkeypatch.setattr(kernels, "refusal", lambda precision, kind: "mamba_ssm not installed")
     with pytest.raises(InputError, match=r"backend='cuda': mamba_ssm not .*\n  Fix: pip install"):
         choose_runtime(backend="cuda")
     with pytest.raises(InputError, match="need a CUDA device, not 'cpu'"):

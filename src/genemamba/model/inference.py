@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from genemamba._machine import peak_memory
 from genemamba.errors import InputError
+from genemamba.model import kernels
 from genemamba.model.genemamba import GeneMamba, Pooling
 from genemamba.model.mamba2 import Mamba2
 from genemamba.model.runtime import Runtime, choose_runtime
@@ -190,6 +191,8 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     fits = weight.device.type == runtime.device and weight.dtype == dtype and not model.training
     if fits and all(mixer.backend == runtime.backend for mixer in mixers):
         return model
+    if runtime.backend == "triton":
+        kernels.require_powers_of_two(model.config)
     placed = copy.deepcopy(model).eval().to(runtime.device)
     for name, parameter in placed.named_parameters():
         if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated

@@ -26,11 +26,16 @@ from genemamba.model.config import GeneMambaConfig
 if TYPE_CHECKING:
     from genemamba.model.mamba2 import Mamba2
 
-NAME = "the kernels of mamba-ssm and causal-conv1d"
+Backend = Literal["cuda", "torch", "triton"]
+NAMES: dict[Backend, str] = {
+    "cuda": "the kernels of mamba-ssm and causal-conv1d",
+    "torch": "the package's own torch code",
+    "triton": "the package's own Triton kernel",
+}
 INSTALL = "pip install 'genemamba[cuda]' (needs Linux, nvcc and the torch that is installed)"
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # what rounding explains
 _CHUNK = 256  # tokens a program of the scan takes; the result does not depend on it
-MODULES = ("causal_conv1d", "mamba_ssm")
+MODULES = {"cuda": ("causal_conv1d", "mamba_ssm"), "triton": ("triton",)}
 
 
 def mix(mixer: Mamba2, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
@@ -41,6 +46,32 @@ def mix(mixer: Mamba2, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | Non
     segments = [None] * len(xbc_RLK) if segment_RL is None else segment_RL.split(most)
     pieces = zip(xbc_RLK.split(most), dt_RLH.split(most), segments, strict=False)
     return torch.cat([_mix(mixer, *piece) for piece in pieces])
+
+
+def mix_both(
+    mixer: Mamba2, projected_BLT: Tensor, segment_BL: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Do it in both directions with this package's Triton kernel, which has no gradients."""
+    from genemamba.model import triton_read
+
+    forwards, backwards = triton_read.mix_both(mixer, projected_BLT, segment_BL)
+    return forwards, backwards
+
+
+def require_powers_of_two(config: GeneMambaConfig) -> None:
+    """Refuse sizes that the Triton kernel cannot be compiled for.
+
+    Raises
+    ------
+    InputError
+        If head or state is no power of two from 16.
+    """
+    for name, n in (("headdim", config.headdim), ("d_state", config.d_state)):
+        if n < 16 or n & (n - 1):
+            raise InputError(
+                f"backend='triton' needs powers of two from 16, and {name} is {n}",
+                "leave out backend",
+            )
 
 
 def most_rows(config: GeneMambaConfig, length: int) -> int:
@@ -100,52 +131,73 @@ def installed(name: str) -> bool:
 
 
 @lru_cache
-def refusal(precision: str) -> str:
-    """Why the kernels cannot be used here, or nothing. A drift is warned of, too."""
-    missing = [name for name in MODULES if not installed(name)]
+def refusal(precision: str, backend: Literal["cuda", "triton"] = "cuda") -> str:
+    """Why kernels cannot be used here, or nothing. A drift is warned of, too."""
+    missing = [name for name in MODULES[backend] if not installed(name)]
     if missing:
         return f"{' and '.join(missing)} not installed"
     try:
-        drift = self_test("cuda", precision)
+        drift = self_test("cuda", precision, backend)
     except Exception as error:  # they are compiled elsewhere, and can fail in any way
         return f"the kernels do not run here ({type(error).__name__}: {error})"
     if drift <= TOLERANCE[precision]:
         return ""
-    why = f"the kernels are off by {drift:.2g} of the result on this GPU in {precision}"
+    why = f"{NAMES[backend]} is off by {drift:.2g} of the result on this GPU in {precision}"
     warnings.warn(f"{why}: they are not used", GeneMambaWarning, stacklevel=2)
     return why
 
 
-def self_test(device: str, precision: str, backend: Literal["cuda", "torch"] = "cuda") -> float:
+def self_test(device: str, precision: str, backend: Backend) -> float:
     """Run packed rows, read in both directions, through a backend and plain float64 code.
 
     Returns
     -------
-    The largest relative distance: of the outputs, and of the gradients of input and weights.
+    The largest relative distance: of the outputs and, where the backend has them, of the gradients
+    of input and weights.
+    """
+    config = GeneMambaConfig(vocab_size=2, d_model=64, d_state=64, headdim=64, chunk_size=32)
+    length, dtype = 2 * _CHUNK + 75, getattr(torch, precision)
+    width = config.d_inner + config.d_xbc + config.n_heads
+    projected = torch.randn(2, length, width, generator=torch.Generator().manual_seed(0)).to(dtype)
+    segment = (torch.arange(length) // 97).expand(2, -1).clone()
+    segment[1] = -segment[1]  # from many to few
+    true = _outputs_and_gradients(config, projected.double(), segment, "torch")
+    ours = _outputs_and_gradients(
+        config, projected.to(device), segment.to(device), backend, true[0]
+    )
+    return max(
+        float((one - other).norm() / one.norm()) for one, other in zip(true, ours, strict=False)
+    )
+
+
+def _outputs_and_gradients(
+    config: GeneMambaConfig,
+    projected: Tensor,
+    segment: Tensor,
+    backend: Backend,
+    wish: Tensor | None = None,
+) -> list[Tensor]:
+    """Return what a mixer gives, and the gradients of half the square of what is right.
+
+    Sums in these do not cancel out; against random vectors rounding would be 5 % of the biases'.
     """
     from genemamba.model.mamba2 import Mamba2
 
-    config = GeneMambaConfig(vocab_size=2, d_model=64, d_state=64, headdim=64, chunk_size=32)
-    generator = torch.Generator().manual_seed(0)
-    length, dtype = 2 * _CHUNK + 75, getattr(torch, precision)
-    xbc = torch.randn(2, length, config.d_xbc, generator=generator).to(dtype)
-    dt = torch.randn(2, length, config.n_heads, generator=generator).to(dtype)
-    segment = (torch.arange(length) // 97).expand(2, -1).clone()
-    segment[1] = -segment[1]  # as in a flipped row: from many to few
-    found: list[list[Tensor]] = []
-    for place, kind, code in (("cpu", torch.float64, "torch"), (device, dtype, backend)):
-        mixer = Mamba2(config)
-        mixer.reset_parameters(torch.Generator().manual_seed(1), 1)
-        mixer = mixer.to(place, torch.promote_types(kind, torch.float32))
-        mixer.backend = code  # type: ignore[assignment]
-        inputs = [t.to(place, kind).requires_grad_() for t in (xbc, dt)]
-        out = mixer.mix(inputs[0], inputs[1], segment.to(place))
+    mixer = Mamba2(config)
+    mixer.reset_parameters(torch.Generator().manual_seed(1), 1)
+    mixer = mixer.to(projected.device, torch.promote_types(projected.dtype, torch.float32))
+    mixer.backend = backend
+    with_gradients = backend != "triton"
+    with torch.set_grad_enabled(with_gradients):
+        given = projected.clone().requires_grad_(with_gradients)
+        out = torch.stack(mixer.mix_both(given, segment))
+    found = [out.detach().double().cpu()]
+    if with_gradients:
         weights = [mixer.conv1d.weight, mixer.A_log, mixer.D, mixer.dt_bias]
-        # the gradient of half the square of what is right: sums of it do not cancel out
-        wish = found[0][0].to(place, kind) if found else out.detach()
-        back = torch.autograd.grad(out, [*inputs, *weights], wish)
-        found.append([t.detach().double().cpu() for t in (out, *back)])
-    return max(float((ours - true).norm() / true.norm()) for true, ours in zip(*found, strict=True))
+        wish = (found[0] if wish is None else wish).to(out.device, out.dtype)
+        back = torch.autograd.grad(out, [given, *weights], wish)
+        found += [t.double().cpu() for t in back]
+    return found
 
 
 @lru_cache

@@ -1,7 +1,8 @@
 """One Mamba-2 mixer, and the Bi-Mamba layer that reads it in both directions.
 
 Shapes: B cells, R rows (B, or 2 B with both directions), L tokens, D model width, E inner width,
-H heads, P head channels, N states, K = E + 2 N channels of the convolution.
+H heads, P head channels, N states, K = E + 2 N channels of the convolution,
+T = E + K + H what the input projection gives.
 
 Parameter names are those of the published checkpoint (and of mamba-ssm), so weights move freely.
 """
@@ -9,7 +10,6 @@ Parameter names are those of the published checkpoint (and of mamba-ssm), so wei
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class Mamba2(nn.Module):
         self.D = nn.Parameter(torch.ones(c.n_heads))
         self.norm = RMSNorm(c.d_inner, c.norm_eps)
         self.out_proj = nn.Linear(c.d_inner, c.d_model, bias=False)
-        self.backend: Literal["cuda", "torch"] = "torch"
+        self.backend: kernels.Backend = "torch"
 
     def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
         """Draw the initial weights as Mamba-2 does: A in 1…16, dt in 0.001…0.1, log-uniform."""
@@ -73,11 +73,20 @@ class Mamba2(nn.Module):
             self.D.fill_(1.0)
             self.norm.weight.fill_(1.0)
 
-    def project(self, u_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split the input projection into gate z (E), xBC (K) and dt (H)."""
         c = self.config
-        z, xbc, dt = self.in_proj(u_BLD).split([c.d_inner, c.d_xbc, c.n_heads], dim=-1)
+        z, xbc, dt = projected.split([c.d_inner, c.d_xbc, c.n_heads], dim=-1)
         return z, xbc, dt
+
+    def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mix forwards and backwards, each B × L × E in the order of the cell."""
+        if self.backend == "triton":
+            return kernels.mix_both(self, projected_BLT, segment_BL)
+        _, xbc, dt = self.split(projected_BLT)
+        segment_RL = None if segment_BL is None else _both_ways(segment_BL)
+        forwards, backwards = self.mix(_both_ways(xbc), _both_ways(dt), segment_RL).chunk(2)
+        return forwards, backwards.flip(1)
 
     def mix(self, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
         """Convolve and scan along the tokens, left to right; R × L × E."""
@@ -103,7 +112,7 @@ class Mamba2(nn.Module):
 
     def forward(self, u_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Read one way, left to right; B × L × D."""
-        z, xbc, dt = self.project(u_BLD)
+        z, xbc, dt = self.split(self.in_proj(u_BLD))
         y = self.mix(xbc, dt, segment_BL)
         return self.out_proj(self.norm(y * F.silu(z)))
 
@@ -146,16 +155,13 @@ class BiMambaLayer(nn.Module):
     ) -> Tensor:
         """Return the merged reading of both directions, or that of one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
-        z, xbc, dt = self.mamba.project(u)  # once: the projection is the same both ways
+        projected = self.mamba.in_proj(u)  # once: the projection is the same both ways
+        z, xbc, dt = self.mamba.split(projected)
         if one_way or not self.bidirectional:
             y = self.mamba.mix(xbc, dt, segment_BL)
             return self.merge_forward(x_BLD, self.mamba.norm(y * F.silu(z)))
-        segment_RL = None if segment_BL is None else _both_ways(segment_BL)
-        y = self.mamba.mix(_both_ways(xbc), _both_ways(dt), segment_RL)
-        forwards, backwards = y.chunk(2)
-        backwards = backwards.flip(1)
-        gate = F.silu(z)
-        forwards, backwards = (self.mamba.norm(y * gate) for y in (forwards, backwards))
+        gate, both_ways = F.silu(z), self.mamba.mix_both(projected, segment_BL)
+        forwards, backwards = (self.mamba.norm(y * gate) for y in both_ways)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
             both = self.mamba.out_proj(forwards + backwards)
             return x_BLD + both / 2 if self.how == "mean" else 2 * x_BLD + both

@@ -63,7 +63,7 @@ def _mix(
     mamba: Mamba2, u_BD: Tensor, recent_BWK: Tensor, memory_BHNP: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     c = mamba.config
-    z, xbc, dt = mamba.project(u_BD)
+    z, xbc, dt = mamba.split(mamba.in_proj(u_BD))
     window = torch.cat([recent_BWK, xbc[:, None]], dim=1)
     convolved = (window * mamba.conv1d.weight.squeeze(1).T).sum(1)
     assert mamba.conv1d.bias is not None

@@ -12,7 +12,7 @@ from genemamba.model import kernels
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Backend = Literal["auto", "cuda", "torch"]
+Backend = Literal["auto", "cuda", "torch", "triton"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Runtime:
 
     device: str
     precision: Literal["float32", "bfloat16"]
-    backend: Literal["cuda", "torch"] = "torch"
+    backend: kernels.Backend = "torch"
     why: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def code(self) -> str:
         """Whose code mixes tokens."""
-        return "the package's own torch code" if self.backend == "torch" else kernels.NAME
+        return kernels.NAMES[self.backend]
 
 
 def choose_runtime(
@@ -98,11 +98,12 @@ def _backend(wished: str, device: str, precision: str) -> tuple[Any, str]:
     if wished == "torch":
         return "torch", "backend='torch' was asked for"
     if device != "cuda":
-        if wished == "cuda":
-            what = f"backend='cuda': the kernels need a CUDA device, not {device!r}"
+        if wished != "auto":
+            what = f"backend={wished!r}: the kernels need a CUDA device, not {device!r}"
             raise InputError(what, "leave out backend")
         return "torch", ""
-    why = kernels.refusal(precision)
-    if why and wished == "cuda":
-        raise InputError(f"backend='cuda': {why}", kernels.INSTALL)
-    return ("torch", why) if why else ("cuda", "the kernels agree with the package's own code")
+    kind: Literal["cuda", "triton"] = "triton" if wished == "triton" else "cuda"
+    why = kernels.refusal(precision, kind)
+    if why and wished != "auto":
+        raise InputError(f"backend={wished!r}: {why}", kernels.INSTALL)
+    return ("torch", why) if why else (kind, "the kernels agree with the package's own code")

@@ -72,7 +72,8 @@ def embed(
     backend
         ``"cuda"`` runs on the kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``),
         ``"torch"`` on the package's own code; ``"auto"`` takes the former on a CUDA device where
-        they are installed and agree with the latter. :func:`genemamba.doctor` says which, and why.
+        they are installed and agree with the latter. ``"triton"`` is the package's own kernel, not
+        timed on a GPU yet. :func:`genemamba.doctor` says what runs, and why.
     key_added
         Slot to write to.
     copy
