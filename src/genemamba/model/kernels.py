@@ -188,7 +188,7 @@ def _outputs_and_gradients(
     mixer = mixer.to(projected.device, torch.promote_types(projected.dtype, torch.float32))
     mixer.backend = backend
     with_gradients = backend != "triton"
-    with torch.set_grad_enabled(with_gradients):
+    with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
         given = projected.clone().requires_grad_(with_gradients)
         out = torch.stack(mixer.mix_both(given, segment))
     found = [out.detach().double().cpu()]

@@ -89,9 +89,10 @@ def bfloat16_unit(device: str) -> str:
         return "the GPU" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     if device != "cpu":
         return ""
-    if torch.cpu._is_amx_tile_supported():
-        return "the processor's AMX"
-    return "the processor's AVX512" if torch.cpu._is_avx512_bf16_supported() else ""
+    for unit, name in (("AMX", "_is_amx_tile_supported"), ("AVX512", "_is_avx512_bf16_supported")):
+        if getattr(torch.cpu, name, bool)():  # older torch does not ask; bool() is False
+            return f"the processor's {unit}"
+    return ""
 
 
 def _backend(wished: str, device: str, precision: str) -> tuple[Any, str]:
