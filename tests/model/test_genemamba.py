@@ -133,6 +133,14 @@ def test_a_long_run_is_announced_once(
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(("free", "tokens"), [(80e9, 131_072), (4e9, 61_035), (1e6, 2_048)])
+def test_a_gpu_with_little_memory_gets_fewer_tokens(
+    free: float, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free), int(80e9)))
+    assert inference._most_tokens(Runtime("cuda", "bfloat16")) == tokens
+
+
 def test_batches_prepared_ahead_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     cells = random_cells(40, 200)

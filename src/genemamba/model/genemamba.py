@@ -16,6 +16,7 @@ from genemamba.model.config import GeneMambaConfig
 from genemamba.model.mamba2 import BiMambaLayer, RMSNorm
 
 if TYPE_CHECKING:
+    from genemamba.model.kernels import Backend
     from genemamba.tokens import MeanRanking, Vocabulary
 
 Pooling = Literal["mean", "cls"]
@@ -76,6 +77,20 @@ class GeneMamba(nn.Module):
         for layer in self.mamba_mixer.layers:
             assert isinstance(layer, BiMambaLayer)
             layer.reset_parameters(generator, self.config.n_layers)
+        return self
+
+    @property
+    def backend(self) -> Backend:
+        """Whose code mixes tokens."""
+        layer = self.mamba_mixer.layers[0]
+        assert isinstance(layer, BiMambaLayer)
+        return layer.mamba.backend
+
+    def use(self, backend: Backend) -> GeneMamba:
+        """Let another code mix tokens: see :func:`~genemamba.model.runtime.choose_runtime`."""
+        for layer in self.mamba_mixer.layers:
+            assert isinstance(layer, BiMambaLayer)
+            layer.mamba.backend = backend
         return self
 
     def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:

@@ -20,7 +20,6 @@ from genemamba._machine import peak_memory
 from genemamba.errors import InputError
 from genemamba.model import kernels
 from genemamba.model.genemamba import GeneMamba, Pooling
-from genemamba.model.mamba2 import Mamba2
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked, length_batches, pad
 
@@ -28,6 +27,7 @@ _AHEAD = 2  # batches prepared for a GPU
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
+_BYTES_PER_TOKEN = 2**16  # a guess on the safe side for width 512; what it misses is halved
 _TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
@@ -176,7 +176,7 @@ def _batches(
     lengths: np.ndarray, batch_size: int | Literal["auto"], runtime: Runtime
 ) -> list[np.ndarray]:
     if batch_size == "auto":
-        most = _TOKENS_PER_BATCH[runtime.device]
+        most = _most_tokens(runtime)
         return length_batches(lengths, max_tokens_per_batch=most, multiple=1)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
@@ -184,12 +184,21 @@ def _batches(
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
+def _most_tokens(runtime: Runtime) -> int:
+    """Return the tokens of a batch: as many as are quick, or fewer where memory is short."""
+    most = _TOKENS_PER_BATCH[runtime.device]
+    if runtime.device != "cuda":
+        return most
+    free, _ = torch.cuda.mem_get_info()
+    return min(most, max(_TOKENS_PER_BATCH["cpu"], free // _BYTES_PER_TOKEN))
+
+
 def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     """Give the model itself if it already fits, else a copy: the caller's is never changed."""
     dtype = getattr(torch, runtime.precision)
-    weight, mixers = model.embeddings.weight, _mixers(model)
+    weight = model.embeddings.weight
     fits = weight.device.type == runtime.device and weight.dtype == dtype and not model.training
-    if fits and all(mixer.backend == runtime.backend for mixer in mixers):
+    if fits and model.backend == runtime.backend:
         return model
     if runtime.backend == "triton":
         kernels.require_powers_of_two(model.config)
@@ -197,10 +206,4 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     for name, parameter in placed.named_parameters():
         if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated
             parameter.data = parameter.data.to(dtype)
-    for mixer in _mixers(placed):
-        mixer.backend = runtime.backend
-    return placed
-
-
-def _mixers(model: GeneMamba) -> list[Mamba2]:
-    return [module for module in model.modules() if isinstance(module, Mamba2)]
+    return placed.use(runtime.backend)

@@ -20,6 +20,7 @@ from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.model.checkpoint import read_checkpoint
+from genemamba.model.runtime import Precision, choose_runtime
 from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
 from genemamba.train.ema import Ema
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 Strategy = Literal["auto", "ddp", "fsdp"]
 _LOG_EVERY = 10  # steps between two rows of training losses
+_PRECISIONS: dict[str, Precision] = {"bf16-mixed": "bfloat16", "32-true": "float32"}
 _SCHEDULES = {"cosine": warm_cosine, "linear": warm_linear}
 
 
@@ -106,7 +108,9 @@ class _Run:
         self.stream, self.validation = stream, validation
         torch.manual_seed(recipe.run.seed)
         self.inner = Task(model, recipe)
-        if recipe.run.compile:
+        precision = _PRECISIONS[recipe.run.precision]
+        model.use(choose_runtime(fabric.device.type, precision).backend)  # type: ignore[arg-type]
+        if recipe.run.compile and model.backend == "torch":
             self.inner.compile()
         self.task = fabric.setup_module(self.inner)
         optimiser = torch.optim.AdamW(
