@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from genemamba.tokens import Vocabulary
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _float32() -> Iterator[None]:
     """Compare in float32, on processors that would choose bfloat16, too."""
-    monkeypatch.setattr("genemamba.model.runtime.bfloat16_unit", lambda device: "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genemamba.model.runtime.bfloat16_unit", lambda device: "")
+        yield
 
 
 @pytest.fixture(scope="session")

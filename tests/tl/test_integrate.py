@@ -17,11 +17,11 @@ KEY = "X_genemamba_integrated"
 
 @pytest.fixture
 def cells(pbmc: AnnData) -> AnnData:
-    """Real cells; in the second half a third of the genes were caught three times as well."""
+    """Real cells; in the second half a third of the genes were caught six times as well."""
     rng = np.random.default_rng(0)
     better = rng.random(pbmc.n_vars) < 1 / 3
     second = np.flatnonzero(pbmc.obs["batch"] == "b")
-    pbmc.X[np.ix_(second, np.flatnonzero(better))] *= 3
+    pbmc.X[np.ix_(second, np.flatnonzero(better))] *= 6
     return pbmc
 
 
@@ -46,7 +46,7 @@ def test_batches_mix_and_types_stay(cells: AnnData) -> None:
     mixed_before, types_before = mixing_and_types(cells, cells.obsm["X_genemamba"])
     mixed, types = mixing_and_types(cells, cells.obsm[KEY])
     assert mixed_before < 0.35
-    assert mixed > 0.4
+    assert mixed > 0.5
     assert types > types_before - 0.02
 
 

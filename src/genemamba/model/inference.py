@@ -119,12 +119,15 @@ def stream(
     """
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime)
-    begun, told, tokens, done = time.monotonic(), False, int(lengths.sum()), 0
+    told, tokens, done, begun = False, int(lengths.sum()), 0, 0.0
     with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
         for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
             rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
             yield cells, rows, n
             bar.update(int(n.sum()))
+            if not begun:  # the first batch warms up, and says nothing about the others
+                begun = time.monotonic()
+                continue
             done += int(n.sum())
             seconds = time.monotonic() - begun
             if not told and seconds > _TOLD_AFTER:
