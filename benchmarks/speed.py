@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import time
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 import genemamba as gm
+from genemamba._machine import processor
 from genemamba.tokens import match
 
 
@@ -47,13 +47,6 @@ def numpy_loop(adata: ad.AnnData, median: np.ndarray) -> None:
         part = slice(x.indptr[cell], x.indptr[cell + 1])
         values = x.data[part] / x.data[part].sum() / median[x.indices[part]]
         x.indices[part][np.argsort(-values)]
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if "model name" in line]
-    return names[0].split(":")[1].strip() if names else platform.processor()
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

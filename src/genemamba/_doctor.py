@@ -38,7 +38,8 @@ class Diagnosis:
     runtime
         Device, precision and backend that would run, and why.
     drift
-        Largest relative distance of outputs and gradients from float64, on a small problem.
+        Largest relative distance of outputs, and of gradients where the backend has them, from
+        float64 on a small problem.
     passed
         Whether the drift is as small as the precision allows.
     cells_per_second
@@ -62,7 +63,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         """Lay it out as a table."""
-        drift = f"within {self.drift:.0e} of float64, gradients too"
+        drift = f"within {self.drift:.0e} of float64"
         rows = [
             ("machine", self.machine),
             ("GPU", self.gpu),
