@@ -80,7 +80,6 @@ class Bert(nn.Module):
 
 
 GENEFORMER_V1_10M = {"vocabulary": 25_426, "width": 256, "layers": 6, "heads": 4, "inner": 512}
-GENEFORMER_V2_104M = {"vocabulary": 20_275, "width": 768, "layers": 12, "heads": 12, "inner": 3072}
 
 
 def products(config: GeneMambaConfig, rows: int, length: int, dtype: torch.dtype) -> Callable:

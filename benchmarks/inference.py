@@ -3,7 +3,7 @@
     python benchmarks/inference.py --data ../shared/data/bench
 
 Everything of a part is timed in one process, by turns, after a run that warms up; the median of
-`--runs`. Weights are random: they do not change the time.
+`--runs`. Weights are random but for genemamba-mini: they do not change the time.
 
 model   24 layers × 512, 2,048 tokens, 1 and 8 cells a batch. On a CPU beside the Mamba-2 of
         transformers, on CUDA beside that of mamba-ssm, each called once per direction with flips
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=65_536, help="of a batch, for `bert`")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
-    parser.add_argument("--backend", default="auto", choices=["auto", "cuda", "torch"])
+    parser.add_argument("--backend", default="auto", choices=["auto", "cuda", "torch", "triton"])
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     runtime = choose_runtime(args.device, args.precision, args.backend)

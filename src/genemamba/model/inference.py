@@ -27,8 +27,8 @@ _AHEAD = 2  # batches prepared for a GPU
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
-_BYTES_PER_TOKEN = 2**16  # a guess on the safe side for width 512; what it misses is halved
 _TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
+_BYTES_PER_TOKEN = 2**16  # a guess on the safe side for width 512; what it misses is halved
 
 
 def embed_tokens(
@@ -124,11 +124,12 @@ def stream(
         for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
             rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
             yield cells, rows, n
-            bar.update(int(n.sum()))
+            read = int(lengths[cells].sum())  # not of n: a GPU would have to be waited for
+            bar.update(read)
             if not begun:  # the first batch warms up, and says nothing about the others
                 begun = time.monotonic()
                 continue
-            done += int(n.sum())
+            done += read
             seconds = time.monotonic() - begun
             if not told and seconds > _TOLD_AFTER:
                 told, whole = True, seconds * tokens / done
