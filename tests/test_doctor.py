@@ -17,7 +17,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_says_what_runs_and_why(small_model: GeneMamba) -> None:
     found = gm.doctor(small_model, device="cpu", precision="float32")
     assert found.passed and 0 < found.drift < kernels.TOLERANCE["float32"]
-    assert found.runtime == Runtime("cpu", "float32") and found.cells_per_second > 0
+    assert found.runtime == Runtime("cpu", "float32", "numba") and found.cells_per_second > 0
     text = str(found)
     for said in (
         "runs on    cpu, float32\n",

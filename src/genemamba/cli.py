@@ -181,7 +181,9 @@ def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--backend", choices=["auto", "cuda", "torch", "triton"], default="auto")
+    parser.add_argument(
+        "--backend", choices=["auto", "cuda", "torch", "triton", "numba"], default="auto"
+    )
 
 
 def _cells(text: str) -> int | str:

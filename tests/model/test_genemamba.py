@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -141,15 +143,49 @@ def test_a_gpu_with_little_memory_gets_fewer_tokens(
     assert inference._most_tokens(Runtime("cuda", "bfloat16")) == tokens
 
 
-def test_batches_prepared_ahead_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [0, 1, 2, 6])
+def test_batches_prepared_ahead_are_the_same(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     cells = random_cells(40, 200)
-    batches = [np.arange(i, min(i + 7, 40)) for i in range(0, 40, 7)]
-    for n in (0, 1, 2, len(batches)):
-        plain, ahead = (
-            list(inference._on_host(cells, batches[:n], pinned=pinned)) for pinned in (False, True)
-        )
-        assert len(plain) == len(ahead) == n
-        for (one, (rows, lengths)), (two, (rows2, lengths2)) in zip(plain, ahead, strict=True):
-            assert np.array_equal(one, two)
-            assert torch.equal(rows, rows2) and torch.equal(lengths, lengths2)
+    batches = [np.arange(i, min(i + 7, 40)) for i in range(0, 40, 7)][:n]
+    for pinned in (False, True):
+        ahead = list(inference._on_host(cells, batches, pinned=pinned))
+        assert len(ahead) == n
+        for batch, (own, (rows, lengths)) in zip(batches, ahead, strict=True):
+            assert np.array_equal(own, batch)
+            assert all(map(torch.equal, (rows, lengths), inference._host(cells, batch)))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_batches_at_once_come_in_order(n_threads: int) -> None:
+    before, cells, asked = torch.get_num_threads(), random_cells(40, 200), []
+    torch.set_num_threads(n_threads)
+
+    def step(batch: np.ndarray, rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        assert torch.is_inference_mode_enabled()
+        time.sleep(0.02 * (len(asked) % 2 == 0))  # the first is later than the second
+        asked.append(threading.get_ident())
+        return n
+
+    try:
+        runtime = Runtime("cpu", "float32")
+        found = list(inference.over_cells(step, cells, batch_size=7, runtime=runtime))
+        assert torch.get_num_threads() == n_threads == len(set(asked))
+    finally:
+        torch.set_num_threads(before)
+    order = np.argsort(-cells.lengths, kind="stable")
+    assert np.array_equal(np.concatenate([own for own, _ in found]), order)
+    assert np.array_equal(np.concatenate([n for _, n in found]), cells.lengths[order])
+
+
+def test_what_fails_in_a_thread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    def step(batch: np.ndarray, rows: torch.Tensor, n: torch.Tensor) -> None:
+        raise InputError("it is dark", "light a candle")
+
+    over = inference.over_cells(
+        step, random_cells(40, 200), batch_size=7, runtime=Runtime("cpu", "float32")
+    )
+    with pytest.raises(InputError, match="dark"):
+        next(over)

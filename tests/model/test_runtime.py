@@ -13,9 +13,10 @@ ASKED = bfloat16_unit  # tests elsewhere run in float32, whatever the processor:
 def test_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     chosen = choose_runtime()
-    assert (chosen.device, chosen.backend) == ("cpu", "torch")
-    assert chosen.code == "the package's own torch code"
+    assert (chosen.device, chosen.backend) == ("cpu", "numba")
+    assert chosen.code == "the package's own code, compiled for the processor"
     assert chosen.why[0] == "no CUDA device" and len(chosen.why) == 2
+    assert choose_runtime(backend="torch").code == "the package's own torch code"
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,10 @@ def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(kernels, "refusal", lambda precision, kind: "mamba_ssm not installed")
     with pytest.raises(InputError, match=r"backend='cuda': mamba_ssm not .*\n  Fix: pip install"):
         choose_runtime(backend="cuda")
-    with pytest.raises(InputError, match="need a CUDA device, not 'cpu'"):
+    with pytest.raises(InputError, match="it needs a CUDA device, not 'cpu'"):
         choose_runtime("cpu", backend="cuda")
+    with pytest.raises(InputError, match="it needs a CPU, not 'cuda'"):
+        choose_runtime("cuda", backend="numba")
 
 
 @pytest.mark.parametrize("name", ["device", "precision", "backend"])

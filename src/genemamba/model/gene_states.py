@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from genemamba.model.genemamba import GeneMamba
-from genemamba.model.inference import placed, stream
+from genemamba.model.inference import over_cells, placed
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked
 
@@ -77,9 +78,12 @@ def _sums(
     wide = torch.float32 if device == "mps" else torch.float64  # which MPS does not have
     sums = torch.zeros(n_rows, model.config.d_model, dtype=wide, device=device)
     row_of_token = torch.from_numpy(row_of).to(device)
-    with torch.inference_mode():
-        for cells, ids, lengths in stream(ranked, batch_size=batch_size, runtime=runtime):
-            states, real = network.read_padded(ids, lengths)
-            rows = torch.from_numpy(first[cells]).to(device)[:, None] + row_of_token[ids]
-            sums.index_add_(0, rows[real], states[real].to(wide))
+
+    def step(cells: np.ndarray, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        states, real = network.read_padded(ids, lengths)
+        rows = torch.from_numpy(first[cells]).to(device)[:, None] + row_of_token[ids]
+        return rows[real], states[real]
+
+    for _, (rows, states) in over_cells(step, ranked, batch_size=batch_size, runtime=runtime):
+        sums.index_add_(0, rows, states.to(wide))
     return sums.cpu().numpy()

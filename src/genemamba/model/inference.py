@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from genemamba.model import kernels
 from genemamba.model.genemamba import GeneMamba, Pooling
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked, length_batches, pad
+
+A = TypeVar("A")
+T = TypeVar("T")
+Step = Callable[[np.ndarray, Tensor, Tensor], T]
 
 _AHEAD = 2  # batches prepared for a GPU
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
@@ -79,52 +83,41 @@ def map_cells(
     ``(n_cells, width)`` float32, cells in their own order.
     """
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
-    with torch.inference_mode():
-        for cells, rows, n in stream(ranked, batch_size=batch_size, runtime=runtime):
-            out[cells] = _in_memory(f, rows, n).float().cpu().numpy()
+
+    def step(_: np.ndarray, rows: Tensor, n: Tensor) -> Tensor:
+        return f(rows, n)
+
+    for cells, found in over_cells(step, ranked, batch_size=batch_size, runtime=runtime):
+        out[cells] = found.float().cpu().numpy()
     return out
 
 
-def _in_memory(f: Callable[[Tensor, Tensor], Tensor], rows: Tensor, n: Tensor) -> Tensor:
-    """Apply `f`; where memory does not suffice, to each half of the batch.
-
-    Raises
-    ------
-    InputError
-        If a single cell does not fit.
-    """
-    try:
-        return f(rows, n)
-    except torch.OutOfMemoryError:
-        if len(n) == 1:
-            raise InputError(
-                f"a cell of {int(n)} tokens does not fit the memory of {rows.device}",
-                "give a smaller max_tokens, or device='cpu'",
-            ) from None
-    torch.cuda.empty_cache()  # outside of except, which would hold on to tensors
-    halves = zip(rows.tensor_split(2), n.tensor_split(2), strict=True)
-    return torch.cat([_in_memory(f, *half) for half in halves])
-
-
-def stream(
+def over_cells(
+    step: Step[T],
     ranked: Ranked,
     *,
     batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
     doing: str = "embed",
-) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-    """Yield batches of cells of nearly equal length: their indices, padded rows and lengths.
+) -> Iterator[tuple[np.ndarray, T]]:
+    """Yield cells of nearly equal length, by index, and what `step` makes of them.
 
-    Rows and lengths are on the runtime's device. Cells without tokens are left out.
+    `step` takes these indices, padded rows and their lengths on the runtime's device; it runs
+    without gradients. On a CPU several run at once, each on one thread. Cells without tokens are
+    left out. Where memory does not suffice, batches are halved.
+
+    Raises
+    ------
+    InputError
+        If a single cell does not fit the memory.
     """
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime)
     told, tokens, done, begun = False, int(lengths.sum()), 0, 0.0
     with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
-        for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
-            rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
-            yield cells, rows, n
-            read = int(lengths[cells].sum())  # not of n: a GPU would have to be waited for
+        for pieces in _stepped(step, ranked, batches, runtime):
+            yield from pieces
+            read = sum(int(lengths[cells].sum()) for cells, _ in pieces)
             bar.update(read)
             if not begun:  # the first batch warms up, and says nothing about the others
                 begun = time.monotonic()
@@ -137,24 +130,80 @@ def stream(
                     tqdm.write(_estimate(doing, whole, len(lengths), runtime), file=sys.stderr)
 
 
+def _stepped(
+    step: Step[T], ranked: Ranked, batches: list[np.ndarray], runtime: Runtime
+) -> Iterator[list[tuple[np.ndarray, T]]]:
+    """Run `step` on every batch, in order; on a CPU as many at once as torch has threads."""
+
+    def run(cells: np.ndarray) -> list[tuple[np.ndarray, T]]:
+        with torch.inference_mode():
+            return _in_memory(step, cells, *_host(ranked, cells))
+
+    n_threads = torch.get_num_threads()
+    if runtime.device != "cpu":
+        for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
+            with torch.inference_mode():
+                rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
+                found = _in_memory(step, cells, rows, n)
+            yield found
+    elif min(n_threads, len(batches)) == 1:
+        yield from map(run, batches)
+    else:
+        # torch's own threads wait for each other after every operation; these never do
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as own:
+            try:
+                yield from _ahead(run, batches, own, n_threads + 1)
+            finally:
+                torch.set_num_threads(n_threads)
+
+
+def _ahead(f: Callable[[A], T], items: list[A], pool: ThreadPoolExecutor, n: int) -> Iterator[T]:
+    """Map in order, no more than `n` items ahead."""
+    coming = deque(pool.submit(f, item) for item in items[:n])
+    try:
+        for later in range(n, n + len(items)):
+            yield coming.popleft().result()
+            coming.extend(pool.submit(f, item) for item in items[later : later + 1])
+    finally:
+        for future in coming:
+            future.cancel()
+
+
+def _in_memory(
+    step: Step[T], cells: np.ndarray, rows: Tensor, n: Tensor
+) -> list[tuple[np.ndarray, T]]:
+    """Apply `step`; where memory does not suffice, to each half of the batch."""
+    try:
+        return [(cells, step(cells, rows, n))]
+    except torch.OutOfMemoryError:
+        if len(n) == 1:
+            raise InputError(
+                f"a cell of {int(n)} tokens does not fit the memory of {rows.device}",
+                "give a smaller max_tokens, or device='cpu'",
+            ) from None
+    torch.cuda.empty_cache()  # outside of except, which would hold on to tensors
+    half = len(n) // 2
+    first = _in_memory(step, cells[:half], rows[:half], n[:half])
+    return first + _in_memory(step, cells[half:], rows[half:], n[half:])
+
+
+def _host(ranked: Ranked, cells: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Pad cells: rows and their lengths."""
+    rows, n = map(torch.from_numpy, pad(ranked, cells, multiple=1))
+    return rows, n
+
+
 def _on_host(
     ranked: Ranked, batches: list[np.ndarray], *, pinned: bool
-) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
-    """Pad batches; for a GPU in pinned memory, the next ones while the present one is computed."""
+) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
+    """Pad batches; for CUDA in pinned memory, the next ones while the present one is computed."""
 
-    def laid(cells: np.ndarray) -> list[Tensor]:
-        tensors = [torch.from_numpy(a) for a in pad(ranked, cells, multiple=1)]
-        return [t.pin_memory() for t in tensors] if pinned else tensors
+    def laid(cells: np.ndarray) -> tuple[np.ndarray, tuple[Tensor, Tensor]]:
+        rows, n = _host(ranked, cells)
+        return cells, ((rows.pin_memory(), n.pin_memory()) if pinned else (rows, n))
 
-    if not pinned:
-        yield from ((cells, laid(cells)) for cells in batches)
-        return
     with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(laid, cells) for cells in batches[:_AHEAD])
-        for i, cells in enumerate(batches):
-            host = coming.popleft().result()
-            coming.extend(thread.submit(laid, later) for later in batches[i + _AHEAD :][:1])
-            yield cells, host
+        yield from _ahead(laid, batches, thread, _AHEAD)
 
 
 def _estimate(doing: str, seconds: float, n_cells: int, runtime: Runtime) -> str:

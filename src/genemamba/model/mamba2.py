@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genemamba.model import kernels
+from genemamba.model import compiled, kernels
 from genemamba.model.config import GeneMambaConfig
 from genemamba.model.convolution import convolve
 from genemamba.model.ssd import scan
@@ -79,6 +79,25 @@ class Mamba2(nn.Module):
         z, xbc, dt = projected.split([c.d_inner, c.d_xbc, c.n_heads], dim=-1)
         return z, xbc, dt
 
+    def read(
+        self, projected_BLT: Tensor, segment_BL: Tensor | None, *, ways: int = 1
+    ) -> tuple[Tensor, ...]:
+        """Mix, gate and normalise, 1 way (forwards) or 2; each B × L × E in the cell's order."""
+        if self.backend == "numba" and compiled.suits(projected_BLT):
+            return compiled.read(self, projected_BLT, segment_BL, ways=ways, added=False).unbind()
+        z, xbc, dt = self.split(projected_BLT)
+        gate = F.silu(z)
+        if ways == 1:
+            return (self.norm(self.mix(xbc, dt, segment_BL) * gate),)
+        return tuple(self.norm(y * gate) for y in self.mix_both(projected_BLT, segment_BL))
+
+    def read_added(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
+        """Add both ways up, B × L × E."""
+        if self.backend == "numba" and compiled.suits(projected_BLT):
+            return compiled.read(self, projected_BLT, segment_BL, ways=2, added=True)[0]
+        forwards, backwards = self.read(projected_BLT, segment_BL, ways=2)
+        return forwards + backwards
+
     def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mix forwards and backwards, each B × L × E in the order of the cell."""
         if self.backend == "triton":
@@ -112,9 +131,8 @@ class Mamba2(nn.Module):
 
     def forward(self, u_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Read one way, left to right; B × L × D."""
-        z, xbc, dt = self.split(self.in_proj(u_BLD))
-        y = self.mix(xbc, dt, segment_BL)
-        return self.out_proj(self.norm(y * F.silu(z)))
+        (y,) = self.read(self.in_proj(u_BLD), segment_BL)
+        return self.out_proj(y)
 
     def _convolve(self, x_RLK: Tensor, segment_RL: Tensor | None) -> Tensor:
         """Causal depthwise convolution that does not look across segments."""
@@ -156,15 +174,13 @@ class BiMambaLayer(nn.Module):
         """Return the merged reading of both directions, or that of one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
         projected = self.mamba.in_proj(u)  # once: the projection is the same both ways
-        z, xbc, dt = self.mamba.split(projected)
         if one_way or not self.bidirectional:
-            y = self.mamba.mix(xbc, dt, segment_BL)
-            return self.merge_forward(x_BLD, self.mamba.norm(y * F.silu(z)))
-        gate, both_ways = F.silu(z), self.mamba.mix_both(projected, segment_BL)
-        forwards, backwards = (self.mamba.norm(y * gate) for y in both_ways)
+            (y,) = self.mamba.read(projected, segment_BL)
+            return self.merge_forward(x_BLD, y)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
-            both = self.mamba.out_proj(forwards + backwards)
+            both = self.mamba.out_proj(self.mamba.read_added(projected, segment_BL))
             return x_BLD + both / 2 if self.how == "mean" else 2 * x_BLD + both
+        forwards, backwards = self.mamba.read(projected, segment_BL, ways=2)
         return self._learned_merge(
             self.mamba.out_proj(forwards) + x_BLD, self.mamba.out_proj(backwards) + x_BLD
         )

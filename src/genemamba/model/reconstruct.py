@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genemamba.errors import InputError
 from genemamba.model.genemamba import GeneMamba
-from genemamba.model.inference import placed, stream
+from genemamba.model.inference import Step, over_cells, placed
 from genemamba.model.recurrent import start, step
 from genemamba.model.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked
@@ -63,27 +63,27 @@ def rebuild_hidden(
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
     rank = np.full(len(hidden), np.nan)
     likely = np.full(len(hidden), np.nan)
-    with torch.inference_mode():
-        for batch, rows, n in stream(
-            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
-        ):
-            covered = rows.clone()
-            for b, i in enumerate(batch):
-                here = hidden[ranked.indptr[i] : ranked.indptr[i + 1]]
-                covered[b, : len(here)][torch.from_numpy(here).to(rows.device)] = mask
-            states_BLD, _ = network.read_padded(covered, n)
-            for b, i in enumerate(batch):
-                part = slice(ranked.indptr[i], ranked.indptr[i + 1])
-                places = torch.from_numpy(np.flatnonzero(hidden[part])).to(rows.device)
-                logits_MV = network.lm_head(states_BLD[b, places]).float()
-                logits_MV[:, missing] = -torch.inf
-                logits_MV[:, covered[b, : n[b]]] = -torch.inf  # the visible ones
-                truth = rows[b, places]
-                own = logits_MV.gather(1, truth[:, None])
-                likely[part][hidden[part]] = ((logits_MV > own).sum(1) < LIKELY).cpu()
-                rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
-                cells[i] = ranked.tokens[part].copy()
-                cells[i][hidden[part]] = _named(logits_MV)
+
+    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
+        covered = rows.clone()
+        for b, i in enumerate(batch):
+            here = hidden[ranked.indptr[i] : ranked.indptr[i + 1]]
+            covered[b, : len(here)][torch.from_numpy(here).to(rows.device)] = mask
+        states_BLD, _ = network.read_padded(covered, n)
+        for b, i in enumerate(batch):
+            part = slice(ranked.indptr[i], ranked.indptr[i + 1])
+            places = torch.from_numpy(np.flatnonzero(hidden[part])).to(rows.device)
+            logits_MV = network.lm_head(states_BLD[b, places]).float()
+            logits_MV[:, missing] = -torch.inf
+            logits_MV[:, covered[b, : n[b]]] = -torch.inf  # the visible ones
+            truth = rows[b, places]
+            own = logits_MV.gather(1, truth[:, None])
+            likely[part][hidden[part]] = ((logits_MV > own).sum(1) < LIKELY).cpu()
+            rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
+            cells[i] = ranked.tokens[part].copy()
+            cells[i][hidden[part]] = _named(logits_MV)
+
+    _do(step, ranked, batch_size, runtime)
     return join(ranked, cells, rank, likely)
 
 
@@ -107,15 +107,15 @@ def rebuild_as_published(
     network = placed(model, runtime)
     special = torch.from_numpy(_missing(model)).to(runtime.device)
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
-    with torch.inference_mode():
-        for batch, rows, n in stream(
-            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
-        ):
-            states_BLD, _ = network.read_padded(rows, n)
-            for b, i in enumerate(batch):
-                logits_LV = network.lm_head(states_BLD[b, : n[b]])
-                logits_LV[:, special] = -torch.inf
-                cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
+
+    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
+        states_BLD, _ = network.read_padded(rows, n)
+        for b, i in enumerate(batch):
+            logits_LV = network.lm_head(states_BLD[b, : n[b]])
+            logits_LV[:, special] = -torch.inf
+            cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
+
+    _do(step, ranked, batch_size, runtime)
     return ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
 
 
@@ -138,15 +138,20 @@ def rebuild_next(
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
     given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
     missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
-    with torch.inference_mode():
-        for batch, rows, n in stream(
-            ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"
-        ):
-            kept = torch.from_numpy(given[batch]).to(rows.device)
-            written = _go_on(network, model, rows, kept, missing)
-            for b, i in enumerate(batch):
-                cells[i] = written[b, : n[b]].cpu().numpy().astype(np.int32)
+
+    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
+        kept = torch.from_numpy(given[batch]).to(rows.device)
+        written = _go_on(network, model, rows, kept, missing)
+        for b, i in enumerate(batch):
+            cells[i] = written[b, : n[b]].cpu().numpy().astype(np.int32)
+
+    _do(step, ranked, batch_size, runtime)
     return ranked_where_they_stand(ranked, cells, asked)
+
+
+def _do(step: Step[None], ranked: Ranked, batch_size: BatchSize, runtime: Runtime) -> None:
+    for _ in over_cells(step, ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"):
+        pass
 
 
 def _go_on(

@@ -12,7 +12,7 @@ from genemamba.model import kernels
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Backend = Literal["auto", "cuda", "torch", "triton"]
+Backend = Literal["auto", "cuda", "torch", "triton", "numba"]
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,16 @@ def bfloat16_unit(device: str) -> str:
 def _backend(wished: str, device: str, precision: str) -> tuple[Any, str]:
     if wished == "torch":
         return "torch", "backend='torch' was asked for"
-    if device != "cuda":
-        if wished != "auto":
-            what = f"backend={wished!r}: the kernels need a CUDA device, not {device!r}"
-            raise InputError(what, "leave out backend")
-        return "torch", ""
-    kind: Literal["cuda", "triton"] = "triton" if wished == "triton" else "cuda"
-    why = kernels.refusal(precision, kind)
-    if why and wished != "auto":
-        raise InputError(f"backend={wished!r}: {why}", kernels.INSTALL)
-    return ("torch", why) if why else (kind, "the kernels agree with the package's own code")
+    own = {"cpu": "numba", "cuda": "cuda"}.get(device, "torch")
+    if device == "cuda" and wished in ("auto", "cuda", "triton"):
+        kind: Literal["cuda", "triton"] = "triton" if wished == "triton" else "cuda"
+        why = kernels.refusal(precision, kind)
+        if why and wished != "auto":
+            raise InputError(f"backend={wished!r}: {why}", kernels.INSTALL)
+        return ("torch", why) if why else (kind, "the kernels agree with the package's own code")
+    if wished not in ("auto", own):
+        needs = "a CPU" if wished == "numba" else "a CUDA device"
+        raise InputError(
+            f"backend={wished!r}: it needs {needs}, not {device!r}", "leave out backend"
+        )
+    return own, ""

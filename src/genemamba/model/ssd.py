@@ -77,14 +77,13 @@ def scan(
     Tensor, R × L × H × P, in the dtype of the input.
     """
     a_RLH = dt_RLH * A_H
-    # Two factors share an exponent, and 30 % is room for the products. exp(-limit) is 0.
-    limit = 1.4 * math.log(torch.finfo(a_RLH.dtype).max)
+    limit = most_decay(a_RLH.dtype)
     if torch.compiler.is_compiling():  # no shape may depend on data: bound the decays instead
         chunk_size = min(chunk_size, _COMPILED_CHUNK)
         a_RLH = a_RLH.clamp(min=-limit / chunk_size)
     else:
         a_RLH = a_RLH.clamp(min=-limit)
-        chunk_size = _safe_chunk(a_RLH, chunk_size, limit)
+        chunk_size = safe_chunk(a_RLH, chunk_size, limit)
     pad = -x_RLHP.shape[1] % chunk_size
     length = x_RLHP.shape[1]
     if pad:
@@ -125,7 +124,12 @@ def scan(
     return y.flatten(1, 2)[:, :length]
 
 
-def _safe_chunk(a_RLH: Tensor, chunk_size: int, limit: float) -> int:
+def most_decay(dtype: torch.dtype) -> float:
+    """Return how much may decay in a chunk: exp(-most_decay) is 0, and half of it no overflow."""
+    return 1.4 * math.log(torch.finfo(dtype).max)  # two factors share it; 30 % is for the products
+
+
+def safe_chunk(a_RLH: Tensor, chunk_size: int, limit: float) -> int:
     """Halve the chunk until the sum of decays inside one cannot overflow an exponential."""
     steepest = -float(a_RLH.detach().min()) if a_RLH.numel() else 0.0
     if steepest * chunk_size <= limit:  # cheap bound first

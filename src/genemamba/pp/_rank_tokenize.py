@@ -97,7 +97,7 @@ def rank_tokenize(
         adata = adata.copy()
     ranked = tokens.ranked
     adata.obsm[key_added] = sparse.csr_matrix(
-        (ranked.tokens, ranked.rank.astype(np.int32), ranked.indptr),
+        (ranked.tokens, ranked.rank.astype(np.int32, copy=False), ranked.indptr),
         shape=(ranked.n_cells, max_tokens),
     )
     record(

@@ -70,10 +70,11 @@ def embed(
         ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
         bfloat16 vectors lie within 2 % of the float32 ones (relative Euclidean distance).
     backend
-        ``"cuda"`` runs on the kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``),
-        ``"torch"`` on the package's own code; ``"auto"`` takes the former on a CUDA device where
-        they are installed and agree with the latter. ``"triton"`` is the package's own kernel, not
-        timed on a GPU yet. :func:`genemamba.doctor` says what runs, and why.
+        ``"torch"`` runs on the package's plain code, ``"numba"`` on the same compiled for the
+        processor, ``"cuda"`` on the kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``);
+        ``"auto"`` takes the second on a CPU, the third on a CUDA device where they are installed
+        and agree with the first. ``"triton"`` is the package's own kernel, not timed on a GPU yet.
+        :func:`genemamba.doctor` says what runs, and why.
     key_added
         Slot to write to.
     copy

@@ -111,7 +111,7 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
 
 def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Return the gene of each name and how it was found; -1 if it is unknown or ambiguous."""
-    plain = [_without_version(name) for name in names]
+    plain = [_without_version(name) if name.startswith("ENS") else name for name in names]
     known = vocab.name_to_gene
     found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
     gene, text = np.maximum(found, -1), np.array(plain, dtype=str)
@@ -124,7 +124,7 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
 
 
 def _without_version(name: str) -> str:
-    versioned = _VERSION.fullmatch(name) if name.startswith("ENS") else None
+    versioned = _VERSION.fullmatch(name)
     return versioned[1] if versioned else name
 
 
@@ -137,8 +137,8 @@ def _drop_duplicates(gene: np.ndarray, status: np.ndarray) -> None:
 
 
 def _refuse_repeats(names: list[str], where: str) -> None:
-    repeated = [name for name, n in Counter(names).items() if n > 1]
-    if repeated:
+    if len(set(names)) < len(names):
+        repeated = [name for name, n in Counter(names).items() if n > 1]
         raise InputError(
             f"{where} has {len(repeated)} names that occur more than once, {_some(repeated)}",
             "Sum or drop the repeated columns. Making names unique by a suffix would hide "

@@ -54,8 +54,11 @@ class Ranked:
 
     @property
     def rank(self) -> np.ndarray:
-        """``(nnz,)`` int64, the rank of every token in its cell, from 0."""
-        return np.arange(len(self.tokens)) - np.repeat(self.indptr[:-1], self.lengths)
+        """``(nnz,)`` integers, the rank of every token in its cell, from 0."""
+        narrow = np.int32 if len(self.tokens) < 2**31 else np.int64  # half the memory to fill
+        rank = np.arange(len(self.tokens), dtype=narrow)
+        rank -= np.repeat(self.indptr[:-1].astype(narrow), self.lengths)
+        return rank
 
     def take(self, cells: np.ndarray) -> Ranked:
         """Return some cells, by index, in the order given."""
