@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from genemamba.train.ema import Ema
+from genemamba.train.ema import Ema, Mix
 
 
 def test_it_is_the_average_and_gives_the_weights_back() -> None:
@@ -23,3 +23,18 @@ def test_it_is_the_average_and_gives_the_weights_back() -> None:
     other.load_state_dict(ema.state_dict())
     assert other.taken == 29
     torch.testing.assert_close(other.average["weight"], expected)
+
+
+def test_a_mix_with_the_first_weights() -> None:
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    module[1].weight = module[0].weight  # tied: one weight, two names
+    first = module[0].weight.detach().clone()
+    mix = Mix(module, 0.25)
+    with torch.no_grad():
+        module[0].weight.fill_(3.0)
+    with mix.used():
+        torch.testing.assert_close(module[1].weight.detach(), 0.25 * first + 2.25)
+    assert (module[0].weight == 3).all()
+    mixed = mix.of(module.state_dict())
+    assert list(mixed) == ["0.weight", "1.weight"]
+    torch.testing.assert_close(mixed["1.weight"], 0.25 * first + 2.25)

@@ -22,7 +22,9 @@ from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba
 from genemamba.train import engine
+from genemamba.train.data import split
 from genemamba.train.recipe import Recipe
+from genemamba.train.start import new_model
 
 NewRecipe = Callable[..., Recipe]
 NewCorpus = Callable[[AnnData, Path], Corpus]
@@ -71,18 +73,31 @@ def test_it_learns_and_leaves_a_checkpoint(
     assert same(model, engine.pretrain(corpus, recipe, out, **ON_CPU))  # done already
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("kept", [{}, {"ema": 0.9}, {"start_share": 0.25}])
 def test_a_resumed_run_is_the_unbroken_run(
-    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, ema: float
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, kept: dict[str, float]
 ) -> None:
     recipe = new_recipe(
-        optimiser={"steps": 7, "ema": ema}, data={"micro_batches": 2}, run={"save_every": 2}
+        optimiser={"steps": 7} | kept, data={"micro_batches": 2}, run={"save_every": 2}
     )
     whole = engine.pretrain(corpus, recipe, tmp_path / "whole", **ON_CPU)
     for _ in range(8):
         part = engine.pretrain(corpus, recipe, tmp_path / "parts", stop_after=0, **ON_CPU)
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     assert same(whole, part)
+
+
+def test_a_share_of_the_start_is_kept(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
+) -> None:
+    kept = {}
+    for share in (0.0, 0.25):
+        recipe = new_recipe(optimiser={"steps": 3, "start_share": share})
+        kept[share] = engine.pretrain(corpus, recipe, tmp_path / str(share), **ON_CPU).state_dict()
+    first = new_model(corpus, recipe, split(corpus, recipe).training).state_dict()
+    for name, weight in kept[0.25].items():
+        expected = torch.lerp(kept[0.0][name], first[name], 0.25)
+        torch.testing.assert_close(weight, expected, rtol=2e-3, atol=1e-4)  # float16 on disk
 
 
 SCRIPT = """

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 def suits(projected: Tensor) -> bool:
-    """Whether it can be read so: on a CPU, without gradients, in single or half precision."""
+    """Whether it can be read so: on a CPU, no gradients, float32 or bfloat16 as it stands."""
     narrow = projected.dtype in (torch.float32, torch.bfloat16)
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    plain = plain or torch.is_autocast_enabled("cpu")  # products would be of other numbers
     return projected.device.type == "cpu" and narrow and not plain
 
 

@@ -140,7 +140,7 @@ add(
         source="in the package",
         licence="as the package (BSD-3-Clause)",
         bundled=True,
-        weights_sha256="c057a0b35abc51a662e8ee26eda2706e05cec476b256c8acb07c4a0ece626eac",
+        weights_sha256="ee5400fd257cd3b6121df9b7382994607921599573f9bc259228c207321547c0",
     )
 )
 add(

@@ -56,9 +56,8 @@ class Ranked:
     def rank(self) -> np.ndarray:
         """``(nnz,)`` integers, the rank of every token in its cell, from 0."""
         narrow = np.int32 if len(self.tokens) < 2**31 else np.int64  # half the memory to fill
-        rank = np.arange(len(self.tokens), dtype=narrow)
-        rank -= np.repeat(self.indptr[:-1].astype(narrow), self.lengths)
-        return rank
+        first = np.repeat(self.indptr[:-1].astype(narrow), self.lengths)
+        return np.subtract(np.arange(len(first), dtype=narrow), first, out=first)
 
     def take(self, cells: np.ndarray) -> Ranked:
         """Return some cells, by index, in the order given."""

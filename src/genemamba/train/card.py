@@ -71,12 +71,14 @@ def _trained(config: dict[str, Any], run: dict[str, Any]) -> str:
     weights = {k: v for k, v in recipe["objectives"].items() if k in _OBJECTIVES and v}
     mix = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
     seen = f"{run['cells']:,} cells and {run['tokens'] / 1e6:,.0f} million tokens"
+    share = optimiser.get("start_share", 0)
+    mixed = f" A share of {share:.0%} in the weights is that of the start." if share else ""
     return f"""## How it was trained
 
 Objectives and their weights: {mix}. Up to {data["length"]} genes a view, {data["cells"]} cells of
 one library in a micro-batch, {data["micro_batches"]} of these a step. AdamW, peak rate
 {optimiser["learning_rate"]:g}, {optimiser["schedule"]}, {run["steps"]:,} steps: {seen}
-in {run["hours"]:.1f} hours. The whole recipe is in `config.json`; with the same corpus it repeats
+in {run["hours"]:.1f} hours.{mixed} The whole recipe is in `config.json`; with the same corpus it repeats
 the run: `genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` (sha256 of the corpus
 `{said["corpus"]["sha256"][:16]}…`)."""
 

@@ -23,7 +23,7 @@ from genemamba.model.checkpoint import read_checkpoint
 from genemamba.model.runtime import Precision, choose_runtime
 from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
-from genemamba.train.ema import Ema
+from genemamba.train.ema import Ema, Mix
 from genemamba.train.guard import Guard
 from genemamba.train.packing import Batch
 from genemamba.train.recipe import Recipe
@@ -107,9 +107,12 @@ class _Run:
         self.fabric, self.folder, self.corpus, self.recipe = fabric, folder, corpus, recipe
         self.stream, self.validation = stream, validation
         torch.manual_seed(recipe.run.seed)
+        share = recipe.optimiser.start_share
+        self.mix = Mix(model, share) if share else None
         self.inner = Task(model, recipe)
         precision = _PRECISIONS[recipe.run.precision]
-        model.use(choose_runtime(fabric.device.type, precision).backend)  # type: ignore[arg-type]
+        if fabric.device.type == "cuda":
+            model.use(choose_runtime("cuda", precision).backend)
         if recipe.run.compile and model.backend == "torch":
             self.inner.compile()
         self.task = fabric.setup_module(self.inner)
@@ -198,7 +201,7 @@ class _Run:
             self.task.eval()
             self.scores = self.validation.scores(
                 self.task, self.inner.names, self.fabric.to_device,
-                None if self.ema is None else self.ema.used(),
+                next((other.used() for other in (self.ema, self.mix) if other is not None), None),
             )  # fmt: skip
             self.task.train()
         if not check and done % _LOG_EVERY:
@@ -280,6 +283,8 @@ class _Run:
         model = GeneMamba(self.inner.model.config)
         model.vocab, model.ranking = self.corpus.vocab, self.corpus.ranking
         weights = _kept(load_state(self.folder.path / STATE))
+        if self.mix is not None:
+            weights = self.mix.of(weights)
         model.load_state_dict(weights, strict=False)
         model.provenance = self._provenance()
         self.fabric.barrier()
@@ -325,8 +330,9 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
         raise InputError(f"strategy={strategy!r} is unknown", "use 'auto', 'ddp' or 'fsdp'")
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices={devices!r}", "give the number of processes, 1 or more")
-    if strategy == "fsdp" and recipe.optimiser.ema:
-        raise InputError("[optimiser] ema needs all weights in one place", "use strategy='ddp'")
+    if strategy == "fsdp" and (recipe.optimiser.ema or recipe.optimiser.start_share):
+        what = "ema" if recipe.optimiser.ema else "start_share"
+        raise InputError(f"[optimiser] {what} needs all weights in one place", "use strategy='ddp'")
     compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
     if recipe.run.compile and not any(map(shutil.which, compilers)):
         raise InputError(

@@ -93,6 +93,8 @@ class Optimiser:
     """passes over all cells."""
     ema: float = number(0.0, 0.0, 0.99999)
     """Decay of the moving average of the weights that is judged and kept; 0 keeps the last ones."""
+    start_share: float = number(0.0, 0.0, 0.99)
+    """Share of the weights that training began with in those that are judged and kept."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Recipe:
                 f"[optimiser] steps is {self.optimiser.steps}, epochs is {self.optimiser.epochs}",
                 "give one of the two",
             )
+        if self.optimiser.ema and self.optimiser.start_share:
+            raise InputError("[optimiser] has ema and start_share", "give one of the two")
         for name in ("name", "objectives.gene_sets"):
             section, _, key = name.rpartition(".")
             value = getattr(getattr(self, section), key) if section else self.name
