@@ -2,11 +2,12 @@
 
     python benchmarks/ablation.py --corpus CORPUS --out RUNS --rows "base,no profile"
 
-Every row trains the recipe `genemamba-mini` with a few settings changed, for few steps, without two
-studies of the corpus (`--held-out`), and is judged on these. The benchmark sets are never touched,
-and no given label is used: Leiden clusters of each study are named by the marker genes of blood
-that they express most. What is judged is whether a type can be told in the one study from the
-other, and whether types or studies form the clusters of both together.
+Every row trains the recipe `genemamba-mini`, as it was before these rows changed it (`BASE`), with
+a few settings changed, for few steps, without two studies of the corpus (`--held-out`), and is
+judged on these. The benchmark sets are never touched, and no given label is used: Leiden clusters
+of each study are named by the marker genes of blood that they express most. What is judged is whether a
+type can be told in the one study from the other, and whether types or studies form the clusters of
+both together.
 
 f1       macro-F1 of logistic regression on the standardised embedding, other study to this study
 knn      accuracy of 15 nearest neighbours, likewise
@@ -45,6 +46,7 @@ from genemamba.train.recipe import Recipe
 
 Changes = dict[str, dict[str, Any]]
 NEXT = {"next": 1.0, "masked": 0.0, "profile": 0.0, "contrast": 0.0}
+BASE: Changes = {"objectives": {"profile": 1.0}, "optimiser": {"start_share": 0.0}}
 ROWS: dict[str, Changes] = {
     "base": {},
     "random start": {"model": {"start": ""}},
@@ -166,7 +168,7 @@ def recipe_of(row: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the recipe of a row: that of the release with a few settings changed."""
     values = Recipe.read("genemamba-mini").to_dict()
     values["optimiser"] |= {"learning_rate": FEW_STEPS_RATE}
-    for section, changes in ROWS[row].items():
+    for section, changes in (*BASE.items(), *ROWS[row].items()):
         values[section] = values[section] | changes
     values["data"]["held_out"] = args.held_out
     values["optimiser"] |= {"steps": args.steps, "epochs": 0}

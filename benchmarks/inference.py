@@ -34,6 +34,7 @@ from _peers import GENEFORMER_V1_10M, Bert, mamba_ssm_mamba2, products, transfor
 import genemamba as gm
 from genemamba._machine import peak_memory, processor
 from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.model.batch import Batch
 from genemamba.model.inference import embed_tokens, placed
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked, length_batches, pad
@@ -102,7 +103,7 @@ def part_cells(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
         for first in range(0, ranked.n_cells, 8):
             cells = np.arange(first, min(first + 8, ranked.n_cells))
             rows, n = map(torch.from_numpy, pad(ranked, cells, multiple=MOST))
-            network.embed(rows.to(runtime.device), n.to(runtime.device)).cpu()
+            network.embed(Batch.padded(rows, n).to(runtime.device)).cpu()
 
     seconds = turns(
         {
@@ -127,9 +128,9 @@ def part_length(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, An
         n = torch.tensor([length], device=runtime.device)
         repeat = max(1, 8_192 // length)
 
-        def read(ids: torch.Tensor = ids, n: torch.Tensor = n, repeat: int = repeat) -> None:
+        def read(batch: Batch = Batch.padded(ids, n), repeat: int = repeat) -> None:  # noqa: B008
             for _ in range(repeat):
-                network.embed(ids, n)
+                network.embed(batch)
 
         seconds = turns({"ours": read}, args.runs)["ours"] / repeat
         row = {"tokens": length, "seconds": seconds, "us_per_token": 1e6 * seconds / length}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba, inference
+from genemamba.model.batch import Batch
 from genemamba.model.inference import embed_tokens, map_cells
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
@@ -29,8 +31,9 @@ def test_longer_padding_changes_nothing(small_model: GeneMamba, longer: int) -> 
     lengths = torch.tensor([50, 31])
     ids[1, 31:] = PAD
     with torch.inference_mode():
-        short = small_model.embed(ids, lengths)
-        long = small_model.embed(torch.nn.functional.pad(ids, (0, longer), value=PAD), lengths)
+        short = small_model.embed(Batch.padded(ids, lengths))
+        ids = torch.nn.functional.pad(ids, (0, longer), value=PAD)
+        long = small_model.embed(Batch.padded(ids, lengths))
     torch.testing.assert_close(short, long, rtol=0, atol=1e-5)
 
 
@@ -40,7 +43,7 @@ def test_what_stands_in_the_padding_changes_nothing(small_model: GeneMamba) -> N
     garbage[:, 30:] = FIRST_GENE
     lengths = torch.tensor([30])
     with torch.inference_mode():
-        assert torch.equal(small_model.embed(ids, lengths), small_model.embed(garbage, lengths))
+        assert torch.equal(*(small_model.embed(Batch.padded(i, lengths)) for i in (ids, garbage)))
 
 
 def random_cells(n: int, longest: int) -> Ranked:
@@ -94,11 +97,11 @@ def test_a_runtime_that_is_not_there(wrong: dict) -> None:
 def test_a_batch_that_memory_does_not_hold_is_halved() -> None:
     cells, asked = random_cells(40, 200), []
 
-    def lengths_of(rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        asked.append(len(n))
-        if rows.numel() > 500:
+    def lengths_of(batch: Batch) -> torch.Tensor:
+        asked.append(len(batch.begin))
+        if batch.ids.numel() > 500:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return n[:, None]
+        return batch.lengths[:, None]
 
     found = map_cells(lengths_of, cells, 1, runtime=Runtime("cpu", "float32"))
     np.testing.assert_array_equal(found[:, 0], cells.lengths)
@@ -106,7 +109,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved() -> None:
 
 
 def test_a_cell_that_memory_does_not_hold() -> None:
-    def full(rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    def full(batch: Batch) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(InputError, match=r"a cell of \d+ tokens does not fit .*\n.*max_tokens"):
@@ -144,16 +147,12 @@ def test_a_gpu_with_little_memory_gets_fewer_tokens(
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 6])
-def test_batches_prepared_ahead_are_the_same(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    cells = random_cells(40, 200)
-    batches = [np.arange(i, min(i + 7, 40)) for i in range(0, 40, 7)][:n]
-    for pinned in (False, True):
-        ahead = list(inference._on_host(cells, batches, pinned=pinned))
-        assert len(ahead) == n
-        for batch, (own, (rows, lengths)) in zip(batches, ahead, strict=True):
-            assert np.array_equal(own, batch)
-            assert all(map(torch.equal, (rows, lengths), inference._host(cells, batch)))
+def test_no_more_than_a_few_are_prepared_ahead(n: int) -> None:
+    begun: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        for done, item in enumerate(inference._ahead(begun.append, list(range(n)), pool, 2)):
+            assert item is None and len(begun) <= done + 3
+    assert begun == list(range(n))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -161,11 +160,11 @@ def test_batches_at_once_come_in_order(n_threads: int) -> None:
     before, cells, asked = torch.get_num_threads(), random_cells(40, 200), []
     torch.set_num_threads(n_threads)
 
-    def step(batch: np.ndarray, rows: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    def step(cells: np.ndarray, batch: Batch) -> torch.Tensor:
         assert torch.is_inference_mode_enabled()
         time.sleep(0.02 * (len(asked) % 2 == 0))  # the first is later than the second
         asked.append(threading.get_ident())
-        return n
+        return batch.lengths
 
     try:
         runtime = Runtime("cpu", "float32")
@@ -181,7 +180,7 @@ def test_batches_at_once_come_in_order(n_threads: int) -> None:
 def test_what_fails_in_a_thread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
-    def step(batch: np.ndarray, rows: torch.Tensor, n: torch.Tensor) -> None:
+    def step(cells: np.ndarray, batch: Batch) -> None:
         raise InputError("it is dark", "light a candle")
 
     over = inference.over_cells(

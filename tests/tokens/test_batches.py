@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genemamba.tokens import PAD, Ranked, length_batches, pad
+from genemamba.tokens import PAD, Ranked, length_batches, pack, pad
 
 
 def make(lengths: list[int]) -> Ranked:
@@ -39,3 +39,17 @@ def test_pad_shapes_and_dtypes() -> None:
     assert ids.tolist() == [[1, 1, 1, 1], [4, 5, 6, 1], [2, 3, 1, 1]]
     assert lengths.tolist() == [0, 3, 2]
     assert pad(make([2]), np.array([], dtype=int), multiple=4)[0].shape == (0, 0)
+
+
+@given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 120))
+def test_rows_hold_each_cell_once_and_no_two_fit_in_one(lengths: list[int], row: int) -> None:
+    size = np.array(lengths, dtype=np.int64)
+    rows = pack(size, row)
+    cells = [int(cell) for own in rows for cell in own]
+    assert sorted(cells) == np.flatnonzero(size).tolist()
+    filled = [int(size[own].sum()) for own in rows]
+    assert all(n <= row or len(own) == 1 for n, own in zip(filled, rows, strict=True))
+    longest = [int(size[own].max()) for own in rows]
+    assert longest == sorted(longest, reverse=True)
+    for n, later in zip(filled, rows[1:], strict=False):  # nothing later would have fitted
+        assert n + int(size[later].min()) > row

@@ -18,6 +18,7 @@ import torch
 import genemamba
 from genemamba.errors import CheckpointError, InputError
 from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.model.batch import Batch
 from genemamba.model.checkpoint import read_checkpoint
 from genemamba.tokens import FIRST_GENE, Ranked, Vocabulary
 from genemamba.train import tuning
@@ -171,7 +172,9 @@ def test_cls_stands_at_position_0() -> None:
     with torch.inference_mode():
         states = net.states(ids, lengths)
         with_cls = torch.nn.functional.pad(ids, (1, 0), value=model.vocab.special("[CLS]"))
-        torch.testing.assert_close(states[:, :16], model.embed(with_cls, lengths + 1, "cls"))
+        torch.testing.assert_close(
+            states[:, :16], model.embed(Batch.padded(with_cls, lengths + 1), "cls")
+        )
         net.cls.add_(1.0)
         assert not torch.allclose(net.states(ids, lengths), states)
 

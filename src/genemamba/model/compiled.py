@@ -65,29 +65,25 @@ def read(
     if segment_BL is None:
         segment_BL = torch.zeros(rows, length, dtype=torch.int64)
 
-    x = torch.empty(n, size, c.n_heads, c.headdim, dtype=dtype)
+    x, scaled = torch.empty(2, n, size, c.n_heads, c.headdim, dtype=dtype)
+    b, kept, reading, carried = torch.empty(4, n, size, c.d_state, dtype=dtype)
     growth, joined = torch.empty(n, size, c.n_heads), torch.empty(n)
-    b, kept, reading = torch.empty(3, n, size, c.d_state, dtype=dtype)
-    # what a token reads, of its chunk and of the states before it; and what there is to read
-    reads = torch.empty(n, size, size + c.d_state, dtype=dtype)
-    there = torch.empty(n, size + c.d_state, c.n_heads, c.headdim, dtype=dtype)
     assert mixer.conv1d.bias is not None
     given = (projected_BLT, dt, a, segment_BL.long().contiguous())
     weights = (mixer.conv1d.weight.squeeze(1).float().t().contiguous(), mixer.conv1d.bias.float())
-    laid = (x, there, b, kept, reading, reads, growth, joined)
+    laid = (x, scaled, b, kept, reading, carried, growth, joined)
     arrays = [_array(t) for t in (*given, *weights, *laid)]
     _spread(n, lambda first, last: lay(first, last, rows, *arrays))
 
-    segment, seen = _array(given[3]), _array(reads)
-    scores = _array(torch.bmm(reading, b.transpose(1, 2)))
-    _spread(n, lambda first, last: mask(first, last, rows, segment, scores, seen))
-    there = there.flatten(2)
+    scores, scaled = torch.bmm(reading, b.transpose(1, 2)), scaled.flatten(2)
+    segment, masked = _array(given[3]), _array(scores)
+    _spread(n, lambda first, last: mask(first, last, rows, segment, masked))
+    gained = torch.bmm(kept.transpose(1, 2), scaled)
     half = growth[:, -1].repeat_interleave(c.headdim, 1)  # of a chunk's decay
-    gained = torch.bmm(kept.transpose(1, 2), there[:, :size])
-    states = [_array(t) for t in (half, half.square() * joined[:, None], gained, there)]
+    states = [_array(t) for t in (half, half.square() * joined[:, None], gained)]
     n_states = ways * rows * c.d_state
     _spread(n_states, lambda first, last: carry(first, last, chunks, *states))
-    y = torch.bmm(reads, there).view_as(x)
+    y = torch.bmm(scores, scaled).baddbmm_(carried, gained).view_as(x)
 
     out = torch.empty(1 if added else ways, rows, length, c.d_inner, dtype=dtype)
     weights = (mixer.D.float(), mixer.norm.weight.float())

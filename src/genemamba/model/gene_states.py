@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.inference import over_cells, placed
 from genemamba.model.runtime import Runtime, choose_runtime
@@ -79,10 +80,10 @@ def _sums(
     sums = torch.zeros(n_rows, model.config.d_model, dtype=wide, device=device)
     row_of_token = torch.from_numpy(row_of).to(device)
 
-    def step(cells: np.ndarray, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        states, real = network.read_padded(ids, lengths)
-        rows = torch.from_numpy(first[cells]).to(device)[:, None] + row_of_token[ids]
-        return rows[real], states[real]
+    def step(cells: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+        states, real = network(batch.ids, batch.borders), batch.segment >= 0
+        group = torch.from_numpy(first[cells]).to(device)[batch.segment[real]]
+        return group + row_of_token[batch.ids[real]], states[real]
 
     for _, (rows, states) in over_cells(step, ranked, batch_size=batch_size, runtime=runtime):
         sums.index_add_(0, rows, states.to(wide))

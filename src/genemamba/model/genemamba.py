@@ -16,6 +16,7 @@ from genemamba.model.config import GeneMambaConfig
 from genemamba.model.mamba2 import BiMambaLayer, RMSNorm
 
 if TYPE_CHECKING:
+    from genemamba.model.batch import Batch
     from genemamba.model.kernels import Backend
     from genemamba.tokens import MeanRanking, Vocabulary
 
@@ -128,20 +129,10 @@ class GeneMamba(nn.Module):
         forwards, backwards = self.norm_f(x).chunk(2)
         return forwards, backwards.flip(1)
 
-    def read_padded(self, ids_BL: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return final states, B × L × D, of rows padded at the end, and which tokens are real."""
-        position = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        real_BL = position < lengths_B[:, None]
-        segment = None if bool(real_BL.all()) else real_BL.long() - 1
-        return self(ids_BL, segment), real_BL
-
-    def embed(self, ids_BL: Tensor, lengths_B: Tensor, pooling: Pooling = "mean") -> Tensor:
-        """Return one vector per cell, B × D, from rows padded at the end.
+    def embed(self, batch: Batch, pooling: Pooling = "mean") -> Tensor:
+        """Return one vector per cell, S × D float32.
 
         ``mean`` averages the states of the genes; ``cls`` takes the state of a leading [CLS].
         """
-        states, real_BL = self.read_padded(ids_BL, lengths_B)
-        if pooling == "cls":
-            return states[:, 0].float()
-        weight_BL = real_BL / lengths_B[:, None]
-        return torch.einsum("bl,bld->bd", weight_BL.float(), states.float())
+        states = self(batch.ids, batch.borders)
+        return batch.first(states) if pooling == "cls" else batch.mean(states)

@@ -12,23 +12,24 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from genemamba._machine import peak_memory
 from genemamba.errors import InputError
 from genemamba.model import kernels
+from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba, Pooling
 from genemamba.model.runtime import Runtime, choose_runtime
-from genemamba.tokens import Ranked, length_batches, pad
+from genemamba.tokens import Ranked, pack
 
 A = TypeVar("A")
 T = TypeVar("T")
-Step = Callable[[np.ndarray, Tensor, Tensor], T]
+Step = Callable[[np.ndarray, Batch], T]
 
 _AHEAD = 2  # batches prepared for a GPU
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
+_ROW = 2_048  # tokens that cells are packed into
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
 _TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
@@ -45,8 +46,8 @@ def embed_tokens(
 ) -> np.ndarray:
     """Embed every cell; cells without tokens get NaN.
 
-    Cells run in batches of nearly equal length, so that short ones do not pay for long ones, and
-    come back in their own order. Neither batch nor padding changes a cell's vector.
+    Cells share rows, so that next to nothing is padding, and come back in their own order. What
+    stands beside a cell does not change its vector.
 
     Returns
     -------
@@ -56,27 +57,32 @@ def embed_tokens(
     check_pooling(model, pooling)
     network = placed(model, runtime)
 
-    def embed(ids: Tensor, lengths: Tensor) -> Tensor:
-        if pooling == "cls":
-            assert model.vocab is not None
-            ids, lengths = F.pad(ids, (1, 0), value=model.vocab.special("[CLS]")), lengths + 1
-        return network.embed(ids, lengths, pooling)
-
-    width = model.config.d_model
-    return map_cells(embed, ranked, width, batch_size=batch_size, runtime=runtime)
+    lead = None
+    if pooling == "cls":
+        assert model.vocab is not None
+        lead = model.vocab.special("[CLS]")
+    return map_cells(
+        lambda batch: network.embed(batch, pooling),
+        ranked,
+        model.config.d_model,
+        batch_size=batch_size,
+        runtime=runtime,
+        lead=lead,
+    )
 
 
 def map_cells(
-    f: Callable[[Tensor, Tensor], Tensor],
+    f: Callable[[Batch], Tensor],
     ranked: Ranked,
     width: int,
     *,
     batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
+    lead: int | None = None,
 ) -> np.ndarray:
-    """Apply `f` to every cell in batches of nearly equal length; cells without tokens get NaN.
+    """Apply `f` to every cell; cells without tokens get NaN.
 
-    `f` takes padded rows and their lengths on the runtime's device, and gives b × `width`.
+    `f` takes a batch on the runtime's device, and gives S × `width`.
 
     Returns
     -------
@@ -84,10 +90,10 @@ def map_cells(
     """
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
 
-    def step(_: np.ndarray, rows: Tensor, n: Tensor) -> Tensor:
-        return f(rows, n)
+    def step(_: np.ndarray, batch: Batch) -> Tensor:
+        return f(batch)
 
-    for cells, found in over_cells(step, ranked, batch_size=batch_size, runtime=runtime):
+    for cells, found in over_cells(step, ranked, batch_size=batch_size, runtime=runtime, lead=lead):
         out[cells] = found.float().cpu().numpy()
     return out
 
@@ -98,13 +104,15 @@ def over_cells(
     *,
     batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
+    lead: int | None = None,
     doing: str = "embed",
 ) -> Iterator[tuple[np.ndarray, T]]:
-    """Yield cells of nearly equal length, by index, and what `step` makes of them.
+    """Yield cells, by index, and what `step` makes of them, batch by batch.
 
-    `step` takes these indices, padded rows and their lengths on the runtime's device; it runs
-    without gradients. On a CPU several run at once, each on one thread. Cells without tokens are
-    left out. Where memory does not suffice, batches are halved.
+    `step` takes these indices and the batch on the runtime's device; it runs without gradients.
+    Rows are filled with cells, each after the token `lead` if there is one. On a CPU several
+    batches run at once, each on one thread. Cells without tokens are left out. Where memory does
+    not suffice, batches are halved.
 
     Raises
     ------
@@ -112,10 +120,10 @@ def over_cells(
         If a single cell does not fit the memory.
     """
     lengths = ranked.lengths
-    batches = _batches(lengths, batch_size, runtime)
+    batches = _batches(lengths, batch_size, runtime, int(lead is not None))
     told, tokens, done, begun = False, int(lengths.sum()), 0, 0.0
     with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
-        for pieces in _stepped(step, ranked, batches, runtime):
+        for pieces in _stepped(step, ranked, batches, runtime, lead):
             yield from pieces
             read = sum(int(lengths[cells].sum()) for cells, _ in pieces)
             bar.update(read)
@@ -131,21 +139,28 @@ def over_cells(
 
 
 def _stepped(
-    step: Step[T], ranked: Ranked, batches: list[np.ndarray], runtime: Runtime
+    step: Step[T],
+    ranked: Ranked,
+    batches: list[list[np.ndarray]],
+    runtime: Runtime,
+    lead: int | None,
 ) -> Iterator[list[tuple[np.ndarray, T]]]:
     """Run `step` on every batch, in order; on a CPU as many at once as torch has threads."""
 
-    def run(cells: np.ndarray) -> list[tuple[np.ndarray, T]]:
+    def laid(rows: list[np.ndarray]) -> Batch:
+        batch = Batch.packed(ranked, rows, lead=lead)
+        return batch.pinned() if runtime.device == "cuda" else batch
+
+    def run(rows: list[np.ndarray], batch: Batch | None = None) -> list[tuple[np.ndarray, T]]:
         with torch.inference_mode():
-            return _in_memory(step, cells, *_host(ranked, cells))
+            return _in_memory(step, rows, lambda own: laid(own).to(runtime.device), batch)
 
     n_threads = torch.get_num_threads()
     if runtime.device != "cpu":
-        for cells, host in _on_host(ranked, batches, pinned=runtime.device == "cuda"):
-            with torch.inference_mode():
-                rows, n = (t.to(runtime.device, non_blocking=True) for t in host)
-                found = _in_memory(step, cells, rows, n)
-            yield found
+        with ThreadPoolExecutor(1) as other:
+            coming = _ahead(laid, batches, other, _AHEAD)
+            for rows, batch in zip(batches, coming, strict=True):
+                yield run(rows, batch.to(runtime.device))
     elif min(n_threads, len(batches)) == 1:
         yield from map(run, batches)
     else:
@@ -170,40 +185,27 @@ def _ahead(f: Callable[[A], T], items: list[A], pool: ThreadPoolExecutor, n: int
 
 
 def _in_memory(
-    step: Step[T], cells: np.ndarray, rows: Tensor, n: Tensor
+    step: Step[T],
+    rows: list[np.ndarray],
+    laid: Callable[[list[np.ndarray]], Batch],
+    batch: Batch | None = None,
 ) -> list[tuple[np.ndarray, T]]:
-    """Apply `step`; where memory does not suffice, to each half of the batch."""
+    """Apply `step` to cells in rows; where memory does not suffice, to each half of them."""
+    batch, cells = batch or laid(rows), np.concatenate(rows)
     try:
-        return [(cells, step(cells, rows, n))]
+        return [(cells, step(cells, batch))]
     except torch.OutOfMemoryError:
-        if len(n) == 1:
+        if len(cells) == 1:
             raise InputError(
-                f"a cell of {int(n)} tokens does not fit the memory of {rows.device}",
+                f"a cell of {int(batch.lengths)} tokens does not fit the memory of "
+                f"{batch.ids.device}",
                 "give a smaller max_tokens, or device='cpu'",
             ) from None
+    del batch
     torch.cuda.empty_cache()  # outside of except, which would hold on to tensors
-    half = len(n) // 2
-    first = _in_memory(step, cells[:half], rows[:half], n[:half])
-    return first + _in_memory(step, cells[half:], rows[half:], n[half:])
-
-
-def _host(ranked: Ranked, cells: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Pad cells: rows and their lengths."""
-    rows, n = map(torch.from_numpy, pad(ranked, cells, multiple=1))
-    return rows, n
-
-
-def _on_host(
-    ranked: Ranked, batches: list[np.ndarray], *, pinned: bool
-) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
-    """Pad batches; for CUDA in pinned memory, the next ones while the present one is computed."""
-
-    def laid(cells: np.ndarray) -> tuple[np.ndarray, tuple[Tensor, Tensor]]:
-        rows, n = _host(ranked, cells)
-        return cells, ((rows.pin_memory(), n.pin_memory()) if pinned else (rows, n))
-
-    with ThreadPoolExecutor(1) as thread:
-        yield from _ahead(laid, batches, thread, _AHEAD)
+    rows = rows if len(rows) > 1 else [own[None] for own in cells]
+    half = len(rows) // 2
+    return _in_memory(step, rows[:half], laid) + _in_memory(step, rows[half:], laid)
 
 
 def _estimate(doing: str, seconds: float, n_cells: int, runtime: Runtime) -> str:
@@ -226,15 +228,21 @@ def check_pooling(model: GeneMamba, pooling: str) -> None:
 
 
 def _batches(
-    lengths: np.ndarray, batch_size: int | Literal["auto"], runtime: Runtime
-) -> list[np.ndarray]:
-    if batch_size == "auto":
-        most = _most_tokens(runtime)
-        return length_batches(lengths, max_tokens_per_batch=most, multiple=1)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
-    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    lengths: np.ndarray, batch_size: int | Literal["auto"], runtime: Runtime, lead: int
+) -> list[list[np.ndarray]]:
+    """Choose the cells of each row of each batch."""
+    if batch_size != "auto":
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
+        order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+        return [[order[i : i + batch_size]] for i in range(0, len(order), batch_size)]
+    rows = pack(np.where(lengths, lengths + lead, 0), _ROW)
+    batches, most = [], _most_tokens(runtime)
+    while rows:  # the longest cell of the first row is the longest there is
+        n = max(1, most // max(_ROW, int(lengths[rows[0]].sum()) + lead))
+        batches.append(rows[:n])
+        rows = rows[n:]
+    return batches
 
 
 def _most_tokens(runtime: Runtime) -> int:

@@ -11,10 +11,13 @@ dt, a          B × L × H             steps, and decays dt · A
 segment        B × L                 the cell of a token
 projected      B × L × T             z, xBC and dt
 x, y           R C × Q × H × P       input and output of the scan
-b, kept, reading   R C × Q × N       B, B seen from the chunk's end, C
-reads          R C × Q × (Q + N)     weights of what a token reads of `there`
-there          R C × (Q + N) × H × P tokens of the chunk, and states before it
+scaled         R C × Q × H × P       x · dt / growth
+b, kept        R C × Q × N           B, and B of the tokens that the chunk's last one sees
+reading, carried                     C, and C of the tokens that see the chunk before
+scores         R C × Q × Q           C Bᵀ
+states         R C × N × E           what a chunk adds to the state; then the state before it
 growth         R C × Q × H           exp(sum of decays - its middle)
+joined         R C                   1 where a chunk's last token sees the chunk before, else 0
 """
 
 from __future__ import annotations
@@ -25,10 +28,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-_FAST: dict[str, Any] = {
-    "fastmath": True,
-    "error_model": "numpy",
-}  # or divisions are not made vector code
+# a division that may raise is not made vector code
+_FAST: dict[str, Any] = {"fastmath": True, "error_model": "numpy"}
 _jit = njit(nogil=True, cache=True, **_FAST)
 _inline = njit(cache=True, inline="always", **_FAST)
 _LOG2E = np.float32(1.4426950408889634)
@@ -108,7 +109,7 @@ def _silu(x):  # type: ignore[no-untyped-def]
 @_jit
 def lay(  # type: ignore[no-untyped-def]
     first, last, rows, projected, dt, a, segment, weight, bias,
-    x, there, b, kept, reading, reads, growth, joined,
+    x, scaled, b, kept, reading, carried, growth, joined,
 ):  # fmt: skip
     """Convolve chunks first to last and lay them out: x, x dt / growth, B and C.
 
@@ -143,20 +144,20 @@ def lay(  # type: ignore[no-untyped-def]
             _convolve(projected[cell], segment[cell], weight, bias, inner, t, step, u)
             for h in range(heads):
                 into = dt[cell, t, h] / growth[chunk, q, h]
-                u_h, x_h, scaled_h = u_hp[h], x[chunk, q, h], there[chunk, q, h]
+                u_h, x_h, scaled_h = u_hp[h], x[chunk, q, h], scaled[chunk, q, h]
                 for p in range(width):
                     _put(x_h, p, u_h[p])
                     _put(scaled_h, p, u_h[p] * into)
             to_end, from_start = np.float32(own == end), np.float32(start > 0 and own == before)
             b_q, kept_q = b[chunk, q], kept[chunk, q]
-            reading_q, carried_q = reading[chunk, q], reads[chunk, q, size:]
+            reading_q, carried_q = reading[chunk, q], carried[chunk, q]
             for s in range(states):
                 _put(b_q, s, u_b[s])
                 _put(kept_q, s, u_b[s] * to_end)
                 _put(reading_q, s, u_c[s])
                 _put(carried_q, s, u_c[s] * from_start)
-        x[chunk, n:], there[chunk, n:size], reads[chunk, n:] = 0, 0, 0
-        b[chunk, n:], kept[chunk, n:], reading[chunk, n:] = 0, 0, 0
+        x[chunk, n:], scaled[chunk, n:], b[chunk, n:], kept[chunk, n:] = 0, 0, 0, 0
+        reading[chunk, n:], carried[chunk, n:] = 0, 0
 
 
 @_jit
@@ -189,8 +190,8 @@ def _convolve(projected, segment, weight, bias, begin, t, step, out):  # type: i
 
 
 @_jit
-def mask(first, last, rows, segment, scores, reads):  # type: ignore[no-untyped-def]
-    """Let every token read those before it in its cell."""
+def mask(first, last, rows, segment, scores):  # type: ignore[no-untyped-def]
+    """Hide from every token those after it and those of another cell."""
     length, size = segment.shape[1], scores.shape[1]
     chunks = -(-length // size)
     for chunk in range(first, last):
@@ -198,27 +199,26 @@ def mask(first, last, rows, segment, scores, reads):  # type: ignore[no-untyped-
         step, origin = (-1, length - 1) if row >= rows else (1, 0)
         for q in range(min(size, length - start)):
             own = segment[row % rows, origin + step * (start + q)]
-            reads[chunk, q, : q + 1] = scores[chunk, q, : q + 1]
-            reads[chunk, q, q + 1 : size] = 0
             for k in range(q):
                 if segment[row % rows, origin + step * (start + k)] != own:
-                    reads[chunk, q, k] = 0
+                    scores[chunk, q, k] = 0
+            scores[chunk, q, q + 1 :] = 0
 
 
 @_jit
-def carry(first, last, chunks, half, keep, gained, there):  # type: ignore[no-untyped-def]
-    """Carry states from chunk to chunk: put those before each one where it reads them."""
-    count, inner = gained.shape[1:]
-    size = there.shape[1] - count
+def carry(first, last, chunks, half, keep, states):  # type: ignore[no-untyped-def]
+    """Put the state before each chunk in the place of what the chunk adds."""
+    count, inner = states.shape[1:]
     state = np.empty(inner, dtype=np.float32)
     for task in range(first, last):
         row, s = task // count, task % count
         state[:] = 0
         for chunk in range(row * chunks, (row + 1) * chunks):
-            own, before, h, k = gained[chunk, s], there[chunk, size + s], half[chunk], keep[chunk]
+            own, h, k = states[chunk, s], half[chunk], keep[chunk]
             for e in range(inner):
-                _put(before, e, h[e] * state[e])
-                state[e] = k[e] * state[e] + h[e] * _get(own, e)
+                gained = _get(own, e)
+                _put(own, e, h[e] * state[e])
+                state[e] = k[e] * state[e] + h[e] * gained
 
 
 @_jit

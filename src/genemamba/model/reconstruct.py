@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from genemamba.errors import InputError
+from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.inference import Step, over_cells, placed
 from genemamba.model.recurrent import start, step
 from genemamba.model.runtime import Runtime
-from genemamba.tokens import FIRST_GENE, Ranked
+from genemamba.tokens import FIRST_GENE, Ranked, pad
 from genemamba.tokens.reconstruction import (
     LIKELY,
     Reconstruction,
@@ -64,21 +65,21 @@ def rebuild_hidden(
     rank = np.full(len(hidden), np.nan)
     likely = np.full(len(hidden), np.nan)
 
-    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
-        covered = rows.clone()
-        for b, i in enumerate(batch):
-            here = hidden[ranked.indptr[i] : ranked.indptr[i + 1]]
-            covered[b, : len(here)][torch.from_numpy(here).to(rows.device)] = mask
-        states_BLD, _ = network.read_padded(covered, n)
-        for b, i in enumerate(batch):
+    def step(own: np.ndarray, batch: Batch) -> None:
+        covered = batch.ids.clone()
+        for k, i in enumerate(own):
+            here = torch.from_numpy(hidden[ranked.indptr[i] : ranked.indptr[i + 1]])
+            batch.of(covered, k)[here.to(covered.device)] = mask
+        states_RLD = network(covered, batch.borders)
+        for k, i in enumerate(own):
             part = slice(ranked.indptr[i], ranked.indptr[i + 1])
-            places = torch.from_numpy(np.flatnonzero(hidden[part])).to(rows.device)
-            logits_MV = network.lm_head(states_BLD[b, places]).float()
+            places = torch.from_numpy(np.flatnonzero(hidden[part])).to(covered.device)
+            logits_MV = network.lm_head(batch.of(states_RLD, k)[places]).float()
             logits_MV[:, missing] = -torch.inf
-            logits_MV[:, covered[b, : n[b]]] = -torch.inf  # the visible ones
-            truth = rows[b, places]
-            own = logits_MV.gather(1, truth[:, None])
-            likely[part][hidden[part]] = ((logits_MV > own).sum(1) < LIKELY).cpu()
+            logits_MV[:, batch.of(covered, k)] = -torch.inf  # the visible ones
+            truth = batch.of(batch.ids, k)[places]
+            given = logits_MV.gather(1, truth[:, None])
+            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < LIKELY).cpu()
             rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
             cells[i] = ranked.tokens[part].copy()
             cells[i][hidden[part]] = _named(logits_MV)
@@ -108,10 +109,10 @@ def rebuild_as_published(
     special = torch.from_numpy(_missing(model)).to(runtime.device)
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
 
-    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
-        states_BLD, _ = network.read_padded(rows, n)
-        for b, i in enumerate(batch):
-            logits_LV = network.lm_head(states_BLD[b, : n[b]])
+    def step(own: np.ndarray, batch: Batch) -> None:
+        states_RLD = network(batch.ids, batch.borders)
+        for k, i in enumerate(own):
+            logits_LV = network.lm_head(batch.of(states_RLD, k))
             logits_LV[:, special] = -torch.inf
             cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
 
@@ -139,11 +140,12 @@ def rebuild_next(
     given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
     missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
 
-    def step(batch: np.ndarray, rows: Tensor, n: Tensor) -> None:
-        kept = torch.from_numpy(given[batch]).to(rows.device)
-        written = _go_on(network, model, rows, kept, missing)
-        for b, i in enumerate(batch):
-            cells[i] = written[b, : n[b]].cpu().numpy().astype(np.int32)
+    def step(own: np.ndarray, _: Batch) -> None:
+        rows, n = pad(ranked, own, multiple=1)  # all cells go on at once
+        ids, kept = (torch.from_numpy(a).to(runtime.device) for a in (rows, given[own]))
+        written = _go_on(network, model, ids, kept, missing)
+        for k, i in enumerate(own):
+            cells[i] = written[k, : n[k]].cpu().numpy().astype(np.int32)
 
     _do(step, ranked, batch_size, runtime)
     return ranked_where_they_stand(ranked, cells, asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batches import length_batches, pad
+from .batches import length_batches, pack, pad
 from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
@@ -26,6 +26,7 @@ __all__ = [
     "length_batches",
     "linear",
     "match",
+    "pack",
     "pad",
     "rank_csr",
 ]

@@ -1,6 +1,8 @@
-"""Batches of cells of nearly equal length, so that short cells do not pay for long ones."""
+"""Batches of cells in which next to nothing is padding: rows filled up, or of equal length."""
 
 from __future__ import annotations
+
+from collections import deque
 
 import numpy as np
 
@@ -43,6 +45,52 @@ def length_batches(
         batches.append(order[start:stop])
         start = stop
     return batches
+
+
+def pack(lengths: np.ndarray, row: int) -> list[np.ndarray]:
+    """Fill rows with cells: the longest that is left, then the longest that still fits.
+
+    Parameters
+    ----------
+    lengths
+        ``(n_cells,)`` int, tokens of each cell. Cells without tokens are left out.
+    row
+        Tokens a row can hold; a cell longer than that has a row to itself.
+
+    Returns
+    -------
+    int64 indices of cells, one array per row; the same lengths always give the same rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pack(np.array([3, 8, 0, 7, 2]), row=10)
+    [array([1, 4]), array([3, 0])]
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    longest = int(lengths.max(initial=0))
+    left: list[deque[int]] = [deque() for _ in range(longest + 1)]
+    for cell, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
+        left[length].append(cell)
+    shorter = list(range(longest + 1))  # a length that has cells, or one that leads to it
+
+    def fitting(room: int) -> int:
+        at = room
+        while at and not left[at]:
+            shorter[at] = min(shorter[at], at - 1)
+            shorter[at] = shorter[shorter[at]]
+            at = shorter[at]
+        return at
+
+    rows = []
+    while length := fitting(longest):
+        own, room = [], max(row, length)
+        while length := fitting(min(room, longest)):
+            own.append(left[length].popleft())
+            room -= length
+        rows.append(np.array(own, dtype=np.int64))
+    return rows
 
 
 def pad(ranked: Ranked, cells: np.ndarray, *, multiple: int) -> tuple[np.ndarray, np.ndarray]:

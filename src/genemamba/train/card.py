@@ -78,8 +78,8 @@ def _trained(config: dict[str, Any], run: dict[str, Any]) -> str:
 Objectives and their weights: {mix}. Up to {data["length"]} genes a view, {data["cells"]} cells of
 one library in a micro-batch, {data["micro_batches"]} of these a step. AdamW, peak rate
 {optimiser["learning_rate"]:g}, {optimiser["schedule"]}, {run["steps"]:,} steps: {seen}
-in {run["hours"]:.1f} hours.{mixed} The whole recipe is in `config.json`; with the same corpus it repeats
-the run: `genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` (sha256 of the corpus
+in {run["hours"]:.1f} hours.{mixed} The whole recipe is in `config.json`; with the same corpus it
+repeats the run: `genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` (sha256 of the corpus
 `{said["corpus"]["sha256"][:16]}…`)."""
 
 

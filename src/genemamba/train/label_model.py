@@ -12,16 +12,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.errors import CheckpointError, InputError
 from genemamba.model import GeneMamba
+from genemamba.model.batch import Batch
 from genemamba.model.checkpoint import METADATA, read_checkpoint, read_json
 from genemamba.model.header import AGAIN
 from genemamba.model.inference import map_cells, placed
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.model.weights import WeightFile, mean_row, write_weights
-from genemamba.tokens import FIRST_GENE, Ranked
+from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
 HEAD, DESCRIBED = "head.safetensors", "head.json"
 _FORMAT = 1
@@ -91,7 +93,8 @@ class LabelModel(nn.Module):
 
     def states(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the cells' states, B × 2 D, from rows padded at the end."""
-        return _states(self.body, self.cls, ids_BL, lengths_B)
+        ids_BL = F.pad(ids_BL, (1, 0), value=PAD)
+        return _states(self.body, self.cls, Batch.padded(ids_BL, lengths_B + 1))
 
     def classify(self, states: Tensor) -> Tensor:
         """Return logits from states."""
@@ -117,11 +120,12 @@ class LabelModel(nn.Module):
         body = placed(self.body, runtime)
         cls = self.cls.detach().to(body.embeddings.weight)
         return map_cells(
-            lambda ids, lengths: _states(body, cls, ids, lengths),
+            lambda batch: _states(body, cls, batch),
             ranked,
             len(self.centre),
             batch_size=batch_size,
             runtime=runtime,
+            lead=PAD,
         )
 
     def logits(
@@ -179,16 +183,14 @@ class LabelModel(nn.Module):
         }
 
 
-def _states(body: GeneMamba, cls: Tensor, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
-    x_BLD = body.embeddings(ids_BL)
-    x_BLD = torch.cat([cls.expand(len(x_BLD), 1, -1), x_BLD], dim=1)
-    position = torch.arange(x_BLD.shape[1], device=x_BLD.device)
-    real_BL = position <= lengths_B[:, None]
-    segment = None if bool(real_BL.all()) else real_BL.long() - 1
-    states = body.read(x_BLD, segment).float()
-    weight_BL = real_BL[:, 1:] / lengths_B[:, None]
-    genes = torch.einsum("bl,bld->bd", weight_BL, states[:, 1:])
-    return torch.cat([states[:, 0], genes], dim=-1)
+def _states(body: GeneMamba, cls: Tensor, batch: Batch) -> Tensor:
+    """Read cells whose first token stands for [CLS]: its state beside the mean of the genes'."""
+    x_RLD = body.embeddings(batch.ids)
+    shape = x_RLD.shape
+    x_RLD = x_RLD.flatten(0, 1).index_copy(0, batch.begin, cls.expand(len(batch.begin), -1))
+    states = body.read(x_RLD.unflatten(0, shape[:2]), batch.borders)
+    first, n = batch.first(states), batch.lengths[:, None]
+    return torch.cat([first, (batch.mean(states) * n - first) / (n - 1)], dim=-1)
 
 
 def _read_described(path: Path) -> dict[str, Any]:
