@@ -5,9 +5,9 @@
 Every row trains the recipe `genemamba-mini`, as it was before these rows changed it (`BASE`), with
 a few settings changed, for few steps, without two studies of the corpus (`--held-out`), and is
 judged on these. The benchmark sets are never touched, and no given label is used: Leiden clusters
-of each study are named by the marker genes of blood that they express most. What is judged is whether a
-type can be told in the one study from the other, and whether types or studies form the clusters of
-both together.
+of each study are named by the marker genes of blood that they express most. What is judged is
+whether a type can be told in the one study from the other, and whether types or studies form the
+clusters of both together.
 
 f1       macro-F1 of logistic regression on the standardised embedding, other study to this study
 knn      accuracy of 15 nearest neighbours, likewise
