@@ -7,7 +7,8 @@ Shapes: S cells, R rows, L tokens of a row, D model width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,12 +31,15 @@ class Batch:
         S int64, where each cell begins in the rows laid end to end.
     lengths
         S int64, tokens of each cell.
+    alone
+        Whether every row is one whole cell; a GPU would have to be waited for to find out.
     """
 
     ids: Tensor
     segment: Tensor
     begin: Tensor
     lengths: Tensor
+    alone: bool
 
     @classmethod
     def padded(cls, ids_BL: Tensor, lengths_B: Tensor) -> Batch:
@@ -44,7 +48,7 @@ class Batch:
         position = torch.arange(length, device=ids_BL.device)
         number = torch.arange(n_cells, device=ids_BL.device)
         segment = torch.where(position < lengths_B[:, None], number[:, None], -1)
-        return cls(ids_BL, segment, number * length, lengths_B)
+        return cls(ids_BL, segment, number * length, lengths_B, bool((lengths_B == length).all()))
 
     @classmethod
     def packed(
@@ -69,23 +73,23 @@ class Batch:
             ids[begin] = lead
             place = np.delete(place, offset)
         ids[place] = ranked.take(cells).tokens
-        shape = (len(rows), length)
-        arrays = (ids.reshape(shape), segment.reshape(shape), begin, lengths)
-        return cls(*map(torch.from_numpy, arrays))
+        alone = len(cells) == len(rows) and bool((filled == length).all())
+        as_rows, tensor = (len(rows), length), torch.from_numpy
+        ids, segment = ids.reshape(as_rows), segment.reshape(as_rows)
+        return cls(tensor(ids), tensor(segment), tensor(begin), tensor(lengths), alone)
 
     def to(self, device: str) -> Batch:
         """Copy it to a device."""
-        return Batch(*(t.to(device, non_blocking=True) for t in self._tensors()))
+        return self._each(lambda t: t.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
         """Copy it to memory from which a GPU reads by itself."""
-        return Batch(*(t.pin_memory() for t in self._tensors()))
+        return self._each(Tensor.pin_memory)
 
     @property
     def borders(self) -> Tensor | None:
         """The segments, if any row holds anything but one whole cell."""
-        alone = len(self.begin) == len(self.ids) and bool((self.segment >= 0).all())
-        return None if alone else self.segment
+        return None if self.alone else self.segment
 
     def of(self, tokens: Tensor, cell: int) -> Tensor:
         """Return what belongs to a cell, of R × L × …."""
@@ -104,5 +108,5 @@ class Batch:
         total = states.new_zeros(n_cells + 1, states.shape[1]).index_add(0, cell, states)
         return total[:-1] / self.lengths[:, None]
 
-    def _tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
+    def _each(self, f: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(f(self.ids), f(self.segment), f(self.begin), f(self.lengths), self.alone)
