@@ -165,7 +165,7 @@ def _reduced(counts: sparse.csr_matrix) -> ad.AnnData:
 
 
 def recipe_of(row: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the recipe of a row: that of the release with a few settings changed."""
+    """Return the recipe of a row: `BASE` with a few settings changed."""
     values = Recipe.read("genemamba-mini").to_dict()
     values["optimiser"] |= {"learning_rate": FEW_STEPS_RATE}
     for section, changes in (*BASE.items(), *ROWS[row].items()):

@@ -7,8 +7,9 @@ import torch
 from scipy import sparse
 
 from genemamba.model import GeneMamba
+from genemamba.model.batch import pool
 from genemamba.tokens import FIRST_GENE, PAD
-from genemamba.train.packing import Batch, first_fit, make_batch, pool
+from genemamba.train.packing import Batch, first_fit, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
 from genemamba.train.views import Views

@@ -102,11 +102,21 @@ class Batch:
 
     def mean(self, states_RLD: Tensor) -> Tensor:
         """Mean state of every cell, S × D float32."""
-        cell, n_cells = self.segment.flatten(), len(self.begin)
-        cell = torch.where(cell < 0, n_cells, cell)
-        states = states_RLD.flatten(0, 1).float()
-        total = states.new_zeros(n_cells + 1, states.shape[1]).index_add(0, cell, states)
-        return total[:-1] / self.lengths[:, None]
+        return pool(states_RLD, self.segment, len(self.begin)).float()
 
     def _each(self, f: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(f(self.ids), f(self.segment), f(self.begin), f(self.lengths), self.alone)
+
+
+def pool(states_RLD: Tensor, segment_RL: Tensor, n: int) -> Tensor:
+    """Mean state of every segment, `n` × D; 0 for a segment without tokens."""
+    states, own = wide(states_RLD.flatten(0, 1)), segment_RL.flatten()
+    own = torch.where(own < 0, n, own)  # what is of no segment goes into a row that is left out
+    total = states.new_zeros(n + 1, states.shape[1]).index_add(0, own, states)[:n]
+    count = states.new_zeros(n + 1).index_add(0, own, states.new_ones(len(own)))[:n]
+    return total / count.clamp(min=1)[:, None]
+
+
+def wide(t: Tensor) -> Tensor:
+    """Return at least float32: sums and exponentials want more digits than bfloat16 has."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))

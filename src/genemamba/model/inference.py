@@ -21,7 +21,7 @@ from genemamba.model import kernels
 from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba, Pooling
 from genemamba.model.runtime import Runtime, choose_runtime
-from genemamba.tokens import Ranked, pack
+from genemamba.tokens import Ranked, longest_first, pack
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is
 _ROW = 2_048  # tokens that cells are packed into
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
-_TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
+_TOKENS_PER_BATCH = {"cpu": _ROW, "cuda": 131_072, "mps": 32_768}
 _BYTES_PER_TOKEN = 2**16  # a guess on the safe side for width 512; what it misses is halved
 
 
@@ -234,7 +234,7 @@ def _batches(
     if batch_size != "auto":
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
-        order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+        order = longest_first(lengths)
         return [[order[i : i + batch_size]] for i in range(0, len(order), batch_size)]
     rows = pack(np.where(lengths, lengths + lead, 0), _ROW)
     batches, most = [], _most_tokens(runtime)

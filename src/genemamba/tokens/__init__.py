@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batches import length_batches, pack, pad
+from .batches import length_batches, longest_first, pack, pad
 from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
@@ -25,6 +25,7 @@ __all__ = [
     "judge",
     "length_batches",
     "linear",
+    "longest_first",
     "match",
     "pack",
     "pad",

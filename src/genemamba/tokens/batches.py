@@ -10,6 +10,11 @@ from .rank import Ranked
 from .vocab import PAD
 
 
+def longest_first(lengths: np.ndarray) -> np.ndarray:
+    """Return the cells that have tokens, by index; equal ones in their own order."""
+    return np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+
+
 def length_batches(
     lengths: np.ndarray, *, max_tokens_per_batch: int, multiple: int
 ) -> list[np.ndarray]:
@@ -35,8 +40,7 @@ def length_batches(
     [array([1, 3]), array([0, 4])]
     """
     lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable")
-    order = order[: np.count_nonzero(lengths)]
+    order = longest_first(lengths)
     batches = []
     start = 0
     while start < len(order):
@@ -68,7 +72,7 @@ def pack(lengths: np.ndarray, row: int) -> list[np.ndarray]:
     [array([1, 4]), array([3, 0])]
     """
     lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    order = longest_first(lengths)
     longest = int(lengths.max(initial=0))
     left: list[deque[int]] = [deque() for _ in range(longest + 1)]
     for cell, length in zip(order.tolist(), lengths[order].tolist(), strict=True):

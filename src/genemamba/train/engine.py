@@ -199,9 +199,10 @@ class _Run:
         check = done % self.recipe.run.check_every == 0 or done == self.stream.steps
         if check:
             self.task.eval()
+            kept = self.ema or self.mix
             self.scores = self.validation.scores(
                 self.task, self.inner.names, self.fabric.to_device,
-                next((other.used() for other in (self.ema, self.mix) if other is not None), None),
+                None if kept is None else kept.used(),
             )  # fmt: skip
             self.task.train()
         if not check and done % _LOG_EVERY:

@@ -96,19 +96,3 @@ def _profile(expression: sparse.csr_matrix) -> Tensor:
     total = np.maximum(expression.sum(axis=1).A1, 1e-9)
     shares = sparse.diags(1 / total, format="csr") @ expression
     return torch.from_numpy(shares.astype(np.float32).toarray())
-
-
-def pool(states_RLD: Tensor, segment_RL: Tensor, n_views: int) -> Tensor:
-    """Mean state of every view, S × D; 0 for a view without genes."""
-    view, states = segment_RL.flatten(), wide(states_RLD.flatten(0, 1))
-    real = (view >= 0).to(states.dtype)
-    view = view.clamp(min=0)
-    total = states.new_zeros(n_views, states.shape[1])
-    total = total.index_add(0, view, states * real[:, None])
-    count = states.new_zeros(n_views).index_add(0, view, real)
-    return total / count.clamp(min=1)[:, None]
-
-
-def wide(t: Tensor) -> Tensor:
-    """Return at least float32: sums and exponentials want more digits than bfloat16 has."""
-    return t.to(torch.promote_types(t.dtype, torch.float32))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from genemamba.model import GeneMamba
+from genemamba.model.batch import pool
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives import choose
-from genemamba.train.packing import Batch, pool
+from genemamba.train.packing import Batch
 from genemamba.train.recipe import Recipe
 
 

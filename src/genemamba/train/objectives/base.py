@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.model import GeneMamba
-from genemamba.train.packing import Batch, wide
+from genemamba.model.batch import wide
+from genemamba.train.packing import Batch
 
 IGNORE = -100  # no gene is asked for at this place
 

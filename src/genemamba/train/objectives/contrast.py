@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.model import GeneMamba
+from genemamba.model.batch import pool
 from genemamba.train.objectives.base import Objective
-from genemamba.train.packing import Batch, pool
+from genemamba.train.packing import Batch
 
 
 class Contrast(Objective):

@@ -10,9 +10,10 @@ from torch import Tensor
 from genemamba.errors import InputError
 from genemamba.genes.enrichment import read_gmt
 from genemamba.model import GeneMamba
+from genemamba.model.batch import wide
 from genemamba.tokens import FIRST_GENE, Vocabulary
 from genemamba.train.objectives.base import Objective
-from genemamba.train.packing import Batch, wide
+from genemamba.train.packing import Batch
 
 GENES = 512  # of a batch take part, the most frequent ones: pairs grow with the square
 _LARGEST = 500  # genes of a pathway; larger sets say little of any two
