@@ -108,3 +108,18 @@ def test_a_forked_child_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) 
         compiled._spread(5, lambda first, last: done.append(last - first))
         os._exit(0 if sorted(done) == [2, 3] else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("merge", ["mean", "gate"])
+def test_rows_do_not_see_the_memory_they_share(merge: str) -> None:
+    network = placed(model(merge=merge), Runtime("cpu", "float32", "numba"))
+    rows = [torch.randint(2, 60, (n, length)) for n, length in ((2, 70), (1, 9), (3, 40), (2, 70))]
+    with torch.inference_mode():
+        apart = [network(ids) for ids in rows]
+        compiled.keep_rooms()
+        try:
+            shared = [network(ids) for ids in rows]
+        finally:
+            compiled.keep_rooms(False)
+    for one, other in zip(apart, shared, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

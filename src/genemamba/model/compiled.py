@@ -11,7 +11,9 @@ N states, K = E + 2 N channels of the convolution, W taps, T what the input proj
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genemamba.model.passes import carry, gate, lay, mask
+from genemamba.model import passes
 from genemamba.model.ssd import most_decay, safe_chunk
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def read(
 
     Returns
     -------
-    Tensor, ways (or 1, if added) × B × L × E.
+    Tensor, ways (or 1, if added; then the next call may use its memory) × B × L × E.
     """
     c, dtype = mixer.config, projected_BLT.dtype
     rows, length, _ = projected_BLT.shape
@@ -65,32 +67,79 @@ def read(
     if segment_BL is None:
         segment_BL = torch.zeros(rows, length, dtype=torch.int64)
 
-    x, scaled = torch.empty(2, n, size, c.n_heads, c.headdim, dtype=dtype)
-    b, kept, reading, carried = torch.empty(4, n, size, c.d_state, dtype=dtype)
-    growth, joined = torch.empty(n, size, c.n_heads), torch.empty(n)
+    x, scaled, y = _room("x", dtype, 3, n, size, c.n_heads, c.headdim)
+    b, kept, reading, carried = _room("b", dtype, 4, n, size, c.d_state)
+    growth, joined = _room("growth", torch.float32, n, size, c.n_heads), torch.empty(n)
+    scores = _room("scores", dtype, n, size, size)
+    gained = _room("gained", dtype, n, c.d_state, c.d_inner)
     assert mixer.conv1d.bias is not None
     given = (projected_BLT, dt, a, segment_BL.long().contiguous())
     weights = (mixer.conv1d.weight.squeeze(1).float().t().contiguous(), mixer.conv1d.bias.float())
     laid = (x, scaled, b, kept, reading, carried, growth, joined)
     arrays = [_array(t) for t in (*given, *weights, *laid)]
-    _spread(n, lambda first, last: lay(first, last, rows, *arrays))
+    _spread(n, lambda first, last: passes.lay(first, last, rows, *arrays))
 
-    scores, scaled = torch.bmm(reading, b.transpose(1, 2)), scaled.flatten(2)
+    scaled = scaled.flatten(2)
+    torch.bmm(reading, b.transpose(1, 2), out=scores)
     segment, masked = _array(given[3]), _array(scores)
-    _spread(n, lambda first, last: mask(first, last, rows, segment, masked))
-    gained = torch.bmm(kept.transpose(1, 2), scaled)
+    _spread(n, lambda first, last: passes.mask(first, last, rows, segment, masked))
+    torch.bmm(kept.transpose(1, 2), scaled, out=gained)
     half = growth[:, -1].repeat_interleave(c.headdim, 1)  # of a chunk's decay
     states = [_array(t) for t in (half, half.square() * joined[:, None], gained)]
     n_states = ways * rows * c.d_state
-    _spread(n_states, lambda first, last: carry(first, last, chunks, *states))
-    y = torch.bmm(scores, scaled).baddbmm_(carried, gained).view_as(x)
+    _spread(n_states, lambda first, last: passes.carry(first, last, chunks, *states))
+    torch.bmm(scores, scaled, out=y.flatten(2)).baddbmm_(carried, gained)
 
-    out = torch.empty(1 if added else ways, rows, length, c.d_inner, dtype=dtype)
+    shape = (1 if added else ways, rows, length, c.d_inner)
+    out = _room("out", dtype, *shape) if added else torch.empty(shape, dtype=dtype)
     weights = (mixer.D.float(), mixer.norm.weight.float())
     arrays = [_array(t) for t in (*weights, y, x, growth, projected_BLT, out)]
     how = (ways, added, np.float32(c.norm_eps))
-    _spread(rows * length, lambda first, last: gate(first, last, *how, *arrays))
+    _spread(rows * length, lambda first, last: passes.gate(first, last, *how, *arrays))
     return out
+
+
+def project(u_BLD: Tensor, weight: Tensor) -> Tensor:
+    """Multiply by `weight`, T × D, into memory that the next call may use; B × L × T."""
+    tokens = u_BLD.flatten(0, 1)
+    out = _room("projected", u_BLD.dtype, len(tokens), len(weight))
+    return torch.mm(tokens, weight.t(), out=out).unflatten(0, u_BLD.shape[:2])
+
+
+def normalise(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Bring every token to a root mean square of 1, and scale its channels by `weight`."""
+    tokens, out = x.reshape(-1, x.shape[-1]), torch.empty(x.shape, dtype=x.dtype)
+    arrays = [_array(t) for t in (weight.float(), tokens, out.view_as(tokens))]
+    eps_32 = np.float32(eps)
+    _spread(len(tokens), lambda first, last: passes.normalise(first, last, eps_32, *arrays))
+    return out
+
+
+class _Rooms(threading.local):
+    """Arrays of this thread, by name, kept for the next read; ``None`` where none is kept."""
+
+    kept: dict[str, Tensor] | None = None
+
+
+_rooms = _Rooms()
+
+
+def keep_rooms(keep: bool = True) -> None:
+    """Let reads of this thread use each other's arrays, until told not to or the thread ends.
+
+    The system clears new memory: for rows beyond 2,048 tokens that would take as long as reading.
+    """
+    _rooms.kept = {} if keep else None
+
+
+def _room(name: str, dtype: torch.dtype, *shape: int) -> Tensor:
+    """Give an array with nothing in it."""
+    if _rooms.kept is None:
+        return torch.empty(shape, dtype=dtype)
+    n, kept = math.prod(shape), _rooms.kept.get(name)
+    if kept is None or len(kept) < n or kept.dtype != dtype:
+        _rooms.kept[name] = kept = torch.empty(n, dtype=dtype)
+    return kept[:n].view(shape)
 
 
 def _array(t: Tensor) -> np.ndarray:

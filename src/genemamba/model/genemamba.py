@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genemamba.model.config import GeneMambaConfig
-from genemamba.model.mamba2 import BiMambaLayer, RMSNorm
+from genemamba.model.mamba2 import BiMambaLayer, Mamba2, RMSNorm
 
 if TYPE_CHECKING:
     from genemamba.model.batch import Batch
@@ -89,9 +89,9 @@ class GeneMamba(nn.Module):
 
     def use(self, backend: Backend) -> GeneMamba:
         """Let another code mix tokens: see :func:`~genemamba.model.runtime.choose_runtime`."""
-        for layer in self.mamba_mixer.layers:
-            assert isinstance(layer, BiMambaLayer)
-            layer.mamba.backend = backend
+        for part in self.modules():
+            if isinstance(part, (Mamba2, RMSNorm)):
+                part.backend = backend
         return self
 
     def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from genemamba._machine import peak_memory
 from genemamba.errors import InputError
-from genemamba.model import kernels
+from genemamba.model import compiled, kernels
 from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba, Pooling
 from genemamba.model.runtime import Runtime, choose_runtime
@@ -162,14 +162,23 @@ def _stepped(
             for rows, batch in zip(batches, coming, strict=True):
                 yield run(rows, batch.to(runtime.device))
     elif min(n_threads, len(batches)) == 1:
-        yield from map(run, batches)
+        compiled.keep_rooms()
+        try:
+            yield from map(run, batches)
+        finally:
+            compiled.keep_rooms(False)
     else:
         # torch's own threads wait for each other after every operation; these never do
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as own:
+        with ThreadPoolExecutor(n_threads, initializer=_alone) as own:
             try:
                 yield from _ahead(run, batches, own, n_threads + 1)
             finally:
                 torch.set_num_threads(n_threads)
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+    compiled.keep_rooms()
 
 
 def _ahead(f: Callable[[A], T], items: list[A], pool: ThreadPoolExecutor, n: int) -> Iterator[T]:

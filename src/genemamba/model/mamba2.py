@@ -28,9 +28,12 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
+        self.backend: kernels.Backend = "torch"
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
+        if self.backend == "numba" and compiled.suits(x):
+            return compiled.normalise(x, self.weight, self.eps)
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -78,6 +81,12 @@ class Mamba2(nn.Module):
         c = self.config
         z, xbc, dt = projected.split([c.d_inner, c.d_xbc, c.n_heads], dim=-1)
         return z, xbc, dt
+
+    def project(self, u_BLD: Tensor) -> Tensor:
+        """Give what `read` takes, B × L × T; the next call may use its memory."""
+        if self.backend == "numba" and compiled.suits(u_BLD):
+            return compiled.project(u_BLD, self.in_proj.weight)
+        return self.in_proj(u_BLD)
 
     def read(
         self, projected_BLT: Tensor, segment_BL: Tensor | None, *, ways: int = 1
@@ -173,13 +182,13 @@ class BiMambaLayer(nn.Module):
     ) -> Tensor:
         """Return the merged reading of both directions, or that of one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
-        projected = self.mamba.in_proj(u)  # once: the projection is the same both ways
+        projected = self.mamba.project(u)  # once: the projection is the same both ways
         if one_way or not self.bidirectional:
             (y,) = self.mamba.read(projected, segment_BL)
             return self.merge_forward(x_BLD, y)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
             both = self.mamba.out_proj(self.mamba.read_added(projected, segment_BL))
-            return x_BLD + both / 2 if self.how == "mean" else 2 * x_BLD + both
+            return torch.add(x_BLD, both, alpha=0.5) if self.how == "mean" else 2 * x_BLD + both
         forwards, backwards = self.mamba.read(projected, segment_BL, ways=2)
         return self._learned_merge(
             self.mamba.out_proj(forwards) + x_BLD, self.mamba.out_proj(backwards) + x_BLD

@@ -257,3 +257,19 @@ def gate(  # type: ignore[no-untyped-def]
                 for e in range(inner):
                     _put(given, e, both[e])
                 both[:] = 0
+
+
+@_jit
+def normalise(first, last, eps, scale, x, out):  # type: ignore[no-untyped-def]
+    """Bring tokens first to last to a root mean square of 1, and scale their channels."""
+    width = x.shape[1]
+    value = np.empty(width, dtype=np.float32)
+    for token in range(first, last):
+        own, given, squares = x[token], out[token], np.float32(0)
+        for d in range(width):
+            value[d] = _get(own, d)
+        for d in range(width):
+            squares += value[d] * value[d]
+        factor = np.float32(1 / np.sqrt(squares / np.float32(width) + eps))
+        for d in range(width):
+            _put(given, d, value[d] * factor * scale[d])
