@@ -1,6 +1,6 @@
 """Which objectives, sizes and lengths make the better embedding? Judged on held-out studies.
 
-    python benchmarks/ablation.py --corpus CORPUS --out RUNS --rows "base,no profile"
+    python benchmarks ablation --corpus CORPUS --out RUNS --rows "base,no profile"
 
 Every row trains the recipe `genemamba-mini`, as it was before these rows changed it (`BASE`), with
 a few settings changed, for few steps, without two studies of the corpus (`--held-out`), and is

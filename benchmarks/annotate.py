@@ -1,6 +1,6 @@
 """How well are cells named, how honest is the confidence, and who is called unknown?
 
-    python benchmarks/annotate.py --data ../shared/data/bench
+    python benchmarks annotate --data ../shared/data/bench
 
 1. Types. Leave one donor (batch) out, else 5 folds stratified by type. Beside knn, probe and
    finetune of gm.tl.annotate stand logistic regression on expression (log1p of counts per 10,000
@@ -243,7 +243,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--max-cells", type=int, default=3000, help="cells of a set")
     parser.add_argument("--max-train", type=int, default=1500, help="training cells of a fold")
     parser.add_argument("--max-test", type=int, default=700, help="test cells of a fold")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     args.rows, args.sets, args.parts = (
         value.split(",") for value in (args.rows, args.sets, args.parts)
@@ -269,10 +268,7 @@ def main() -> None:
         if "unknown" in args.parts and name in BLOOD_SETS:
             result["unknown"][name] = unknowns(name, adata, others)
     report(result)
-    line = json.dumps(rounded(result))
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps(rounded(result)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast is a corpus built, and in how much memory? A million cells, made and not stored.
 
-    python benchmarks/corpus.py --data ../shared/data/corpus --gene-names NAMES --cells 1000000
+    python benchmarks corpus --data ../shared/data/corpus --gene-names NAMES --cells 1000000
 
 Cells of one file are drawn with replacement and their counts thinned at random, so that no two are
 the same; they are written to an h5ad file (CSR, not compressed) in a temporary folder and built

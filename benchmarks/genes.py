@@ -1,6 +1,6 @@
 """Do the model's gene vectors know which genes belong together?
 
-    python benchmarks/genes.py --data ../shared/data
+    python benchmarks genes --data ../shared/data
 
 Rows, all on the same genes (read in --min-cells of the corpus cells) and the same pairs:
 static       rows of the model's embedding table.
@@ -139,7 +139,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=30_000, help="most pairs of a list")
     parser.add_argument("--boot", type=int, default=200, help="bootstrap samples")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     return parser.parse_args()
 
 
@@ -153,10 +152,7 @@ def main() -> None:
     modules = score_modules(tables, n_cells, args)
     seconds = round(time.perf_counter() - start, 1)
     summary = {"benchmark": "genes", "model": args.model, "seed": args.seed, "seconds": seconds}
-    line = json.dumps(summary | facts | {"pairs": pairs, "modules": modules})
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps(summary | facts | {"pairs": pairs, "modules": modules}))
 
 
 if __name__ == "__main__":

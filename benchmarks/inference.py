@@ -1,6 +1,6 @@
 """How fast does the model read cells, beside what a user would otherwise run?
 
-    python benchmarks/inference.py --data ../shared/data/bench
+    python benchmarks inference --data ../shared/data/bench
 
 Everything of a part is timed in one process, by turns, after a run that warms up; the median of
 `--runs`. Weights are random but for genemamba-mini: they do not change the time.
@@ -34,7 +34,7 @@ from _peers import GENEFORMER_V1_10M, Bert, mamba_ssm_mamba2, products, transfor
 
 import genemamba as gm
 from genemamba._machine import peak_memory, processor
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.model import GeneMamba, GeneMambaConfig, compiled
 from genemamba.model.batch import Batch
 from genemamba.model.inference import embed_tokens, placed
 from genemamba.model.runtime import Runtime, choose_runtime
@@ -68,6 +68,7 @@ def part_model(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
     peer = mamba_ssm_mamba2 if device == "cuda" else transformers_mamba2
     theirs = peer(PAPER).eval().to(device, dtype)
     found = []
+    compiled.keep_rooms()  # as embedding does
     for batch in args.batches:
         ids = torch.randint(FIRST_GENE, 25_000, (batch, MOST), device=device)
         rows: dict[str, Callable[[], Any]] = {"ours": partial(ours, ids)}

@@ -1,6 +1,6 @@
 """Do batches mix and types stay apart? ``gm.tl.integrate`` beside PCA and Harmony.
 
-    python benchmarks/integrate.py --data ../shared/data/bench
+    python benchmarks integrate --data ../shared/data/bench
 
 Without labels, all cells: PCA-50 of 2,000 highly variable genes (as in quality.py), Harmony on it
 (harmonypy, its defaults), the frozen embedding of ``gm.tl.embed``, and
@@ -153,7 +153,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--sets", default=",".join(BATCHED), help="names, comma-separated")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
     parser.add_argument("--max-cells", type=int, help="score a random part of each set")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     args.sets = args.sets.split(",")
     if unknown := set(args.sets) - set(BATCHED):
@@ -171,10 +170,7 @@ def main() -> None:
         report(name, results[name], args.model)
     total = round(time.perf_counter() - start, 1)
     summary = {"benchmark": "integrate", "model": args.model, "seconds": total, "sets": results}
-    line = json.dumps(summary)
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps(summary))
 
 
 if __name__ == "__main__":

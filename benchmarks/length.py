@@ -1,6 +1,6 @@
 """Is the cost of a training step linear in the length of a cell?
 
-    python benchmarks/length.py
+    python benchmarks length
 
 One step (forward, backward) on one cell of 2,048, 4,096 and 8,192 tokens, beside a transformer of
 as many parameters (norm first, GELU, torch's fused attention) in the same run, by turns: the

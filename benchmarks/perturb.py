@@ -1,6 +1,6 @@
 """Does the model know what a gene is to a cell? Perturbation and attribution on real T cells.
 
-    python benchmarks/perturb.py --data ../shared/data/bench
+    python benchmarks perturb --data ../shared/data/bench
 
 perturb    CD3D, CD3E and both at once are deleted in silico in T cells (genemamba.tl.perturb).
            Do T cells move away from the T cells' centroid, towards the other cells, more than
@@ -219,7 +219,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--control-cells", type=int, default=20, help="cells a control is tried in")
     parser.add_argument("--attribute-cells", type=int, default=10, help="cells of each kind")
     parser.add_argument("--steps", type=int, default=16, help="steps of integrated gradients")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     args.sets, args.parts = args.sets.split(","), args.parts.split(",")
     for given, known in ((args.sets, KINDS), (args.parts, PARTS)):
@@ -243,10 +242,7 @@ def main() -> None:
             seconds = results[name][part]["seconds"] = round(time.perf_counter() - start, 1)
             print(f"\n{name}, {part}: {adata.n_obs} cells ({kinds}), {seconds:.0f} s")
             report(results[name][part])
-    line = json.dumps({"benchmark": "perturb", "model": args.model, "sets": results})
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps({"benchmark": "perturb", "model": args.model, "sets": results}))
 
 
 if __name__ == "__main__":

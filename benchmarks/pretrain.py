@@ -1,6 +1,6 @@
 """How much of a batch is padding, and how fast training steps of genemamba-mini's sizes are.
 
-    OMP_NUM_THREADS=1 python benchmarks/pretrain.py --corpus CORPUS --length 192
+    OMP_NUM_THREADS=1 python benchmarks pretrain --corpus CORPUS --length 192
 
 Padded means that every view has a row of its own, as long as the longest of its micro-batch; packed
 is what the engine does. Tokens are real ones. The objectives are hidden genes and contrast; the

@@ -1,6 +1,6 @@
 """How good is the frozen embedding? The model beside baselines, on sets it has not seen.
 
-    python benchmarks/quality.py --data ../shared/data/bench
+    python benchmarks quality --data ../shared/data/bench
 
 Rows: the model, the same architecture with random weights, PCA-50 of 2,000 highly variable
 genes (HVG), and those genes themselves (log1p of counts per 10,000, HVG flavour "seurat", no
@@ -108,7 +108,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)}")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
     parser.add_argument("--max-cells", type=int, help="score a random part of each set")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     args.sets, args.rows = args.sets.split(","), args.rows.split(",")
     for given, known in ((args.sets, SETS), (args.rows, ROWS)):
@@ -127,10 +126,7 @@ def main() -> None:
         report(name, results[name], args.model)
     total = round(time.perf_counter() - start, 1)
     summary = {"benchmark": "quality", "model": args.model, "seconds": total, "sets": results}
-    line = json.dumps(summary)
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does the model know which genes a cell expresses and how they rank? Hidden genes, and the paper.
 
-    python benchmarks/reconstruct.py --data ../shared/data/bench \
+    python benchmarks reconstruct --data ../shared/data/bench \
         --models both=build/both,forward=build/forward,paper=build/paper
 
 Three protocols of `gm.tl.reconstruct` (masked, paper, next), for genemamba-mini, the same
@@ -88,7 +88,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--models", default="", help="name=folder, comma-separated")
     parser.add_argument("--cells", type=int, default=200, help="cells of a set")
     parser.add_argument("--next-cells", type=int, default=32, help="the same for protocol next")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     args.sets, args.protocols = args.sets.split(","), args.protocols.split(",")
     args.models = dict(pair.split("=", 1) for pair in args.models.split(",") if pair)
@@ -110,10 +109,7 @@ def main() -> None:
         for protocol, rows in result["sets"][name].items():
             table = pd.DataFrame(rows).T.rename(columns=COLUMNS).round(3)
             print(f"\n{name}, {protocol}\n{table.to_string()}", flush=True)
-    line = json.dumps(result)
-    if args.out:
-        args.out.write_text(line + "\n")
-    print(f"\n{line}")
+    print("\n" + json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast are tokenising and embedding, and how much memory do they take?
 
-    python benchmarks/speed.py --data ../shared/data/bench
+    python benchmarks speed --data ../shared/data/bench
 
 Each figure is the median of several warm runs in one process, end to end from AnnData: tokenising
 includes judging the values and matching the genes, embedding includes tokenising and loading the

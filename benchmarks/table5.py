@@ -1,6 +1,6 @@
 """Build the four models of the paper's Table 5 and take one training step with each.
 
-    python benchmarks/table5.py
+    python benchmarks table5
 
 Vocabulary 25,426, next gene, tiny rows: this shows that the sizes are right and that they train,
 not how fast. Parameters are counted as the paper does, without a gate.

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# What the benchmarks compare with, in an environment of its own: build/peers.
+#
+#     benchmarks/peers.sh                  then: build/peers/bin/python benchmarks NAME …
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+${PYTHON:-python3} -m venv build/peers
+# transformers: Mamba-2 and BERT; lightning: training steps. PCA, HVG and Harmony come with the package.
+build/peers/bin/python -m pip install -c constraints.txt -e '.[train]' transformers
+build/peers/bin/python benchmarks
