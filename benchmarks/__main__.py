@@ -59,7 +59,7 @@ def run(name: str, options: list[str]) -> tuple[int, str]:
     return process.returncode, last
 
 
-def keep(name: str, options: list[str], result: dict[str, Any]) -> Path:
+def keep(name: str, options: list[str], commit: str, result: dict[str, Any]) -> Path:
     """Add a result to the history."""
     # a folder of data is called differently on every machine
     shown = [
@@ -68,7 +68,7 @@ def keep(name: str, options: list[str], result: dict[str, Any]) -> Path:
     ]
     entry = {
         "command": " ".join(["python benchmarks", name, *shown]),
-        "commit": commit(),
+        "commit": commit,
         "versions": {package: version(package) for package in PACKAGES},
         "machine": machine(),
         "result": result,
@@ -89,9 +89,10 @@ def main() -> int:
             print(f"no benchmark is called {name!r}; there are:", file=sys.stderr)
         print("\n".join(f"{known:16}{question}" for known, question in there.items()))
         return 2 if name else 0
+    measured = commit()
     code, last = run(name, options)
     if kept and code == 0:
-        print("kept in", keep(name, options, json.loads(last)))
+        print("kept in", keep(name, options, measured, json.loads(last)))
     return code
 
 

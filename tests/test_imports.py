@@ -20,8 +20,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
-EXTRA = KERNELS | {"lightning_fabric"}  # what is not installed with the package
-SHELL = {f"genemamba.{part}" for part in ("cli", "pp", "tl", "pl", "_anndata", "_baselines")}
+CLUSTER = {"dask", "distributed"}
+EXTRA = KERNELS | CLUSTER | {"lightning_fabric"}  # what is not installed with the package
+SHELL = {
+    f"genemamba.{part}"
+    for part in ("cli", "pp", "tl", "pl", "io", "_anndata", "_streamed", "_baselines")
+}
 # The one door: `compare` sets a model beside baselines that only the shell can make.
 DOORS = {"metrics/_compare.py": {"genemamba._anndata", "genemamba._baselines"}}
 
@@ -48,9 +52,21 @@ FORBIDDEN = {
 ONLY_IN = {
     "AnnData": (
         ANNDATA,
-        ("pp/", "tl/", "pl/", "datasets/", "_anndata.py", "_baselines.py", "_demo.py", "cli.py"),
+        (
+            "pp/",
+            "tl/",
+            "pl/",
+            "datasets/",
+            "io/",
+            "_anndata.py",
+            "_streamed.py",
+            "_baselines.py",
+            "_demo.py",
+            "cli.py",
+        ),
     ),
     "kernels": (KERNELS, ("model/kernels.py", "model/triton_read.py")),
+    "cluster": (CLUSTER, ("io/cluster.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ from scipy import sparse
 from genemamba._keys import OWN_RECORDS, UNS
 from genemamba._version import __version__
 from genemamba.errors import InputError
-from genemamba.tokens import GeneMatch, Ranked, Values, as_csr, judge, linear, match, rank_csr
+from genemamba.io.counts import Counts, count, is_lazy
+from genemamba.tokens import GeneMatch, Ranked, Values, match, rank_csr
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
+    from genemamba.model.runtime import Runtime
     from genemamba.models._load import ModelLike
     from genemamba.tokens import Vocabulary
 
@@ -38,17 +41,35 @@ class Tokens:
 
     def report(self) -> dict[str, Any]:
         """Return what ``uns`` keeps about the input: which genes and counts were used."""
-        total = np.maximum(self.ranked.total, np.finfo(float).tiny)
-        return {
-            "input": self.where,
-            "values": self.values.kind,
-            "values_reason": self.values.reason,
-            "genes": len(self.genes.token),
-            "genes_known": int((self.genes.token >= 0).sum()),
-            "gene_status": self.genes.counts,
-            "counts_lost": float(np.mean(1 - self.ranked.known / total)),
-            "tokens_per_cell": float(self.ranked.lengths.mean()),
-        }
+        lost, n_tokens = losses(self.ranked), int(self.ranked.lengths.sum())
+        return report(
+            self.genes,
+            self.values,
+            self.where,
+            lost / self.ranked.n_cells,
+            n_tokens / self.ranked.n_cells,
+        )
+
+
+def losses(ranked: Ranked) -> float:
+    """Sum over cells the share of counts in genes without a token."""
+    return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
+
+
+def report(
+    genes: GeneMatch, values: Values, where: str, counts_lost: float, tokens_per_cell: float
+) -> dict[str, Any]:
+    """Return what ``uns`` keeps about an input."""
+    return {
+        "input": where,
+        "values": values.kind,
+        "values_reason": values.reason,
+        "genes": len(genes.token),
+        "genes_known": int((genes.token >= 0).sum()),
+        "gene_status": genes.counts,
+        "counts_lost": counts_lost,
+        "tokens_per_cell": tokens_per_cell,
+    }
 
 
 def tokenise(
@@ -59,13 +80,20 @@ def tokenise(
     gene_ids: str | Sequence[str] | None,
     max_tokens: int,
 ) -> Tokens:
-    """Read counts and gene names from an AnnData and rank them; nothing is written."""
-    counts, var, values, where = read_counts(adata, layer)
-    genes = match_genes(var, vocab, gene_ids=gene_ids)
-    ranked = rank_csr(
-        counts.indptr, counts.indices, counts.data, genes.token, genes.median, max_tokens
-    )
-    return Tokens(ranked, genes, values, where)
+    """Read counts and gene names from an AnnData and rank them; nothing is written.
+
+    Of counts that are not in memory one block at a time is.
+    """
+    counts = read_counts(adata, layer)
+    genes = match_genes(counts.var, vocab, gene_ids=gene_ids)
+    blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
+    parts = [rank(block, genes, max_tokens) for block in blocks]
+    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
+
+
+def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens: int) -> Ranked:
+    """Rank the genes of some cells."""
+    return rank_csr(csr.indptr, csr.indices, csr.data, genes.token, genes.median, max_tokens)
 
 
 def known_genes(
@@ -124,22 +152,57 @@ def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str
     }
 
 
+def entry_of(
+    loaded: GeneMamba,
+    runtime: Runtime,
+    *,
+    gene_ids: str | Sequence[str] | None,
+    layer: str | None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Return what a record says of the model and of how it was run."""
+    return {
+        **identity(loaded),
+        "params": {
+            "layer": layer or "",
+            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+            **params,
+        },
+        "device": runtime.device,
+        "precision": runtime.precision,
+        "backend": runtime.backend,
+    }
+
+
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
     """Write the record of one slot to ``uns``, keeping the records of others."""
     adata.uns[UNS] = {**adata.uns.get(UNS, {}), key: {"version": __version__, **entry}}
 
 
-def read_counts(
-    adata: AnnData, layer: str | None
-) -> tuple[sparse.csr_matrix | sparse.csr_array, pd.DataFrame, Values, str]:
-    """Return counts (a log undone), the gene table, what was found, and where."""
+def read_counts(adata: AnnData, layer: str | None) -> Counts:
+    """Return the counts, the gene table, what was found, and where."""
     matrix, var, where = _matrix(adata, layer)
-    counts = as_csr(matrix, where=where)
     try:
-        values = judge(counts, log1p_hint=_log1p_hint(adata), where=where)
+        return count(matrix, var, where=where, log1p_hint=_log1p_hint(adata))
     except InputError as error:
         raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
-    return linear(counts, values), var, values, where
+
+
+def no_genes() -> InputError:
+    """Say that there is nothing to embed."""
+    return InputError(
+        "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
+    )
+
+
+def is_path(adata: Any) -> TypeGuard[str | PathLike[str]]:
+    """Whether it is a path, and no AnnData."""
+    return isinstance(adata, (str, PathLike))
+
+
+def lazy(adata: AnnData, layer: str | None) -> bool:
+    """Whether the counts of an AnnData are not in memory."""
+    return is_lazy(_matrix(adata, layer)[0])
 
 
 def _refuse_other_types(adata: Any) -> None:
@@ -155,20 +218,16 @@ def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
     if layer is None:
         if adata.X is None:
             raise InputError("adata.X is empty", _elsewhere(adata, None) or "set adata.X to counts")
-        return _loaded(adata.X), adata.var, "adata.X"
+        return adata.X, adata.var, "adata.X"
     if layer in adata.layers:
-        return _loaded(adata.layers[layer]), adata.var, f"adata.layers[{layer!r}]"
+        return adata.layers[layer], adata.var, f"adata.layers[{layer!r}]"
     if layer == "raw" and adata.raw is not None:
-        return _loaded(adata.raw.X), adata.raw.var, "adata.raw.X"
+        return adata.raw.X, adata.raw.var, "adata.raw.X"
     have = [*map(repr, adata.layers), *(["'raw'"] if adata.raw is not None else [])]
     raise InputError(
         f"layer={layer!r} is not in adata.layers",
         f"use one of {', '.join(have)}" if have else "leave out layer: adata has only X",
     )
-
-
-def _loaded(matrix: Any) -> Any:
-    return matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
 
 
 def _log1p_hint(adata: AnnData) -> float | None:
@@ -189,8 +248,8 @@ def _elsewhere(adata: AnnData, refused: str | None) -> str:
     kinds = {}
     for source in sources:
         try:
-            matrix, _, where = _matrix(adata, source)
-            kinds[source] = (judge(as_csr(matrix, where=where), where=where).kind, where)
+            matrix, var, where = _matrix(adata, source)
+            kinds[source] = (count(matrix, var, where=where).values.kind, where)
         except InputError:
             continue
     for wanted in ("counts", "normalised", "log1p"):

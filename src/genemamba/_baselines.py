@@ -65,7 +65,7 @@ def make_baselines(
 
 def log_normalised(adata: AnnData, layer: str | None) -> AnnData:
     """Return log1p of counts per 10,000, all genes, sparse."""
-    work = AnnData(read_counts(adata, layer)[0].astype(np.float32))
+    work = AnnData(read_counts(adata, layer).whole().astype(np.float32))
     sc.pp.normalize_total(work, target_sum=1e4)
     sc.pp.log1p(work)
     return work

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from genemamba import _progress
 from genemamba.errors import InputError
 from genemamba.model import GeneMamba, inference
 from genemamba.model.batch import Batch
@@ -125,8 +126,8 @@ def test_a_long_run_is_announced_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    monkeypatch.setattr(inference, "_TOLD_AFTER", 0.0)
-    monkeypatch.setattr(inference, "_LONG", long)
+    monkeypatch.setattr(_progress, "_TOLD_AFTER", 0.0)
+    monkeypatch.setattr(_progress, "_LONG", long)
     runtime = Runtime("cpu", "float32")
     embed_tokens(small_model, random_cells(12, 50), batch_size=4, runtime=runtime)
     told = [line for line in capsys.readouterr().err.splitlines() if "cells/s on cpu" in line]

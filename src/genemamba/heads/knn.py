@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pynndescent import NNDescent
+
+if TYPE_CHECKING:
+    from pynndescent import NNDescent
 
 EXACT_UP_TO = 20_000
 """Reference cells up to which all distances are computed; an index pays beyond."""
@@ -63,6 +66,8 @@ class Reference:
 
     @cached_property
     def _index(self) -> NNDescent:
+        from pynndescent import NNDescent  # compiles for ten seconds when imported
+
         return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
 
     @cached_property

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +11,8 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from genemamba._machine import peak_memory
+from genemamba._progress import Progress
 from genemamba.errors import InputError
 from genemamba.model import compiled, kernels
 from genemamba.model.batch import Batch
@@ -28,7 +25,6 @@ T = TypeVar("T")
 Step = Callable[[np.ndarray, Batch], T]
 
 _AHEAD = 2  # batches prepared for a GPU
-_TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 _ROW = 2_048  # tokens that cells are packed into
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
@@ -43,6 +39,7 @@ def embed_tokens(
     pooling: Pooling = "mean",
     batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime | None = None,
+    progress: bool = True,
 ) -> np.ndarray:
     """Embed every cell; cells without tokens get NaN.
 
@@ -68,6 +65,7 @@ def embed_tokens(
         batch_size=batch_size,
         runtime=runtime,
         lead=lead,
+        progress=progress,
     )
 
 
@@ -79,6 +77,7 @@ def map_cells(
     batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
     lead: int | None = None,
+    progress: bool = True,
 ) -> np.ndarray:
     """Apply `f` to every cell; cells without tokens get NaN.
 
@@ -93,7 +92,10 @@ def map_cells(
     def step(_: np.ndarray, batch: Batch) -> Tensor:
         return f(batch)
 
-    for cells, found in over_cells(step, ranked, batch_size=batch_size, runtime=runtime, lead=lead):
+    over = over_cells(
+        step, ranked, batch_size=batch_size, runtime=runtime, lead=lead, progress=progress
+    )
+    for cells, found in over:
         out[cells] = found.float().cpu().numpy()
     return out
 
@@ -106,6 +108,7 @@ def over_cells(
     runtime: Runtime,
     lead: int | None = None,
     doing: str = "embed",
+    progress: bool = True,
 ) -> Iterator[tuple[np.ndarray, T]]:
     """Yield cells, by index, and what `step` makes of them, batch by batch.
 
@@ -121,21 +124,12 @@ def over_cells(
     """
     lengths = ranked.lengths
     batches = _batches(lengths, batch_size, runtime, int(lead is not None))
-    told, tokens, done, begun = False, int(lengths.sum()), 0, 0.0
-    with tqdm(total=tokens, unit="token", unit_scale=True, desc=doing, delay=3, leave=False) as bar:
+    on = f" on {runtime.device} in {runtime.precision}"
+    total, n_cells = int(lengths.sum()), len(lengths)
+    with Progress(doing, total, "token", n_cells, on=on, shown=progress) as bar:
         for pieces in _stepped(step, ranked, batches, runtime, lead):
             yield from pieces
-            read = sum(int(lengths[cells].sum()) for cells, _ in pieces)
-            bar.update(read)
-            if not begun:  # the first batch warms up, and says nothing about the others
-                begun = time.monotonic()
-                continue
-            done += read
-            seconds = time.monotonic() - begun
-            if not told and seconds > _TOLD_AFTER:
-                told, whole = True, seconds * tokens / done
-                if whole > _LONG and not bar.disable:
-                    tqdm.write(_estimate(doing, whole, len(lengths), runtime), file=sys.stderr)
+            bar.update(sum(int(lengths[cells].sum()) for cells, _ in pieces))
 
 
 def _stepped(
@@ -215,15 +209,6 @@ def _in_memory(
     rows = rows if len(rows) > 1 else [own[None] for own in cells]
     half = len(rows) // 2
     return _in_memory(step, rows[:half], laid) + _in_memory(step, rows[half:], laid)
-
-
-def _estimate(doing: str, seconds: float, n_cells: int, runtime: Runtime) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{doing}: about {minutes} min {rest:02d} s for {n_cells:,} cells "
-        f"({n_cells / seconds:,.0f} cells/s on {runtime.device} in {runtime.precision}); "
-        f"{peak_memory():.1f} GB of memory so far"
-    )
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:

@@ -67,14 +67,16 @@ def gene_medians(
     {'CD3D': 56.1, 'CST3': 253.1}
     """
     check_slots(adata, key_added, var=[key_added])
-    counts, var, values, where = read_counts(adata, layer)
+    counts = read_counts(adata, layer)
+    var, where = counts.var, counts.where
     if not var.index.is_unique and where == "adata.raw.X":
         raise InputError(
             "adata.raw.var_names has names more than once",
             "use the AnnData of raw: raw = adata.raw.to_adata(); raw.var_names_make_unique()",
         )
-    digests = GeneDigests(counts.shape[1])
-    digests.add(counts, np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel())
+    digests = GeneDigests(len(var))
+    for _, block in counts.blocks():
+        digests.add(block, np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
     medians = digests.medians()
     if where == "adata.raw.X":  # it has genes that adata has not
         place = var.index.get_indexer(adata.var_names)
@@ -84,9 +86,9 @@ def gene_medians(
     adata.var[key_added] = medians
     entry = {
         "input": where,
-        "values": values.kind,
-        "values_reason": values.reason,
-        "n_cells": counts.shape[0],
+        "values": counts.values.kind,
+        "values_reason": counts.values.reason,
+        "n_cells": counts.n_cells,
         "params": {"layer": layer or ""},
     }
     record(adata, key_added, entry)

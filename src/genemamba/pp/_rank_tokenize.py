@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_slots, record, tokenise
+from genemamba._anndata import check_slots, match_genes, rank, read_counts, record, tokenise
 from genemamba._keys import OBSM_TOKENS
+from genemamba._streamed import cells_of, into_store, said_of
+from genemamba.io.stream import Csr
+from genemamba.tokens import GeneMatch
 
 if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
 
 
 def rank_tokenize(
-    adata: AnnData,
+    adata: AnnData | str | PathLike[str],
     *,
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
     key_added: str = OBSM_TOKENS,
+    out: str | PathLike[str] | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Turn each cell into a sentence of genes, those that set it apart first.
@@ -38,7 +44,8 @@ def rank_tokenize(
     ----------
     adata
         Cells × genes of human cells: raw counts, counts normalised per cell, or log1p of them
-        (the log is then undone). Sparse or dense, integer or float.
+        (the log is then undone). Sparse or dense, integer or float; in memory, backed, lazily read
+        or of dask. With `out` also the path of an h5ad file or a zarr store.
     model
         Checkpoint that gives vocabulary and medians: a name, a folder or a loaded model.
     layer
@@ -50,16 +57,21 @@ def rank_tokenize(
         Longest sentence; lower-ranked genes are left out.
     key_added
         Slot to write to.
+    out
+        Zarr store to write to instead of `adata`, block by block, so that memory does not grow
+        with the cells. Whatever stops it, the same call goes on where it stopped. Read it with
+        ``anndata.read_zarr(out)``, or lazily.
     copy
         Return a changed copy and leave `adata` alone.
 
     Returns
     -------
-    ``None``, or the changed copy. Writes
+    ``None``, or the changed copy. Writes, to `adata` or to the store `out`,
 
     ``adata.obsm["genemamba_tokens"]`` (or `key_added`)
         CSR matrix of int32, ``n_obs × max_tokens``: entry (cell, r) is the token of the gene at
-        rank r, from 0. Ranks beyond a cell's last gene are not stored.
+        rank r, from 0. Ranks beyond a cell's last gene are not stored. In a store `out` the same
+        matrix is dense uint16, in compressed chunks of 1,024 cells, with 0 for what is not stored.
     ``adata.uns["genemamba"]["genemamba_tokens"]`` (or `key_added`)
         Package version, vocabulary sha256, parameters, kind of values found, genes matched (by
         id, symbol, alias; ambiguous, duplicate, unknown) and the mean share of counts lost.
@@ -68,7 +80,10 @@ def rank_tokenize(
     ------
     InputError
         If the values cannot be ranked (negative, NaN, scaled, empty), names are repeated or not
-        in the vocabulary, or the slot is taken; nothing has been written then.
+        in the vocabulary, or the slot is taken; nothing has been written then. If `out` is of
+        another call, or being written.
+    GeneMambaError
+        If the disk of `out` is full; what was written is kept.
     CheckpointError
         If the model is unknown or damaged.
 
@@ -90,27 +105,48 @@ def rank_tokenize(
     >>> vocab.symbol[first].shape
     (3,)
     """
-    check_slots(adata, key_added, obsm=[key_added])
-    vocab = models.vocabulary(model)
-    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
-    if copy:
-        adata = adata.copy()
-    ranked = tokens.ranked
-    adata.obsm[key_added] = sparse.csr_matrix(
-        (ranked.tokens, ranked.rank.astype(np.int32, copy=False), ranked.indptr),
-        shape=(ranked.n_cells, max_tokens),
-    )
-    record(
-        adata,
-        key_added,
-        {
+    with cells_of(adata, out, copy) as cells:
+        check_slots(cells, key_added, obsm=[] if out else [key_added])
+        vocab = models.vocabulary(model)
+        entry = {
             "vocabulary_sha256": vocab.sha256,
             "params": {
                 "layer": layer or "",
                 "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
                 "max_tokens": max_tokens,
             },
-            **tokens.report(),
-        },
-    )
-    return adata if copy else None
+        }
+        if out is not None:
+            counts = read_counts(cells, layer)
+            genes = match_genes(counts.var, vocab, gene_ids=gene_ids)
+            step = RankBlock(genes, max_tokens)
+            into_store(
+                out, cells, counts, genes, step,
+                key=key_added, width=max_tokens, dtype=np.uint16, entry=entry, doing="tokenise",
+            )  # fmt: skip
+            return None
+        tokens = tokenise(cells, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
+        if copy:
+            cells = cells.copy()
+        ranked = tokens.ranked
+        cells.obsm[key_added] = sparse.csr_matrix(
+            (ranked.tokens, ranked.rank.astype(np.int32, copy=False), ranked.indptr),
+            shape=(ranked.n_cells, max_tokens),
+        )
+        record(cells, key_added, entry | tokens.report())
+    return cells if copy else None
+
+
+@dataclass(frozen=True, eq=False)
+class RankBlock:
+    """Counts of some cells to rows of tokens; it can be sent to another machine."""
+
+    genes: GeneMatch
+    max_tokens: int
+
+    def __call__(self, block: Csr) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return ``n × max_tokens`` uint16 tokens, 0 at the end, and what the record sums up."""
+        ranked = rank(block, self.genes, self.max_tokens)
+        rows = np.zeros((ranked.n_cells, self.max_tokens), dtype=np.uint16)
+        rows[np.arange(self.max_tokens) < ranked.lengths[:, None]] = ranked.tokens
+        return rows, said_of(ranked)

@@ -5,17 +5,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
+from genemamba._anndata import (
+    Tokens,
+    check_slots,
+    entry_of,
+    identity,
+    lazy,
+    no_genes,
+    record,
+    tokenise,
+)
 from genemamba._keys import OBSM_EMBEDDING, UNS
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba._streamed import cells_of
+from genemamba.errors import GeneMambaWarning
 from genemamba.model.inference import check_pooling, embed_tokens
 from genemamba.model.runtime import choose_runtime
+from genemamba.tl._stream import embed_blocks
 
 if TYPE_CHECKING:
     from genemamba.model.genemamba import GeneMamba, Pooling
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    adata: AnnData,
+    adata: AnnData | str | PathLike[str],
     *,
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
@@ -36,6 +48,7 @@ def embed(
     precision: Precision = "auto",
     backend: Backend = "auto",
     key_added: str = OBSM_EMBEDDING,
+    out: str | PathLike[str] | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Give each cell a vector in which cells of one type lie close together.
@@ -49,7 +62,9 @@ def embed(
     ----------
     adata
         Cells × genes of human cells: raw counts, counts normalised per cell, or log1p of them
-        (the log is then undone). Sparse or dense, integer or float.
+        (the log is then undone). Sparse or dense, integer or float; in memory, backed, lazily read
+        or of dask, whose blocks the workers of an active ``dask.distributed`` client embed. With
+        `out` also the path of an h5ad file or a zarr store.
     model
         Name of a checkpoint, a checkpoint folder, or a loaded model.
     layer
@@ -77,12 +92,16 @@ def embed(
         :func:`genemamba.doctor` says what runs, and why.
     key_added
         Slot to write to.
+    out
+        Zarr store to write to instead of `adata`, block by block, so that memory does not grow
+        with the cells. Whatever stops it, the same call goes on where it stopped. Read it with
+        ``anndata.read_zarr(out)``.
     copy
         Return a changed copy and leave `adata` alone.
 
     Returns
     -------
-    ``None``, or the changed copy. Writes
+    ``None``, or the changed copy. Writes, to `adata` or to the store `out`,
 
     ``adata.obsm["X_genemamba"]`` (or `key_added`)
         float32, ``n_obs × d_model``. Cells in which no known gene is expressed get NaN, are named
@@ -95,7 +114,10 @@ def embed(
     ------
     InputError
         If the values cannot be ranked (negative, NaN, scaled, empty), names are repeated or not
-        in the vocabulary, or the slot is taken; nothing has been written then.
+        in the vocabulary, or the slot is taken; nothing has been written then. If `out` is of
+        another call, or being written.
+    GeneMambaError
+        If the disk of `out` is full; what was written is kept.
     CheckpointError
         If the model is unknown or damaged.
 
@@ -112,27 +134,26 @@ def embed(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba")
     """
-    check_slots(adata, key_added, obsm=[key_added])
-    loaded = models.load(model)
-    embedded = embed_cells(
-        adata,
-        loaded,
-        layer=layer,
-        gene_ids=gene_ids,
-        max_tokens=max_tokens,
-        pooling=pooling,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        backend=backend,
-    )
-    if isinstance(model, str):
-        embedded.entry["model"] = model
-    if copy:
-        adata = adata.copy()
-    embedded.write(adata, key_added)
-    _warn(embedded.tokens, list(embedded.entry["cells_without_genes"]), key_added)
-    return adata if copy else None
+    with cells_of(adata, out, copy) as cells:
+        check_slots(cells, key_added, obsm=[] if out else [key_added])
+        loaded = models.load(model)
+        how: dict[str, Any] = {
+            "layer": layer, "gene_ids": gene_ids, "max_tokens": max_tokens, "pooling": pooling,
+            "batch_size": batch_size, "device": device, "precision": precision, "backend": backend,
+        }  # fmt: skip
+        name = model if isinstance(model, str) else None
+        if out is not None or lazy(cells, layer):
+            vectors, entry = embed_blocks(cells, loaded, name, out=out, key=key_added, **how)
+        else:
+            embedded = embed_cells(cells, loaded, **how)
+            vectors, entry = embedded.vectors, embedded.entry | identity(loaded, name)
+        if copy:
+            cells = cells.copy()
+        if out is None:
+            assert vectors is not None
+            write(cells, key_added, vectors, entry)
+        warn(entry, key_added)
+    return cells if copy else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +167,13 @@ class Embedded:
 
     def write(self, adata: AnnData, key: str) -> None:
         """Write vectors and record."""
-        adata.obsm[key] = self.vectors
-        record(adata, key, self.entry)
+        write(adata, key, self.vectors, self.entry)
+
+
+def write(adata: AnnData, key: str, vectors: np.ndarray, entry: dict[str, Any]) -> None:
+    """Write vectors and their record."""
+    adata.obsm[key] = vectors
+    record(adata, key, entry)
 
 
 def embed_cells(
@@ -174,24 +200,15 @@ def embed_cells(
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
     without = adata.obs_names[tokens.ranked.lengths == 0]
     if len(without) == adata.n_obs:
-        raise InputError(
-            "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
-        )
+        raise no_genes()
     entry: dict[str, Any] = {
-        **identity(loaded),
-        "params": {
-            "layer": layer or "",
-            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-            "max_tokens": max_tokens,
-            "pooling": pooling,
-            "batch_size": batch_size,
-        },
-        "device": runtime.device,
-        "precision": runtime.precision,
-        "backend": runtime.backend,
+        **entry_of(
+            loaded, runtime, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens,
+            pooling=pooling, batch_size=batch_size,
+        ),
         **tokens.report(),
         "cells_without_genes": np.array(without, dtype=str),
-    }
+    }  # fmt: skip
     # a list of gene names leaves no trace in a record
     known = reuse and (gene_ids is None or isinstance(gene_ids, str))
     vectors = _written_before(adata, entry) if known else None
@@ -218,11 +235,13 @@ def _written_before(adata: AnnData, entry: Mapping[str, Any]) -> np.ndarray | No
     return None
 
 
-def _warn(tokens: Tokens, without: list[str], key: str) -> None:
-    said = []
-    if tokens.values.kind == "log1p":
+def warn(entry: Mapping[str, Any], key: str) -> None:
+    """Warn of what a reader of the vectors has to know."""
+    said, without = [], list(entry["cells_without_genes"])
+    if entry["values"] == "log1p":
         said.append(
-            f"{tokens.where} is logged ({tokens.values.reason}); the log was undone before ranking"
+            f"{entry['input']} is logged ({entry['values_reason']}); "
+            "the log was undone before ranking"
         )
     if without:
         shown = ", ".join(without[:5]) + (", …" if len(without) > 5 else "")
@@ -231,8 +250,8 @@ def _warn(tokens: Tokens, without: list[str], key: str) -> None:
             f"{shown}; drop them before sc.pp.neighbors: "
             f"adata = adata[~np.isnan(adata.obsm[{key!r}]).any(axis=1)].copy()"
         )
-    lost = tokens.report()["counts_lost"]
-    if lost > 0.5:
+    if entry["counts_lost"] > 0.5:
+        lost = entry["counts_lost"]
         said.append(f"on average {lost:.0%} of a cell's counts are in genes the model lacks")
     for text in said:
         warnings.warn(text, GeneMambaWarning, stacklevel=3)

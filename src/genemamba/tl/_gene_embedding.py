@@ -16,7 +16,7 @@ from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.errors import InputError
 from genemamba.model.gene_states import GeneStates, gene_states
 from genemamba.model.runtime import choose_runtime
-from genemamba.tl._embed import _warn
+from genemamba.tl._embed import warn
 from genemamba.tl._gene_tables import check_count
 from genemamba.tl._source import column
 from genemamba.tokens import FIRST_GENE
@@ -143,7 +143,7 @@ def gene_embedding(
                 "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
             )
         states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
-        _warn(tokens, [], key_added)
+        warn({**tokens.report(), "cells_without_genes": []}, key_added)
         if groupby is not None:
             return _of_groups(adata, tokens, states, groups, min_cells)
         made = _context(adata, tokens, states, 0, min_cells)

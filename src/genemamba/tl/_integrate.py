@@ -16,7 +16,7 @@ from genemamba._anndata import check_slots, read_counts
 from genemamba._keys import OBSM_INTEGRATED
 from genemamba.errors import InputError
 from genemamba.model.runtime import choose_runtime
-from genemamba.tl._embed import Embedded, _warn, embed_cells
+from genemamba.tl._embed import Embedded, embed_cells, warn, write
 from genemamba.tl._source import column
 from genemamba.train.halves import expression_view, model_view, split
 from genemamba.train.integration import beside, log_normalised, mix, supervised, unit
@@ -159,7 +159,7 @@ def integrate(
     entry["embedding_reused"] = embedded.reused
     entry["batches"] = np.unique(adata.obs[batch_key].astype(str)).astype(str)
 
-    counts = sparse.csr_matrix(read_counts(adata, layer)[0][known])
+    counts = sparse.csr_matrix(read_counts(adata, layer).whole()[known])
     runtime = choose_runtime(device, precision)
     vectors, sizes = _joined(embedded, counts, batch[known], loaded, runtime, rng)
     entry |= sizes
@@ -172,8 +172,8 @@ def integrate(
         adata = adata.copy()
     everywhere = np.full((adata.n_obs, vectors.shape[1]), np.nan, dtype=np.float32)
     everywhere[known] = vectors
-    Embedded(everywhere, embedded.tokens, entry).write(adata, key_added)
-    _warn(embedded.tokens, adata.obs_names[~known].tolist(), key_added)
+    write(adata, key_added, everywhere, entry)
+    warn(entry, key_added)
     return adata if copy else None
 
 

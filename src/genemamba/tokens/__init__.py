@@ -7,7 +7,7 @@ from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
 from .ranking import MeanRanking
-from .values import Values, judge, linear
+from .values import Values, judge, linear, recheck
 from .vocab import FIRST_GENE, PAD, UNK, Vocabulary
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "pack",
     "pad",
     "rank_csr",
+    "recheck",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,19 @@ class Ranked:
         indptr = np.append(0, np.cumsum(lengths))
         place = np.arange(indptr[-1]) + np.repeat(self.indptr[cells] - indptr[:-1], lengths)
         return Ranked(self.tokens[place], indptr, self.total[cells], self.known[cells])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ranked]) -> Ranked:
+        """Lay cells one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            np.concatenate([part.tokens for part in parts]),
+            np.append(0, np.cumsum(lengths)),
+            np.concatenate([part.total for part in parts]),
+            np.concatenate([part.known for part in parts]),
+        )
 
 
 def rank_csr(

@@ -136,14 +136,48 @@ def _unlog(data: np.ndarray, base: float) -> np.ndarray:
     return np.expm1(data * data.dtype.type(math.log(base)))
 
 
+def recheck(
+    csr: sparse.csr_matrix | sparse.csr_array, values: Values, *, where: str, first: int
+) -> None:
+    """Refuse cells, from number `first` on, that are not what others were judged to be.
+
+    Raises
+    ------
+    InputError
+        If entries are NaN, infinite or negative; fractions among counts; beyond any logged count
+        among logged values.
+    """
+    highest = _refuse_unsound(csr, where, first)
+    if values.kind == "counts" and not _is_whole(csr.data):
+        raise InputError(
+            f"{where} holds whole numbers in some cells and fractions in others, "
+            f"such as in cells {first} to {first + csr.shape[0] - 1}",
+            "Split it and bring every part to counts.",
+        )
+    if not _possible(values.base, highest):
+        raise InputError(
+            f"{where} mixes cells with logged values and cells with counts "
+            f"(entries up to {highest:.6g} in cells {first} to {first + csr.shape[0] - 1})",
+            "Split it and bring every part to counts: np.expm1 undoes a natural log1p.",
+        )
+
+
 def _refuse_unrankable(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> None:
     if 0 in csr.shape:
         raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
+    if _refuse_unsound(csr, where, 0) == 0:
+        raise InputError(f"{where} holds no value above zero", _FIX)
+
+
+def _refuse_unsound(
+    csr: sparse.csr_matrix | sparse.csr_array, where: str, first_cell: int
+) -> float:
+    """Refuse what no count can be; return the highest entry."""
     lowest, highest = csr.data.min(initial=0), csr.data.max(initial=0)  # NaN comes through
     if not np.isfinite([lowest, highest]).all():
         bad = ~np.isfinite(csr.data)
         first = int(np.argmax(bad))
-        cell = int(np.searchsorted(csr.indptr, first, side="right")) - 1
+        cell = first_cell + int(np.searchsorted(csr.indptr, first, side="right")) - 1
         raise InputError(
             f"{where} holds {bad.sum()} NaN or infinite values, "
             f"the first in cell {cell}, gene {csr.indices[first]} (counted from 0)",
@@ -152,8 +186,7 @@ def _refuse_unrankable(csr: sparse.csr_matrix | sparse.csr_array, where: str) ->
     if lowest < 0:
         what = f"{where} holds negative values (minimum {lowest:.6g}): it looks scaled"
         raise InputError(f"{what}, and scaled data cannot be ranked", _FIX)
-    if highest == 0:
-        raise InputError(f"{where} holds no value above zero", _FIX)
+    return float(highest)
 
 
 def _is_whole(data: np.ndarray, block: int = 1 << 20) -> bool:

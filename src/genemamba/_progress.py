@@ -1,0 +1,72 @@
+"""What is said while something takes long: a bar, and once, what it will take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from genemamba._machine import peak_memory
+
+_TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
+
+
+class Progress:
+    """A bar that appears after three seconds, and an estimate if there is half a minute to go.
+
+    Parameters
+    ----------
+    doing
+        What is done, such as "embed".
+    total, unit
+        What there is to do, and of what.
+    n_cells
+        The cells in it.
+    on
+        Where and how, for the estimate.
+    shown
+        Whether anything is said at all.
+    """
+
+    def __init__(
+        self, doing: str, total: int, unit: str, n_cells: int, *, on: str = "", shown: bool = True
+    ) -> None:
+        self.doing, self.total, self.n_cells, self.on = doing, total, n_cells, on
+        quiet: Any = {} if shown else {"disable": True}  # else as TQDM_DISABLE has it
+        self._bar = tqdm(
+            total=total, unit=unit, unit_scale=True, desc=doing, delay=3, leave=False, **quiet
+        )
+        self._told, self._done, self._begun = False, 0, 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, n: int) -> None:
+        """Note that so much more is done."""
+        self._bar.update(n)
+        if not self._begun:  # the first part warms up, and says nothing about the others
+            self._begun = time.monotonic()
+            return
+        self._done += n
+        seconds = time.monotonic() - self._begun
+        if self._told or seconds <= _TOLD_AFTER:
+            return
+        self._told, whole = True, seconds * self.total / self._done
+        if whole > _LONG and not self._bar.disable:
+            tqdm.write(self._estimate(whole), file=sys.stderr)
+
+    def _estimate(self, seconds: float) -> str:
+        minutes, rest = divmod(round(seconds), 60)
+        return (
+            f"{self.doing}: about {minutes} min {rest:02d} s for {self.n_cells:,} cells "
+            f"({self.n_cells / seconds:,.0f} cells/s{self.on}); "
+            f"{peak_memory():.1f} GB of memory so far"
+        )

@@ -1,0 +1,1 @@
+"""Cells that are not in memory, and results that do not have to be."""

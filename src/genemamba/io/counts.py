@@ -1,0 +1,217 @@
+"""The counts of an AnnData, wherever they are: in memory, in a file, in the chunks of dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba.errors import InputError
+from genemamba.tokens import Values, as_csr, judge, linear, recheck
+
+BLOCK = 1_024  # cells read, embedded and stored at a time
+_PIECES, _PIECE = 16, 64  # what is looked at of counts that are not in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Cells × genes, what they were found to hold, and how to get at them.
+
+    Attributes
+    ----------
+    matrix
+        As the AnnData has it; a CSR matrix if it is in memory.
+    var
+        The table of its genes.
+    values
+        What was judged: of all entries in memory, else of some cells, and then of every block.
+    where
+        What to call it in an error.
+    """
+
+    matrix: Any
+    var: pd.DataFrame
+    values: Values
+    where: str
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return shape_of(self.matrix)[0]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing has to be read."""
+        return sparse.issparse(self.matrix)
+
+    @property
+    def starts(self) -> range:
+        """The first cell of each block."""
+        return range(0, self.n_cells, BLOCK)
+
+    def whole(self) -> sparse.csr_matrix | sparse.csr_array:
+        """All counts, the log undone."""
+        if self.in_memory:
+            return linear(self.matrix, self.values)
+        blocks = [block for _, block in self.blocks()]
+        return sparse.vstack(blocks, format="csr")
+
+    def blocks(self, starts: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
+        """Yield the first cell of each block, and its counts; the next is read meanwhile."""
+        wanted = list(self.starts if starts is None else starts)
+        with ThreadPoolExecutor(1) as reader:
+            coming = [reader.submit(self.block, start) for start in wanted[:1]]
+            for i, start in enumerate(wanted):
+                block = coming.pop().result()
+                coming += [reader.submit(self.block, later) for later in wanted[i + 1 : i + 2]]
+                yield start, block
+
+    def block(self, start: int) -> sparse.csr_matrix | sparse.csr_array:
+        """Read up to ``BLOCK`` cells from `start` on.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read, or are not what was judged.
+        """
+        stop = min(start + BLOCK, self.n_cells)
+        try:
+            rows = self._rows(start, stop)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.where}: cells {start} to {stop - 1} cannot be read: {error}",
+                "copy the file again",
+            ) from error
+        return self.checked(rows, start)
+
+    def checked(self, rows: Any, start: int) -> sparse.csr_matrix | sparse.csr_array:
+        """Give rows that were read as counts: sound, and of the kind that was judged."""
+        csr = as_csr(rows, where=self.where)
+        if not self.in_memory:
+            recheck(csr, self.values, where=self.where, first=start)
+        return linear(csr, self.values)
+
+    @cached_property
+    def _rows(self) -> Callable[[int, int], Any]:
+        return rows_of(self.matrix)
+
+
+def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | None = None) -> Counts:
+    """Judge a matrix: all entries if they are in memory, else those of cells here and there."""
+    lazy = is_lazy(matrix)
+    if not lazy:
+        matrix = as_csr(matrix, where=where)
+    values = judge(some_of(matrix, where) if lazy else matrix, log1p_hint=log1p_hint, where=where)
+    return Counts(matrix, var.to_memory() if hasattr(var, "to_memory") else var, values, where)
+
+
+def is_lazy(matrix: Any) -> bool:
+    """Whether a matrix is not in memory: a file's, or dask's."""
+    return not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix)
+
+
+def some_of(matrix: Any, where: str) -> sparse.csr_matrix | sparse.csr_array:
+    """Read cells from all over a matrix that is not in memory."""
+    n_cells, n_genes = shape_of(matrix)
+    rows = rows_of(matrix)
+    if n_cells <= _PIECES * _PIECE:
+        return as_csr(rows(0, n_cells), where=where) if n_cells else sparse.csr_matrix((0, n_genes))
+    starts = np.linspace(0, n_cells - _PIECE, _PIECES).astype(int).tolist()
+    pieces = [as_csr(rows(start, start + _PIECE), where=where) for start in starts]
+    return sparse.vstack(pieces, format="csr")
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of a matrix, or of the group in a file that holds it."""
+    return tuple(int(n) for n in (x.shape if hasattr(x, "shape") else x.attrs["shape"]))
+
+
+def rows_of(matrix: Any) -> Callable[[int, int], Any]:
+    """Return what reads rows ``start`` to ``stop`` of a matrix: a file's, dask's or in memory."""
+    if hasattr(matrix, "dask"):
+        blocks = matrix.rechunk({1: -1})
+        return lambda start, stop: blocks[start:stop].compute(scheduler="synchronous")
+    if hasattr(matrix, "group"):  # of a backed AnnData
+        matrix = matrix.group
+    if hasattr(matrix, "shape"):
+        return lambda start, stop: matrix[start:stop]
+    if matrix.attrs["encoding-type"] == "csc_matrix":  # its rows are everywhere in the file
+        whole = ad.io.sparse_dataset(matrix).to_memory().tocsr()
+        return lambda start, stop: whole[start:stop]
+    starts, indices, data = matrix["indptr"][:], matrix["indices"], matrix["data"]
+    n_genes = shape_of(matrix)[1]
+
+    def rows(start: int, stop: int) -> sparse.csr_matrix:
+        # slices of anndata's own look up its version, 9 ms each time
+        own = starts[start : stop + 1]
+        part = slice(int(own[0]), int(own[-1]))
+        shape = (len(own) - 1, n_genes)
+        return sparse.csr_matrix((data[part], indices[part], own - own[0]), shape=shape)
+
+    return rows
+
+
+@contextmanager
+def opened(path: str | PathLike[str]) -> Iterator[AnnData]:
+    """Open an h5ad file or a zarr store; only its tables are read.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or holds no AnnData.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path} is not there", "give the path of an .h5ad file or a .zarr store")
+    with ExitStack() as stack:
+        try:
+            adata = _lazily(stack.enter_context(root_of(Path(path))))
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise InputError(
+                f"{path} cannot be read as an AnnData file: {error}",
+                "copy the file again",
+            ) from error
+        yield adata
+
+
+@contextmanager
+def root_of(path: Path) -> Iterator[Any]:
+    """Open the root group of an h5ad file or a zarr store, closed in the end."""
+    if path.suffix == ".zarr":
+        import zarr
+
+        yield zarr.open_group(str(path), mode="r")
+        return
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        yield file
+
+
+def _lazily(root: Any) -> AnnData:
+    """Make an AnnData of a file's tables and of matrices that stay in the file."""
+
+    def matrix(at: Any) -> Any:
+        return at if hasattr(at, "shape") else ad.io.sparse_dataset(at)
+
+    layers = {name: matrix(root["layers"][name]) for name in root.get("layers", {})}
+    uns = {"log1p": ad.io.read_elem(root["uns/log1p"])} if "uns/log1p" in root else {}
+    raw = root["raw"] if "raw/X" in root else None  # a file may say that there is none
+    return AnnData(
+        X=matrix(root["X"]) if "X" in root else None,
+        obs=ad.io.read_elem(root["obs"]),
+        var=ad.io.read_elem(root["var"]),
+        layers=layers,
+        uns=uns,
+        raw=raw and {"X": matrix(raw["X"]), "var": ad.io.read_elem(raw["var"])},
+    )

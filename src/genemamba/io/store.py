@@ -1,0 +1,220 @@
+"""A zarr store that is filled block by block, and gone on with after whatever stopped it.
+
+What is not finished stands in ``OUT.partial``: the store to be, a journal with the hash of every
+block written, and a lock. When all is written the store is renamed, so ``OUT`` is always whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from filelock import FileLock, Timeout
+
+from genemamba._keys import UNS
+from genemamba.errors import GeneMambaError, InputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Store:
+    """Cells × something, of which rows are written one block after the other.
+
+    Use :func:`filling` to make one.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        names: pd.Index,
+        key: str,
+        width: int,
+        dtype: type,
+        settings: dict[str, Any],
+    ) -> None:
+        self.out, self.key, self.names, self.width, self.dtype = out, key, names, width, dtype
+        self.settings = json.loads(json.dumps(settings))
+        self.block: int = settings["block"]
+        self.partial = out.with_name(out.name + ".partial")
+        self.journal = self.partial / "journal.jsonl"
+        self.done: dict[int, dict[str, Any]] = {}
+        if self.finished():
+            self._same(_settings_of(out), out)
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.out.exists()
+
+    def open(self) -> None:
+        """Begin, or find out what is there already."""
+        settings = self.partial / "settings.json"
+        if settings.exists():
+            self._same(json.loads(settings.read_text(encoding="utf-8")), self.partial)
+            for left in (self.partial / "store").rglob("*.partial"):
+                left.unlink()  # of a write that was killed
+            self.done = dict(self._sound())
+            return
+        shutil.rmtree(self.partial / "store", ignore_errors=True)
+        import zarr
+
+        root: Any = zarr.open_group(str(self.partial / "store"), mode="w", zarr_format=2)
+        obs = pd.DataFrame(index=self.names)
+        ad.io.write_elem(root, "/", AnnData(obs=obs, var=pd.DataFrame(index=[])))
+        root["obsm"].create_array(
+            self.key,
+            shape=(len(self.names), self.width),
+            chunks=(self.block, self.width),
+            dtype=self.dtype,
+            fill_value=0,
+            attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
+        )
+        root.attrs["genemamba"] = self.settings
+        _write(settings, json.dumps(self.settings))
+
+    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
+        """Write the block that begins at `start`, and note that it is whole."""
+        self._array[start : start + len(rows)] = rows
+        said = {**said, "start": start, "sha256": _hash(rows)}
+        with self.journal.open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(said) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+        self.done[start] = said
+
+    def finish(self, uns: dict[str, Any]) -> None:
+        """Write the record, and give the store its name."""
+        import zarr
+
+        root = zarr.open_group(str(self.partial / "store"), mode="r+")
+        ad.io.write_elem(root, "uns", uns)
+        os.replace(self.partial / "store", self.out)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What :meth:`finish` has written of this slot."""
+        import zarr
+
+        uns: Any = ad.io.read_elem(zarr.open_group(str(self.out), mode="r")["uns"])
+        return uns[UNS][self.key]
+
+    @property
+    def _array(self) -> Any:
+        import zarr
+
+        return zarr.open_array(str(self.partial / "store" / "obsm" / self.key), mode="r+")
+
+    def _sound(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Read the journal; leave out what is not in the store as it was written."""
+        lines = (
+            self.journal.read_text(encoding="utf-8").splitlines() if self.journal.exists() else []
+        )
+        array = self._array
+        for line in lines:
+            try:
+                said = json.loads(line)
+            except ValueError:  # the last line, if the process was killed while writing it
+                continue
+            start = said["start"]
+            try:
+                rows = array[start : start + self.block]
+            except (OSError, ValueError, RuntimeError):  # a chunk cut short does not decompress
+                continue
+            if _hash(rows) == said["sha256"]:
+                yield start, said
+
+    def _same(self, before: dict[str, Any], at: Path) -> None:
+        """Refuse to go on with what was begun otherwise."""
+        for name in sorted({*before, *self.settings}):
+            old, new = before.get(name), self.settings.get(name)
+            if old != new:
+                raise InputError(
+                    f"{at} is of another call: {name} is {old!r} there and {new!r} here",
+                    f"make the same call again, give another out, or delete {at}",
+                )
+
+
+@contextmanager
+def filling(
+    out: Path, names: pd.Index, key: str, width: int, dtype: type, settings: dict[str, Any]
+) -> Iterator[Store]:
+    """Open a store to fill; it is nobody else's meanwhile. There may be nothing left to do.
+
+    Raises
+    ------
+    InputError
+        If `out` is of another call, not of this package, or being filled.
+    GeneMambaError
+        If the disk is full. What was written is kept.
+    """
+    store = Store(out, names, key, width, dtype, settings)
+    if store.finished():
+        shutil.rmtree(store.partial, ignore_errors=True)
+        yield store
+        return
+    with _room(store):
+        store.partial.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(store.partial / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"out={str(out)!r} is being written by another process",
+                "wait for it, or give another out",
+            ) from None
+        try:
+            store.open()
+            yield store
+        finally:
+            lock.release()
+        if store.finished():
+            shutil.rmtree(store.partial)
+
+
+@contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Say what a full disk means: nothing written is lost."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise GeneMambaError(
+            f"the disk of {store.partial} is full; {len(store.done)} of "
+            f"{-(-len(store.names) // store.block)} blocks are safe",
+            "make room, and make the same call again: it goes on from there",
+        ) from error
+
+
+def _settings_of(out: Path) -> dict[str, Any]:
+    import zarr
+
+    try:
+        settings = zarr.open_group(str(out), mode="r").attrs["genemamba"]
+    except (OSError, KeyError, ValueError):
+        raise InputError(
+            f"out={str(out)!r} exists and was not written by genemamba",
+            "give another out, or delete it first",
+        ) from None
+    return dict(settings)  # type: ignore[arg-type]
+
+
+def _hash(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
+
+
+def _write(file: Path, text: str) -> None:
+    """Write it whole or not at all."""
+    new = file.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
