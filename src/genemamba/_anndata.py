@@ -64,6 +64,7 @@ def report(
         "input": where,
         "values": values.kind,
         "values_reason": values.reason,
+        "values_doubt": values.doubt,
         "genes": len(genes.token),
         "genes_known": int((genes.token >= 0).sum()),
         "gene_status": genes.counts,
@@ -85,7 +86,7 @@ def tokenise(
     Of counts that are not in memory one block at a time is.
     """
     counts = read_counts(adata, layer)
-    genes = match_genes(counts.var, vocab, gene_ids=gene_ids)
+    genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=adata.obs_names)
     blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
     parts = [rank(block, genes, max_tokens) for block in blocks]
     return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
@@ -105,14 +106,30 @@ def known_genes(
 
 
 def match_genes(
-    var: pd.DataFrame, vocab: Vocabulary, *, gene_ids: str | Sequence[str] | None
+    var: pd.DataFrame,
+    vocab: Vocabulary,
+    *,
+    gene_ids: str | Sequence[str] | None,
+    cells: pd.Index | None = None,
 ) -> GeneMatch:
-    """Find the genes of a table in the vocabulary; an error names a better column."""
+    """Find the genes of a table in the vocabulary; an error names a better column.
+
+    With the names of `cells` it also says if these are the genes.
+    """
     names, where = _names(var, gene_ids)
     try:
         return match(names, vocab, where=where)
     except InputError as error:
-        raise InputError(error.what, _better_names(var, vocab) or error.fix) from None
+        turned = cells is not None and _share_known(cells, vocab) > 0.1
+        fix = "the rows are genes: use adata.T" if turned else _better_names(var, vocab)
+        raise InputError(error.what, fix or error.fix) from None
+
+
+def _share_known(names: pd.Index | pd.Series, vocab: Vocabulary) -> float:
+    known = vocab.name_to_gene
+    if not len(names):
+        return 0.0
+    return float(np.mean([str(name).split(".")[0] in known for name in names]))
 
 
 def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
@@ -181,11 +198,16 @@ def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
 
 def read_counts(adata: AnnData, layer: str | None) -> Counts:
     """Return the counts, the gene table, what was found, and where."""
-    matrix, var, where = _matrix(adata, layer)
+    _matrix(adata, layer)
     try:
-        return count(matrix, var, where=where, log1p_hint=_log1p_hint(adata))
+        return _count(adata, layer, log1p_hint=_log1p_hint(adata))
     except InputError as error:
-        raise InputError(error.what, _elsewhere(adata, layer) or error.fix) from None
+        raise InputError(error.what, _elsewhere(adata) or error.fix) from None
+
+
+def _count(adata: AnnData, layer: str | None, *, log1p_hint: float | None = None) -> Counts:
+    matrix, var, where = _matrix(adata, layer)
+    return count(matrix, var, where=where, log1p_hint=log1p_hint)
 
 
 def no_genes() -> InputError:
@@ -217,7 +239,7 @@ def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
     """Values, gene table and name of the chosen source; ``layer="raw"`` means ``adata.raw``."""
     if layer is None:
         if adata.X is None:
-            raise InputError("adata.X is empty", _elsewhere(adata, None) or "set adata.X to counts")
+            raise InputError("adata.X is empty", _elsewhere(adata) or "set adata.X to counts")
         return adata.X, adata.var, "adata.X"
     if layer in adata.layers:
         return adata.layers[layer], adata.var, f"adata.layers[{layer!r}]"
@@ -238,25 +260,32 @@ def _log1p_hint(adata: AnnData) -> float | None:
     return float(np.e if base is None else base)
 
 
-def _elsewhere(adata: AnnData, refused: str | None) -> str:
-    """Name the call that would use other values of this AnnData, if any can be ranked."""
+def kinds(adata: AnnData) -> dict[str, str]:
+    """Return what each matrix of an AnnData holds, by the layer that reads it; "X" is ``X``.
+
+    Those that cannot be ranked are left out.
+    """
+    _refuse_other_types(adata)
     sources: list[str | None] = [*adata.layers]
-    if adata.raw is not None:
-        sources.append("raw")
-    if refused is not None and adata.X is not None:
-        sources.append(None)
-    kinds = {}
+    sources += ["raw"] * (adata.raw is not None) + [None] * (adata.X is not None)
+    found: dict[str, str] = {}
     for source in sources:
         try:
-            matrix, var, where = _matrix(adata, source)
-            kinds[source] = (count(matrix, var, where=where).values.kind, where)
+            found[source or "X"] = _count(adata, source).values.kind
         except InputError:
             continue
+    return found
+
+
+def _elsewhere(adata: AnnData) -> str:
+    """Name the call that would use other values of this AnnData, if any can be ranked."""
+    found = kinds(adata)
     for wanted in ("counts", "normalised", "log1p"):
-        for source, (kind, where) in kinds.items():
+        for source, kind in found.items():
             if kind == wanted:
-                said = "X" if source is None else f"layer={source!r}"
-                return f"{where} holds {kind} values: use {said}"
+                call = "X" if source == "X" else f"layer={source!r}"
+                where = _matrix(adata, None if source == "X" else source)[2]
+                return f"{where} holds {kind} values: use {call}"
     return ""
 
 
@@ -281,11 +310,10 @@ def _names(var: pd.DataFrame, gene_ids: str | Sequence[str] | None) -> tuple[lis
 
 def _better_names(var: pd.DataFrame, vocab: Vocabulary) -> str:
     """Name the column of ``var`` in which most genes are known, if there is one."""
-    known = vocab.name_to_gene
     best, found = "", 0.1
     for column in var.columns:
         names = var[column].astype(str)
-        share = np.mean([name.split(".")[0] in known for name in names])
+        share = _share_known(names, vocab)
         if share > found and names.is_unique:
-            best, found = column, float(share)
+            best, found = column, share
     return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}" if best else ""

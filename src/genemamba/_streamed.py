@@ -35,16 +35,23 @@ def cells_of(adata: AnnData | str | PathLike[str], out: object, copy: bool) -> I
     """
     if out is not None and copy:
         raise InputError("out and copy=True: results go to one place", "leave out copy")
-    if not is_path(adata):
-        yield adata
-        return
-    if out is None:
+    if is_path(adata) and out is None:
         raise InputError(
             f"adata is a path, {fspath(adata)!r}, and there is no out",
             "give out='results.zarr', or read the file: adata = anndata.read_h5ad(path)",
         )
-    with opened(adata) as cells:
+    with opened_if_path(adata) as cells:
         yield cells
+
+
+@contextmanager
+def opened_if_path(adata: AnnData | str | PathLike[str]) -> Iterator[AnnData]:
+    """Give an AnnData, or what a path leads to."""
+    if is_path(adata):
+        with opened(adata) as cells:
+            yield cells
+    else:
+        yield adata
 
 
 def said_of(ranked: Ranked) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | Non
     lazy = is_lazy(matrix)
     if not lazy:
         matrix = as_csr(matrix, where=where)
-    values = judge(some_of(matrix, where) if lazy else matrix, log1p_hint=log1p_hint, where=where)
+    seen = some_of(matrix, where)[0] if lazy else matrix
+    values = judge(seen, log1p_hint=log1p_hint, where=where)
     return Counts(matrix, var.to_memory() if hasattr(var, "to_memory") else var, values, where)
 
 
@@ -121,15 +122,17 @@ def is_lazy(matrix: Any) -> bool:
     return not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix)
 
 
-def some_of(matrix: Any, where: str) -> sparse.csr_matrix | sparse.csr_array:
-    """Read cells from all over a matrix that is not in memory."""
+def some_of(matrix: Any, where: str) -> tuple[sparse.csr_matrix | sparse.csr_array, np.ndarray]:
+    """Read cells from all over a matrix that is not in memory; also return which."""
     n_cells, n_genes = shape_of(matrix)
     rows = rows_of(matrix)
     if n_cells <= _PIECES * _PIECE:
-        return as_csr(rows(0, n_cells), where=where) if n_cells else sparse.csr_matrix((0, n_genes))
+        all_of = rows(0, n_cells) if n_cells else sparse.csr_matrix((0, n_genes))
+        return as_csr(all_of, where=where), np.arange(n_cells)
     starts = np.linspace(0, n_cells - _PIECE, _PIECES).astype(int).tolist()
     pieces = [as_csr(rows(start, start + _PIECE), where=where) for start in starts]
-    return sparse.vstack(pieces, format="csr")
+    which = np.add.outer(starts, np.arange(_PIECE)).ravel()
+    return sparse.vstack(pieces, format="csr"), which
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from genemamba.pl._attribution import attribution
 from genemamba.pl._compare import compare
 from genemamba.pl._confusion import confusion
 from genemamba.pl._embedding_quality import embedding_quality
+from genemamba.pl._gene_coverage import gene_coverage
 from genemamba.pl._gene_network import gene_network
 from genemamba.pl._gene_pairs import gene_pairs
 from genemamba.pl._perturb import perturb
@@ -15,6 +16,7 @@ __all__ = [
     "compare",
     "confusion",
     "embedding_quality",
+    "gene_coverage",
     "gene_network",
     "gene_pairs",
     "perturb",

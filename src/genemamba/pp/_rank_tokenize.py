@@ -118,7 +118,7 @@ def rank_tokenize(
         }
         if out is not None:
             counts = read_counts(cells, layer)
-            genes = match_genes(counts.var, vocab, gene_ids=gene_ids)
+            genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
             step = RankBlock(genes, max_tokens)
             into_store(
                 out, cells, counts, genes, step,

@@ -243,6 +243,8 @@ def warn(entry: Mapping[str, Any], key: str) -> None:
             f"{entry['input']} is logged ({entry['values_reason']}); "
             "the log was undone before ranking"
         )
+    if entry.get("values_doubt"):
+        said.append(f"{entry['input']}: {entry['values_doubt']}")
     if without:
         shown = ", ".join(without[:5]) + (", …" if len(without) > 5 else "")
         said.append(

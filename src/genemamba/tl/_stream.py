@@ -102,7 +102,7 @@ def embed_blocks(
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
     counts = read_counts(adata, layer)
-    genes = match_genes(counts.var, vocab, gene_ids=gene_ids)
+    genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=adata.obs_names)
     runtime = runtime_for(counts, device, precision, backend)
     step = EmbedBlock(loaded, genes, max_tokens, pooling, batch_size, runtime)
     entry = entry_of(

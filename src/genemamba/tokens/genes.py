@@ -31,6 +31,9 @@ _LOOKS = {
     ),
 }
 
+# predicted and RIKEN genes, and the mouse's MHC; of human genes hardly one is called so
+_UPPER_MOUSE = re.compile(r"GM\d{4,}|\d{4,}[A-Z]\d\dRIK|H2-[A-Z0-9]+")
+_MANY_MOUSE = 20
 _UNKNOWN = -2  # beside -1, which the vocabulary has for a name of several genes
 _VERSION = re.compile(r"(ENS[A-Z]*G\d{11})\.\d+\w*")
 
@@ -96,8 +99,16 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     gene, status = look_up(names, vocab)
     _drop_duplicates(gene, status)
     used = gene >= 0
+    mouse = [name for name in names if _UPPER_MOUSE.fullmatch(name)]
+    if len(mouse) >= _MANY_MOUSE:
+        raise InputError(
+            f"{len(mouse)} of {len(names)} names in {where} are mouse genes in upper case, "
+            f"{_some(mouse)}",
+            "The model knows human genes: name the columns by human orthologues.",
+        )
     # a few hits by chance, as mouse symbols have, are no match
-    if used.sum() <= 0.01 * min(len(names), vocab.n_genes):
+    few = 0.1 * len(names) if _guess(names) else 0.01 * min(len(names), vocab.n_genes)
+    if used.sum() <= few:
         raise InputError(
             f"{used.sum() or 'none'} of {len(names)} names in {where} are genes of the model: "
             f"{diagnose(names)}",
@@ -150,10 +161,16 @@ def diagnose(names: list[str]) -> str:
     """Say what names that match nothing look like, with examples."""
     if not names:
         return "there are no names"
+    guess = _guess(names) or "look like neither human gene symbols nor Ensembl ids"
+    return f"they {guess}; {_some(names)}"
+
+
+def _guess(names: list[str]) -> str:
+    """Say what most names are if they are no human genes."""
     for pattern, guess in _LOOKS.items():
         if sum(bool(re.fullmatch(pattern, name)) for name in names) > len(names) / 2:
-            return f"they {guess}; {_some(names)}"
-    return f"they look like neither human gene symbols nor Ensembl ids; {_some(names)}"
+            return guess
+    return ""
 
 
 def _some(names: list[str]) -> str:

@@ -16,6 +16,8 @@ _BASES = (math.e, 2.0, 10.0)
 _SAMPLE = 200  # cells looked at when values are not whole numbers
 _MANY = 20  # entries a cell should have to say something about its smallest count
 _FEW = 10  # comparisons below which nothing is concluded
+_RICH, _LOW = 500, 10  # a cell with so many genes has a count above that
+_CONSTANT = 5_000  # equal entries that are no chance
 _LOGGED_MAX = 30.0  # natural log of 1e13: no logged count is higher
 _FIX = "Give the matrix, or the layer, that holds counts."
 
@@ -33,11 +35,14 @@ class Values:
         Base of the logarithm for ``"log1p"``, otherwise None.
     reason
         How it was told, in plain words.
+    doubt
+        Why it may be otherwise, if there is a reason.
     """
 
     kind: Literal["counts", "normalised", "log1p"]
     base: float | None
     reason: str
+    doubt: str = ""
 
 
 def judge(
@@ -79,7 +84,7 @@ def judge(
     csr = as_csr(csr, where=where)
     _refuse_unrankable(csr, where)
     if _is_whole(csr.data):
-        return Values("counts", None, "every entry is a whole number")
+        return Values("counts", None, "every entry is a whole number", _doubt(csr, where))
     counted, others = _sample(csr)
     highest = float(csr.data.max())
     if found := _by_steps(others):
@@ -134,6 +139,32 @@ def linear(
 
 def _unlog(data: np.ndarray, base: float) -> np.ndarray:
     return np.expm1(data * data.dtype.type(math.log(base)))
+
+
+def _doubt(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> str:
+    """Doubt whole numbers that are too low for counts; refuse those that say nothing.
+
+    A cell in which hundreds of genes are found has some gene with more than ten counts; a logarithm
+    of normalised counts, rounded, stays below that.
+    """
+    n_entries = np.diff(csr.indptr)
+    if csr.data.max() == csr.data[csr.data > 0].min() and csr.nnz >= _CONSTANT:
+        raise InputError(
+            f"{where} holds one value only, {csr.data.max():g}: it says which genes are there, "
+            "and genes cannot be ranked by it",
+            _FIX,
+        )
+    cells = np.flatnonzero(n_entries >= _RICH)
+    if len(cells) < _FEW:
+        return ""
+    highest = np.maximum.reduceat(csr.data, csr.indptr[:-1][n_entries > 0])
+    highest = highest[n_entries[n_entries > 0] >= _RICH]
+    if np.mean(highest <= _LOW) < 0.95:
+        return ""
+    return (
+        f"cells of {_RICH} and more genes hold no value above {_LOW}: these look like rounded "
+        "logs, not counts"
+    )
 
 
 def recheck(

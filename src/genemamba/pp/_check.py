@@ -1,0 +1,134 @@
+"""Whether cells can be read, and what of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from genemamba import models
+from genemamba._anndata import kinds, match_genes, rank, read_counts
+from genemamba._streamed import opened_if_path
+from genemamba.errors import InputError
+from genemamba.io.counts import Counts, some_of
+from genemamba.io.stream import Csr
+from genemamba.pp._report import Report
+from genemamba.tokens import FIRST_GENE, linear
+
+if TYPE_CHECKING:
+    from genemamba.models._load import ModelLike
+    from genemamba.tokens import GeneMatch, Vocabulary
+
+
+def check(
+    adata: AnnData | str | PathLike[str],
+    *,
+    model: ModelLike = "genemamba-mini",
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+) -> Report:
+    """Say whether a model can read these cells, which genes it knows, and what would be lost.
+
+    What the values are (counts, normalised, logged, scaled) is judged from the entries alone; where
+    counts are not in memory, from cells here and there. Nothing is written, and no error is raised
+    for data that cannot be used: the report says why, and which call would use others.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes; in memory, backed, lazily read or of dask, or the path of an h5ad file or a
+        zarr store.
+    model
+        Checkpoint that gives the genes: a name, a folder or a loaded model.
+    layer
+        Layer to look at instead of ``X``; ``"raw"`` is ``adata.raw``.
+    gene_ids
+        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
+    max_tokens
+        Longest sentence of a cell.
+
+    Returns
+    -------
+    A report, shown as a table in Jupyter, as text elsewhere. Its ``ok`` says whether the cells can
+    be used; ``genes`` and ``cells`` are tables for further use. Writes nothing.
+
+    Raises
+    ------
+    InputError
+        If `adata` is neither an AnnData nor a path to one, or `layer` is not there.
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> report = gm.pp.check(sc.datasets.pbmc68k_reduced())
+    >>> report.ok
+    False
+    >>> print(report.fix)
+    adata.raw.X holds log1p values: use layer='raw'
+    """
+    vocab = models.vocabulary(model)
+    with opened_if_path(adata) as cells:
+        sources = kinds(cells)
+        base = {"n_cells": cells.n_obs, "n_genes": cells.n_vars, "sources": sources}
+        try:
+            counts = read_counts(cells, layer)
+            genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
+        except InputError as error:
+            if "is not in adata.layers" in error.what:
+                raise
+            return Report(ok=False, problem=error.what, fix=error.fix, **base)
+        csr, names = _looked_at(counts, cells.obs_names)
+        per_gene = _genes(csr, genes, counts.var, vocab)
+        per_cell = _cells(csr, genes, names, max_tokens)
+    return Report(
+        ok=True,
+        where=counts.where,
+        values=counts.values,
+        genes=per_gene,
+        cells=per_cell,
+        gene_status=genes.counts,
+        **base,
+    )
+
+
+def _looked_at(counts: Counts, names: pd.Index) -> tuple[Csr, pd.Index]:
+    """All cells, or some if they are not in memory."""
+    if counts.in_memory:
+        return counts.whole(), names
+    some, which = some_of(counts.matrix, counts.where)
+    return linear(some, counts.values), names[which]
+
+
+def _genes(csr: Csr, genes: GeneMatch, var: pd.DataFrame, vocab: Vocabulary) -> pd.DataFrame:
+    total = np.asarray(csr.sum(axis=0), dtype=np.float64).ravel()
+    used = genes.token >= 0
+    gene = np.where(used, genes.token - FIRST_GENE, 0)
+    return pd.DataFrame(
+        {
+            "status": pd.Categorical(genes.status),
+            "ensembl_id": np.where(used, vocab.ensembl_id[gene], ""),
+            "symbol": np.where(used, vocab.symbol[gene], ""),
+            "share_of_counts": total / max(total.sum(), np.finfo(float).tiny),
+        },
+        index=var.index,
+    )
+
+
+def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, max_tokens: int) -> pd.DataFrame:
+    ranked = rank(csr, genes, max_tokens)
+    expressed = np.diff(csr.indptr)
+    known = rank(csr, genes, len(genes.token) or 1).lengths
+    least = np.finfo(float).tiny
+    return pd.DataFrame(
+        {
+            "genes_lost": 1 - known / np.maximum(expressed, 1),
+            "counts_lost": 1 - ranked.known / np.maximum(ranked.total, least),
+            "tokens": ranked.lengths,
+        },
+        index=names,
+    )

@@ -1,0 +1,118 @@
+"""What ``gm.pp.check`` found, to be read and to be used."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from genemamba.tokens import Values
+
+FEW_GENES = 1_300
+"""Known genes below which the bundled label head calls most cells unknown (docs/benchmarks.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Whether cells can be read, and what of them.
+
+    Attributes
+    ----------
+    ok
+        Whether the cells can be used as they are.
+    n_cells, n_genes
+        Of the AnnData.
+    where
+        What was looked at, such as ``adata.X``.
+    values
+        What it holds: ``kind``, ``base`` of the logarithm, and the ``reason``.
+    sources
+        What each matrix holds that can be ranked, by the `layer` that reads it.
+    problem, fix
+        What is wrong if it is not `ok`, and the call that mends it.
+    genes
+        For each gene ``status``, the model's ``ensembl_id`` and ``symbol``, ``share_of_counts``.
+    cells
+        For each cell looked at, the shares of its genes and of its counts that the model does not
+        know (``genes_lost``, ``counts_lost``), and its ``tokens``.
+    gene_status
+        Number of genes of each status.
+    """
+
+    ok: bool
+    n_cells: int
+    n_genes: int
+    sources: dict[str, str]
+    where: str = ""
+    values: Values | None = None
+    problem: str = ""
+    fix: str = ""
+    genes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+    gene_status: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What one should know before embedding these cells."""
+        if not self.ok:
+            return []
+        assert self.values is not None
+        said = []
+        counts = [source for source, kind in self.sources.items() if kind == "counts"]
+        if self.values.kind != "counts" and counts:
+            said.append(f"there are counts elsewhere: {_call(counts[0])}")
+        if self.values.kind == "log1p":
+            said.append("the log will be undone before ranking")
+        if self.values.doubt:
+            said.append(self.values.doubt)
+        known = int((self.genes["ensembl_id"] != "").sum())
+        if known < FEW_GENES:
+            said.append(f"only {known:,} genes are known: gm.tl.annotate needs a reference then")
+        lost = float(self.cells["counts_lost"].mean())
+        if lost > 0.5:
+            said.append(f"{lost:.0%} of a cell's counts are in genes the model lacks")
+        without = int((self.cells["tokens"] == 0).sum())
+        if without:
+            said.append(f"{without:,} cells express no gene of the model: they will be NaN")
+        return said
+
+    def rows(self) -> dict[str, str]:
+        """Return what is shown, line by line."""
+        rows = {"cells × genes": f"{self.n_cells:,} × {self.n_genes:,}"}
+        if not self.ok:
+            return {**rows, "cannot be used": self.problem, "fix": self.fix}
+        assert self.values is not None
+        some = (
+            "" if len(self.cells) == self.n_cells else f", of {len(self.cells):,} cells looked at"
+        )
+        rows[self.where] = f"{self.values.kind}: {self.values.reason}"
+        rows["genes"] = ", ".join(f"{n:,} {s}" for s, n in self.gene_status.items() if n)
+        rows["a cell loses"] = (
+            f"{self.cells['genes_lost'].mean():.1%} of its genes, "
+            f"{self.cells['counts_lost'].mean():.1%} of its counts{some}"
+        )
+        rows["tokens a cell"] = f"{self.cells['tokens'].mean():,.0f}"
+        return rows | {f"note {i}": text for i, text in enumerate(self.notes, 1)}
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(map(len, rows))
+        return "\n".join(f"{name:{width}}  {text}" for name, text in rows.items())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self.rows().items()
+        )
+        return f"<table>{cells}</table>"
+
+
+def _call(layer: str) -> str:
+    return "leave out layer" if layer == "X" else f"use layer={layer!r}"

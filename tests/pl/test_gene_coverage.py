@@ -1,0 +1,29 @@
+"""The shares that are lost, drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from anndata import AnnData
+
+import genemamba as gm
+from genemamba.errors import InputError
+from genemamba.model import GeneMamba
+
+
+def test_every_cell_is_in_both_histograms(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.var_names = [f"odd{i}" if i % 3 == 0 else n for i, n in enumerate(pbmc.var_names)]
+    ax = gm.pl.gene_coverage(pbmc, model=small_model)
+    assert ax.get_xlabel() == "share lost of a cell"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["its genes", "its counts"]
+    assert ax.get_title() == "510 of 765 genes known"
+    assert sum(patch.get_height() for patch in ax.patches) == 2 * 700
+    odd = np.array([name.startswith("odd") for name in pbmc.var_names])
+    lost = (pbmc.X[:, odd].sum(1) / pbmc.X.sum(1)).mean()
+    assert ax.lines[1].get_xdata()[0] == pytest.approx(lost)
+
+
+def test_cells_that_cannot_be_read(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.X = pbmc.X - 1
+    with pytest.raises(InputError, match="negative"):
+        gm.pl.gene_coverage(pbmc, model=small_model)

@@ -1,0 +1,310 @@
+"""The guard on real cells in every state that users bring them in.
+
+Each case is either read as what it is, or refused with a remedy; a refusal changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+import scanpy as sc
+from anndata import AnnData
+from scipy import sparse
+
+import genemamba as gm
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.model import GeneMamba
+
+Change = Callable[[AnnData], AnnData]
+
+
+def values(f: Callable[[np.ndarray], Any]) -> Change:
+    """Change what X holds."""
+
+    def change(adata: AnnData) -> AnnData:
+        adata.X = f(adata.X)
+        return adata
+
+    return change
+
+
+def names(f: Callable[[str], str]) -> Change:
+    """Change what genes are called."""
+
+    def change(adata: AnnData) -> AnnData:
+        adata.var_names = [f(name) for name in adata.var_names]
+        return adata
+
+    return change
+
+
+def per_cell(x: np.ndarray, to: float) -> np.ndarray:
+    return x / x.sum(1, keepdims=True) * to
+
+
+def logged(base: float, to: float = 1e4) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: (np.log1p(per_cell(x, to)) / np.log(base)).astype(np.float32)
+
+
+def put(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(x: np.ndarray) -> np.ndarray:
+        x = x.astype(np.float64)
+        x[5, 7] = value
+        return x
+
+    return change
+
+
+def soup(x: np.ndarray) -> np.ndarray:
+    """Take a share of the ambient profile away, as SoupX does without rounding."""
+    ambient = x.sum(0) / x.sum()
+    return np.maximum(x - 0.1 * x.sum(1, keepdims=True) * ambient, 0).astype(np.float32)
+
+
+def by_length(x: np.ndarray) -> np.ndarray:
+    return per_cell(x / np.random.default_rng(0).uniform(0.5, 8, x.shape[1]), 1e6)
+
+
+def residuals(x: np.ndarray) -> np.ndarray:
+    expected = x.sum(1, keepdims=True) * x.sum(0) / x.sum()
+    return ((x - expected) / np.sqrt(expected + expected**2 / 100 + 1e-9)).astype(np.float32)
+
+
+def scaled(x: np.ndarray) -> np.ndarray:
+    logs = logged(np.e)(x)
+    return (logs - logs.mean(0)) / (logs.std(0) + 1e-9)
+
+
+def with_raw(adata: AnnData) -> AnnData:
+    adata.raw = adata.copy()
+    return values(scaled)(adata)
+
+
+def with_layer(adata: AnnData) -> AnnData:
+    adata.layers["counts"] = adata.X.copy()
+    return values(scaled)(adata)
+
+
+def repeated(adata: AnnData) -> AnnData:
+    adata.var_names = [*adata.var_names[:-1], adata.var_names[0]]
+    return adata
+
+
+def no_names(adata: AnnData) -> AnnData:
+    adata.var_names = [str(i) for i in range(adata.n_vars)]
+    return adata
+
+
+def in_column(adata: AnnData) -> AnnData:
+    adata.var["symbol"] = adata.var_names.to_numpy()
+    return no_names(adata)
+
+
+def empty_cells(adata: AnnData) -> AnnData:
+    adata.X[:3] = 0
+    return adata
+
+
+def no_x(adata: AnnData) -> AnnData:
+    return AnnData(obs=adata.obs, var=adata.var)
+
+
+def doubled(x: np.ndarray) -> sparse.csr_matrix:
+    """Store every entry twice, as halves are summed."""
+    csr = sparse.csr_matrix(x)
+    n = np.repeat(np.arange(len(x)), np.diff(csr.indptr))
+    both = (np.append(csr.data, csr.data), (np.append(n, n), np.append(csr.indices, csr.indices)))
+    coo = sparse.coo_matrix(both, shape=x.shape)
+    order = np.lexsort((coo.col, coo.row))
+    return sparse.csr_matrix((coo.data[order], coo.col[order], csr.indptr * 2), shape=x.shape)
+
+
+def upper_mouse(adata: AnnData) -> AnnData:
+    """Human symbols are those of mice in upper case; what mice have beside them is not."""
+    adata.var_names = [f"GM{10000 + i}" if i % 9 == 0 else n for i, n in enumerate(adata.var_names)]
+    return adata
+
+
+FIVE = ["CD3D", "CD79A", "LYZ", "NKG7", "CST3"]
+IDS = {"CD3D": "ENSG00000167286", "LYZ": "ENSG00000090382", "CST3": "ENSG00000101439"}
+GOOD: dict[str, tuple[Change, str]] = {
+    "counts": (lambda a: a, "counts"),
+    **{
+        f"counts as {dtype}": (values(lambda x, d=dtype: np.minimum(x, 120).astype(d)), "counts")
+        for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+                      "float16", "float32", "float64", ">f4", ">i4")
+    },
+    "counts, csr": (values(sparse.csr_matrix), "counts"),
+    "counts, csc": (values(sparse.csc_matrix), "counts"),
+    "counts, csr array": (values(sparse.csr_array), "counts"),
+    "counts, entries stored twice": (values(doubled), "counts"),
+    "counts, column by column": (values(np.asfortranarray), "counts"),
+    "counts, a view": (lambda a: a[10:300, 5:700], "counts"),
+    "counts, one cell": (lambda a: a[:1].copy(), "counts"),
+    "counts, some cells empty": (empty_cells, "counts"),
+    "counts, five genes": (lambda a: a[:, FIVE].copy(), "counts"),
+    "counts, versions of ids": (names(lambda n: f"{IDS[n]}.3" if n in IDS else n), "counts"),
+    "log1p": (values(logged(np.e)), "log1p"),
+    "log1p, base 2": (values(logged(2)), "log1p"),
+    "log1p, base 10": (values(logged(10)), "log1p"),
+    "log1p of CPM": (values(logged(np.e, 1e6)), "log1p"),
+    "log1p of counts": (values(lambda x: np.log1p(x).astype(np.float32)), "log1p"),
+    "log1p, sparse": (values(lambda x: sparse.csr_matrix(logged(np.e)(x))), "log1p"),
+    "CP10k": (values(lambda x: per_cell(x, 1e4).astype(np.float32)), "normalised"),
+    "CPM": (values(lambda x: per_cell(x, 1e6)), "normalised"),
+    "TPM": (values(by_length), "normalised"),
+    "soup taken away": (values(soup), "normalised"),
+    "size factors": (values(lambda x: x / np.median(x.sum(1)) * x.sum(1).mean()), "normalised"),
+}  # fmt: skip
+BAD: dict[str, tuple[Change, str, str]] = {
+    "scaled": (values(scaled), "negative", "counts"),
+    "scaled, counts in raw": (with_raw, "negative", "use layer='raw'"),
+    "scaled, counts in a layer": (with_layer, "negative", "use layer='counts'"),
+    "residuals": (values(residuals), "negative", "counts"),
+    "shifted": (values(lambda x: x - 1), "negative", "counts"),
+    "NaN": (values(put(np.nan)), "NaN", "set it to 0"),
+    "inf": (values(put(np.inf)), "infinite", "counts"),
+    "-inf": (values(put(-np.inf)), "infinite", "counts"),
+    "negative": (values(put(-2)), "negative", "counts"),
+    "binary": (values(lambda x: (x > 0).astype(np.int32)), "one value only", "counts"),
+    "bool": (values(lambda x: x > 0), "bool", "counts"),
+    "complex": (values(lambda x: x.astype(complex)), "complex", "counts"),
+    "all zero": (values(lambda x: x * 0), "no value above zero", "counts"),
+    "logged and counts": (
+        values(lambda x: np.vstack([logged(np.e)(x[:350]), x[350:]])), "mixes", "expm1"),
+    "no cells": (lambda a: a[:0].copy(), "0 cells", "counts"),
+    "no genes": (lambda a: a[:, :0].copy(), "0 genes", "counts"),
+    "no X": (no_x, "is empty", "set adata.X"),
+    "transposed": (lambda a: a.T.copy(), "genes of the model", "use adata.T"),
+    "a gene twice": (repeated, "more than once", "Sum or drop"),
+    "numbers for names": (no_names, "Entrez", "symbols"),
+    "names in a column": (in_column, "genes of the model", "gene_ids='symbol'"),
+    "mouse ids": (names(lambda n: f"ENSMUSG{abs(hash(n)) % 10**11:011}"), "mouse", "human"),
+    "mouse symbols": (names(str.title), "mouse", "human"),
+    "mouse symbols in upper case": (upper_mouse, "mouse genes in upper case", "orthologues"),
+    "another species": (names(lambda n: f"ENSDARG{abs(hash(n)) % 10**11:011}"), "species", "human"),
+    "transcripts": (names(lambda n: f"ENST{abs(hash(n)) % 10**11:011}"), "transcripts", "human"),
+    "a genome before the name": (names(lambda n: f"GRCh38_{n}"), "genome", "human"),
+}  # fmt: skip
+
+
+def fingerprint(adata: AnnData) -> str:
+    parts = [adata.X, adata.obs, adata.var, dict(adata.obsm), dict(adata.layers), dict(adata.uns)]
+    parts.append(None if adata.raw is None else adata.raw.X)
+    return hashlib.sha256(
+        pickle.dumps([p.copy() if hasattr(p, "copy") else p for p in parts])
+    ).hexdigest()
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_what_can_be_read_is_read_as_what_it_is(
+    pbmc: AnnData, small_model: GeneMamba, case: str
+) -> None:
+    change, kind = GOOD[case]
+    adata = change(pbmc)
+    report = gm.pp.check(adata, model=small_model)
+    assert report.ok, report
+    assert report.values is not None
+    assert (report.values.kind, report.values.doubt) == (kind, "")
+    assert len(report.cells) == adata.n_obs
+    assert len(report.genes) == adata.n_vars
+    assert report.genes["share_of_counts"].sum() == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_read_is_refused_with_a_remedy(
+    pbmc: AnnData, small_model: GeneMamba, case: str
+) -> None:
+    change, problem, fix = BAD[case]
+    adata = change(pbmc)
+    before = fingerprint(adata)
+    report = gm.pp.check(adata, model=small_model)
+    assert not report.ok
+    assert problem in report.problem
+    assert fix in report.fix
+    with pytest.raises(InputError) as refused:
+        gm.tl.embed(adata, model=small_model)
+    assert (refused.value.what, refused.value.fix) == (report.problem, report.fix)
+    assert fingerprint(adata) == before
+
+
+def test_enough_cases() -> None:
+    assert len(GOOD) + len(BAD) >= 60
+
+
+def test_the_remedy_works(pbmc: AnnData, small_model: GeneMamba) -> None:
+    report = gm.pp.check(with_layer(pbmc), model=small_model)
+    assert report.sources == {"counts": "counts"}
+    assert gm.pp.check(pbmc, model=small_model, layer="counts").ok
+    turned = AnnData(pbmc.layers["counts"], obs=pbmc.obs, var=pbmc.var).T
+    assert gm.pp.check(turned.T, model=small_model).ok
+
+
+def test_counts_elsewhere_and_little_known_are_noted(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.layers["counts"] = pbmc.X.copy()
+    pbmc = values(logged(np.e))(pbmc)
+    report = gm.pp.check(pbmc, model=small_model)
+    assert "there are counts elsewhere: use layer='counts'" in report.notes
+    assert any("only 7" in note and "are known" in note for note in report.notes)
+    for text in (str(report), report._repr_html_()):
+        assert "log1p" in text
+        assert "layer=" in text
+
+
+def test_rounded_logs_are_doubted(pbmc: AnnData, small_model: GeneMamba) -> None:
+    rng = np.random.default_rng(0)  # deep cells: the fixture's have few genes
+    share = rng.gamma(0.5, size=(60, 765)) + 1e-3
+    deep = rng.poisson(per_cell(share, 8_000)).astype(np.float32)
+    for x, doubted in ((deep, False), (np.rint(np.log1p(per_cell(deep, 1e4))), True)):
+        report = gm.pp.check(AnnData(x, var=pbmc.var), model=small_model)
+        assert report.ok
+        assert any("rounded logs" in note for note in report.notes) == doubted
+    with pytest.warns(GeneMambaWarning, match="rounded logs"):
+        gm.tl.embed(AnnData(x, var=pbmc.var), model=small_model)
+
+
+def test_shares_are_those_of_a_plain_count(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.var_names = [f"odd{i}" if i % 3 == 0 else n for i, n in enumerate(pbmc.var_names)]
+    report = gm.pp.check(pbmc, model=small_model)
+    odd = np.array([name.startswith("odd") for name in pbmc.var_names])
+    x = pbmc.X
+    lost = (x[:, odd] > 0).sum(1) / (x > 0).sum(1)
+    np.testing.assert_allclose(report.cells["genes_lost"], lost)
+    np.testing.assert_allclose(report.cells["counts_lost"], x[:, odd].sum(1) / x.sum(1))
+    assert (report.genes["status"] == "unknown").sum() == odd.sum() == report.gene_status["unknown"]
+    np.testing.assert_allclose(report.genes["share_of_counts"], x.sum(0) / x.sum())
+
+
+@pytest.mark.parametrize("how", ["backed", "path", "lazy"])
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+def test_cells_that_are_not_in_memory(
+    pbmc: AnnData, small_model: GeneMamba, how: str, tmp_path: Path
+) -> None:
+    pbmc.X = sparse.csr_matrix(pbmc.X)
+    pbmc = ad.concat([pbmc] * 3, index_unique="-")
+    file = tmp_path / ("cells.zarr" if how == "lazy" else "cells.h5ad")
+    pbmc.write_zarr(file) if how == "lazy" else pbmc.write_h5ad(file)
+    opened = {
+        "backed": lambda: ad.read_h5ad(file, backed="r"),
+        "path": lambda: file,
+        "lazy": lambda: ad.experimental.read_lazy(file),
+    }[how]()
+    report = gm.pp.check(opened, model=small_model)
+    assert report.ok
+    assert len(report.cells) == 1024
+    assert "1,024 cells looked at" in str(report)
+    assert report.n_cells == 2100
+
+
+def test_of_scanpys_own_cells() -> None:
+    report = gm.pp.check(sc.datasets.pbmc68k_reduced())
+    assert not report.ok
+    assert report.fix == "adata.raw.X holds log1p values: use layer='raw'"
