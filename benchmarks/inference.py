@@ -10,7 +10,7 @@ model   24 layers × 512, 2,048 tokens, 1 and 8 cells a batch. On a CPU beside t
         (the published way); beside the matrix products of this model alone.
 cells   genemamba-mini on real cells beside a BERT of Geneformer-V1-10M's shape: the same tokens,
         batches of nearly equal length; and beside itself with every cell padded to 2,048.
-length  genemamba-mini on four or more cells of 512 to 32,768 tokens each, and of 60,000: time per
+length  genemamba-mini on eight or more cells of 512 to 32,768 tokens each, and of 60,000: time per
         token, memory.
 bert    24 × 512 beside a BERT of as many parameters, 2,048, 4,096 and 8,192 tokens (for a GPU).
 The last line printed is the same as JSON.
@@ -126,7 +126,7 @@ def part_length(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, An
     model, draw, found = gm.models.load("genemamba-mini"), np.random.default_rng(0), []
     model = placed(model, runtime)
     for length in (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 60_000):
-        n = max(4, 16_384 // length)
+        n = max(8, 16_384 // length)
         ids = draw.integers(FIRST_GENE, model.config.vocab_size, n * length, dtype=np.int32)
         cells = Ranked(ids, length * np.arange(n + 1), np.ones(n), np.ones(n))
         run = partial(embed_tokens, model, cells, runtime=runtime)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from genemamba._version import __version__
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import catalogue  # noqa: E402
+
+catalogue.write(HERE / "api" / "generated")
 
 project = "genemamba"
 author = "genemamba developers"
@@ -15,7 +24,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "api/generated/catalogue.md"]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3

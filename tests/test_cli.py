@@ -34,6 +34,28 @@ def test_embed_and_tokenize_do_what_the_functions_do(files: Path, pbmc: AnnData)
                                 for x in (found, expected)))  # fmt: skip
 
 
+def test_a_zarr_store_is_streamed_into(
+    files: Path, pbmc: AnnData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, key in (("embed", "X_genemamba"), ("tokenize", "genemamba_tokens")):
+        paths = [str(files / "in.h5ad"), str(files / f"{command}.zarr")]
+        assert cli.main([command, *paths, "--model", str(files / "model")]) == 0
+        assert len(ad.read_zarr(paths[1]).obsm[key]) == pbmc.n_obs
+        assert f"obsm['{key}']" in capsys.readouterr().out
+
+
+def test_check_says_whether_cells_can_be_used(
+    files: Path, pbmc: AnnData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["check", str(files / "in.h5ad"), "--model", str(files / "model")]
+    assert cli.main(command) == 0
+    assert "counts: every entry is a whole number" in capsys.readouterr().out
+    pbmc.X = pbmc.X - 1
+    pbmc.write_h5ad(files / "in.h5ad")
+    assert cli.main(command) == 1
+    assert "negative" in capsys.readouterr().out
+
+
 def test_doctor_prints_what_the_function_returns(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,16 +65,18 @@ def test_doctor_prints_what_the_function_returns(
 
 
 @pytest.mark.parametrize(
-    ("command", "function"), [("embed", gm.tl.embed), ("tokenize", gm.pp.rank_tokenize)]
+    ("command", "function"),
+    [("embed", gm.tl.embed), ("tokenize", gm.pp.rank_tokenize), ("check", gm.pp.check)],
 )
 def test_names_and_defaults_are_those_of_the_function(command: str, function: object) -> None:
-    given = vars(cli._parser().parse_args([command, "a", "b"]))
+    files = ["a"] if command == "check" else ["a", "b"]
+    given = vars(cli._parser().parse_args([command, *files]))
     for name in ("command", "source", "target"):
-        del given[name]
+        given.pop(name, None)
     expected = {
         p.name: p.default
         for p in inspect.signature(function).parameters.values()
-        if p.name not in ("adata", "copy")
+        if p.name not in ("adata", "mod", "out", "copy")
     }
     assert given == expected
 

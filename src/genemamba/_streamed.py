@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,17 +21,21 @@ from genemamba.io.store import filling
 from genemamba.io.stream import Step, fill
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.tokens import GeneMatch, Ranked
 
 
 @contextmanager
-def cells_of(adata: AnnData | str | PathLike[str], out: object, copy: bool) -> Iterator[AnnData]:
-    """Give an AnnData, or what a path leads to; that needs a place for its results.
+def cells_of(
+    adata: AnnData | MuData | str | PathLike[str], mod: str | None, out: object, copy: bool
+) -> Iterator[tuple[AnnData, AnnData | MuData | None]]:
+    """Give the cells to read and write, and what a function returns: with `copy` the whole copy.
 
     Raises
     ------
     InputError
-        If there is none, or `copy` asks for a second.
+        If a path has no place for its results, or `copy` asks for a second; see :func:`opened_in`.
     """
     if out is not None and copy:
         raise InputError("out and copy=True: results go to one place", "leave out copy")
@@ -40,18 +44,43 @@ def cells_of(adata: AnnData | str | PathLike[str], out: object, copy: bool) -> I
             f"adata is a path, {fspath(adata)!r}, and there is no out",
             "give out='results.zarr', or read the file: adata = anndata.read_h5ad(path)",
         )
-    with opened_if_path(adata) as cells:
-        yield cells
+    result = None
+    if copy:
+        assert not isinstance(adata, (str, PathLike))
+        result = adata.copy()
+    with opened_in(adata if result is None else result, mod) as cells:
+        yield cells, result
 
 
 @contextmanager
-def opened_if_path(adata: AnnData | str | PathLike[str]) -> Iterator[AnnData]:
-    """Give an AnnData, or what a path leads to."""
+def opened_in(adata: AnnData | MuData | str | PathLike[str], mod: str | None) -> Iterator[AnnData]:
+    """Give an AnnData itself, one of a MuData, or what a path leads to.
+
+    Raises
+    ------
+    InputError
+        If `mod` is not there.
+    """
     if is_path(adata):
         with opened(adata) as cells:
-            yield cells
+            yield modality(cells, mod)
     else:
-        yield adata
+        yield modality(adata, mod)
+
+
+def modality(adata: AnnData | MuData, mod: str | None) -> AnnData:
+    """Return the AnnData of a modality; "rna", or the only one, if none is named."""
+    if not isinstance(getattr(adata, "mod", None), Mapping):
+        if mod is not None:
+            raise InputError(f"mod={mod!r}, and adata is no MuData", "leave out mod")
+        return adata
+    there = list(adata.mod)
+    mod = mod or ("rna" if "rna" in there or len(there) != 1 else there[0])
+    if mod not in there:
+        raise InputError(
+            f"mod={mod!r} is not in the MuData", f"use one of {', '.join(map(repr, there))}"
+        )
+    return adata.mod[mod]
 
 
 def said_of(ranked: Ranked) -> dict[str, Any]:

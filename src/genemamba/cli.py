@@ -20,11 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = arguments.pop("command")
     warnings.showwarning = _show(warnings.showwarning)
     try:
-        command(**arguments)
+        return command(**arguments) or 0
     except (GeneMambaError, FloatingPointError) as error:
         print(f"genemamba: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _demo(out: Path) -> None:
@@ -85,9 +84,13 @@ def _pretrain(config: str, **options: Any) -> None:
 
 
 def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
-    """Read an h5ad file, apply a function, write the result to another file."""
+    """Apply a function to a file of cells and write another, or stream into a zarr store."""
     import anndata
 
+    if target.suffix == ".zarr":
+        function(source, **options, out=target)
+        print(f"{target}: obsm[{options['key_added']!r}]")
+        return
     if not source.is_file():
         raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
     if target.exists() and target.samefile(source):
@@ -101,6 +104,14 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
     function(adata, **options)
     adata.write_h5ad(target)
     print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
+
+
+def _check(source: Path, **options: Any) -> int:
+    from genemamba import pp
+
+    report = pp.check(source, **options)
+    print(report)
+    return 0 if report.ok else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
     _add_runtime(doctor)
     doctor.set_defaults(command=_doctor)
+
+    check = commands.add_parser(
+        "check", help="can these cells be read, and what of them (gm.pp.check)"
+    )
+    check.add_argument("source", type=Path, metavar="IN.h5ad", help=".h5ad or .zarr")
+    _add_reading(check)
+    check.set_defaults(command=_check)
 
     embed = commands.add_parser("embed", help="write one vector per cell (gm.tl.embed)")
     _add_files(embed, OBSM_EMBEDDING)
@@ -170,12 +188,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
     parser.add_argument("source", type=Path, metavar="IN.h5ad")
-    parser.add_argument("target", type=Path, metavar="OUT.h5ad")
+    parser.add_argument(
+        "target", type=Path, metavar="OUT.h5ad",
+        help="or OUT.zarr, which is written block by block and gone on with if it was begun",
+    )  # fmt: skip
+    _add_reading(parser)
+    parser.add_argument("--key-added", default=key, help="slot of obsm to write")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
     parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
     parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
     parser.add_argument("--max-tokens", type=int, default=2048, help="genes read of each cell")
-    parser.add_argument("--key-added", default=key, help="slot of obsm to write")
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:

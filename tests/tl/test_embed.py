@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
 import scanpy as sc
+import torch
 from anndata import AnnData
 from scipy import sparse
 
@@ -200,3 +202,26 @@ def test_invariance_on_deep_cells(shared_data: Path) -> None:
     assert np.abs(one - together[[17]]).max() < TOLERANCE
     genes = np.random.default_rng(0).permutation(cells.n_vars)
     assert np.array_equal(vectors(cells[:, genes].copy(), model), together)
+
+
+def test_two_at_once(pbmc: AnnData, small_model: GeneMamba) -> None:
+    """In threads of one process, as a server would; torch's number of threads stays what it was."""
+    alone = gm.tl.embed(pbmc, model=small_model, copy=True)
+    n_threads = torch.get_num_threads()
+    with ThreadPoolExecutor(3) as pool:
+        copies = list(
+            pool.map(lambda cells: gm.tl.embed(cells, model=small_model, copy=True), [pbmc] * 6)
+        )
+    assert torch.get_num_threads() == n_threads
+    for other in copies:
+        np.testing.assert_array_equal(other.obsm["X_genemamba"], alone.obsm["X_genemamba"])
+
+
+def test_the_record_survives_concat(pbmc: AnnData, small_model: GeneMamba) -> None:
+    gm.tl.embed(pbmc, model=small_model)
+    record = pbmc.uns["genemamba"]["X_genemamba"]
+    both = ad.concat([pbmc, pbmc], index_unique="-", uns_merge="same")
+    entry = both.uns["genemamba"]["X_genemamba"]
+    for name in ("model_sha256", "vocabulary_sha256", "version", "params", "values"):
+        assert entry[name] == record[name], name
+    assert both.obsm["X_genemamba"].shape == (1400, 32)

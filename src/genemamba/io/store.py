@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ class Store:
         uns: Any = ad.io.read_elem(zarr.open_group(str(self.out), mode="r")["uns"])
         return uns[UNS][self.key]
 
-    @property
+    @cached_property
     def _array(self) -> Any:
         import zarr
 

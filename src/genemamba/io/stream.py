@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -52,10 +53,15 @@ def fill(counts: Counts, step: Step, sink: Sink, *, doing: str) -> list[dict[str
         else cluster.mapped(client, counts, step, missing)
     )
     left = counts.n_cells * len(missing) // max(1, len(counts.starts))
-    with Progress(doing, left, "cell", left) as bar:
+    writing: Future[None] | None = None
+    with Progress(doing, left, "cell", left) as bar, ThreadPoolExecutor(1) as writer:
         for start, (rows, said) in results:
-            sink.write(start, rows, said)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(sink.write, start, rows, said)  # while the next is computed
             bar.update(len(rows))
+    if writing is not None:
+        writing.result()
     return [sink.done[start] for start in counts.starts]
 
 

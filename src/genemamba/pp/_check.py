@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from genemamba import models
 from genemamba._anndata import kinds, match_genes, rank, read_counts
-from genemamba._streamed import opened_if_path
+from genemamba._streamed import opened_in
 from genemamba.errors import InputError
 from genemamba.io.counts import Counts, some_of
 from genemamba.io.stream import Csr
@@ -20,14 +20,17 @@ from genemamba.pp._report import Report
 from genemamba.tokens import FIRST_GENE, linear
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
     from genemamba.tokens import GeneMatch, Vocabulary
 
 
 def check(
-    adata: AnnData | str | PathLike[str],
+    adata: AnnData | MuData | str | PathLike[str],
     *,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
@@ -42,9 +45,11 @@ def check(
     ----------
     adata
         Cells × genes; in memory, backed, lazily read or of dask, or the path of an h5ad file or a
-        zarr store.
+        zarr store. Or a MuData that has them.
     model
         Checkpoint that gives the genes: a name, a folder or a loaded model.
+    mod
+        Of a MuData, the modality to read; "rna", or the only one, if left out.
     layer
         Layer to look at instead of ``X``; ``"raw"`` is ``adata.raw``.
     gene_ids
@@ -72,7 +77,7 @@ def check(
     adata.raw.X holds log1p values: use layer='raw'
     """
     vocab = models.vocabulary(model)
-    with opened_if_path(adata) as cells:
+    with opened_in(adata, mod) as cells:
         sources = kinds(cells)
         base = {"n_cells": cells.n_obs, "n_genes": cells.n_vars, "sources": sources}
         try:

@@ -19,20 +19,23 @@ from genemamba.io.stream import Csr
 from genemamba.tokens import GeneMatch
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
 
 
 def rank_tokenize(
-    adata: AnnData | str | PathLike[str],
+    adata: AnnData | MuData | str | PathLike[str],
     *,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
     key_added: str = OBSM_TOKENS,
     out: str | PathLike[str] | None = None,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Turn each cell into a sentence of genes, those that set it apart first.
 
     Counts are divided by the cell's total and by the gene's non-zero median over the model's
@@ -45,9 +48,12 @@ def rank_tokenize(
     adata
         Cells × genes of human cells: raw counts, counts normalised per cell, or log1p of them
         (the log is then undone). Sparse or dense, integer or float; in memory, backed, lazily read
-        or of dask. With `out` also the path of an h5ad file or a zarr store.
+        or of dask. With `out` also the path of an h5ad file or a zarr store. Or a MuData that has
+        them.
     model
         Checkpoint that gives vocabulary and medians: a name, a folder or a loaded model.
+    mod
+        Of a MuData, the modality to read and write; "rna", or the only one, if left out.
     layer
         Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
     gene_ids
@@ -105,7 +111,7 @@ def rank_tokenize(
     >>> vocab.symbol[first].shape
     (3,)
     """
-    with cells_of(adata, out, copy) as cells:
+    with cells_of(adata, mod, out, copy) as (cells, result):
         check_slots(cells, key_added, obsm=[] if out else [key_added])
         vocab = models.vocabulary(model)
         entry = {
@@ -126,15 +132,13 @@ def rank_tokenize(
             )  # fmt: skip
             return None
         tokens = tokenise(cells, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
-        if copy:
-            cells = cells.copy()
         ranked = tokens.ranked
         cells.obsm[key_added] = sparse.csr_matrix(
             (ranked.tokens, ranked.rank.astype(np.int32, copy=False), ranked.indptr),
             shape=(ranked.n_cells, max_tokens),
         )
         record(cells, key_added, entry | tokens.report())
-    return cells if copy else None
+    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,15 +30,18 @@ from genemamba.model.runtime import choose_runtime
 from genemamba.tl._stream import embed_blocks
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.model.genemamba import GeneMamba, Pooling
     from genemamba.model.runtime import Backend, Device, Precision
     from genemamba.models._load import ModelLike
 
 
 def embed(
-    adata: AnnData | str | PathLike[str],
+    adata: AnnData | MuData | str | PathLike[str],
     *,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
@@ -50,7 +53,7 @@ def embed(
     key_added: str = OBSM_EMBEDDING,
     out: str | PathLike[str] | None = None,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Give each cell a vector in which cells of one type lie close together.
 
     Cells are ranked as in :func:`genemamba.pp.rank_tokenize` and read by the model [1]_. No
@@ -64,9 +67,11 @@ def embed(
         Cells × genes of human cells: raw counts, counts normalised per cell, or log1p of them
         (the log is then undone). Sparse or dense, integer or float; in memory, backed, lazily read
         or of dask, whose blocks the workers of an active ``dask.distributed`` client embed. With
-        `out` also the path of an h5ad file or a zarr store.
+        `out` also the path of an h5ad file or a zarr store. Or a MuData that has them.
     model
         Name of a checkpoint, a checkpoint folder, or a loaded model.
+    mod
+        Of a MuData, the modality to read and write; "rna", or the only one, if left out.
     layer
         Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
     gene_ids
@@ -134,7 +139,7 @@ def embed(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba")
     """
-    with cells_of(adata, out, copy) as cells:
+    with cells_of(adata, mod, out, copy) as (cells, result):
         check_slots(cells, key_added, obsm=[] if out else [key_added])
         loaded = models.load(model)
         how: dict[str, Any] = {
@@ -147,13 +152,11 @@ def embed(
         else:
             embedded = embed_cells(cells, loaded, **how)
             vectors, entry = embedded.vectors, embedded.entry | identity(loaded, name)
-        if copy:
-            cells = cells.copy()
         if out is None:
             assert vectors is not None
             write(cells, key_added, vectors, entry)
         warn(entry, key_added)
-    return cells if copy else None
+    return result
 
 
 @dataclass(frozen=True, eq=False)

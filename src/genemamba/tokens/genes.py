@@ -99,7 +99,8 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
     gene, status = look_up(names, vocab)
     _drop_duplicates(gene, status)
     used = gene >= 0
-    mouse = [name for name in names if _UPPER_MOUSE.fullmatch(name)]
+    unknown = [names[i] for i in np.flatnonzero(~used)]
+    mouse = [name for name in unknown if _UPPER_MOUSE.fullmatch(name)]
     if len(mouse) >= _MANY_MOUSE:
         raise InputError(
             f"{len(mouse)} of {len(names)} names in {where} are mouse genes in upper case, "
@@ -107,8 +108,8 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
             "The model knows human genes: name the columns by human orthologues.",
         )
     # a few hits by chance, as mouse symbols have, are no match
-    few = 0.1 * len(names) if _guess(names) else 0.01 * min(len(names), vocab.n_genes)
-    if used.sum() <= few:
+    share = used.sum() / max(1, min(len(names), vocab.n_genes))
+    if share <= 0.01 or (share < 0.1 and _guess(names)):
         raise InputError(
             f"{used.sum() or 'none'} of {len(names)} names in {where} are genes of the model: "
             f"{diagnose(names)}",
