@@ -65,6 +65,7 @@ class Store:
             for left in (self.partial / "store").rglob("*.partial"):
                 left.unlink()  # of a write that was killed
             self.done = dict(self._sound())
+            _write(self.journal, "".join(json.dumps(said) + "\n" for said in self.done.values()))
             return
         shutil.rmtree(self.partial / "store", ignore_errors=True)
         import zarr
