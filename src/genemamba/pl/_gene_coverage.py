@@ -70,8 +70,7 @@ def gene_coverage(
         color, lost = look(i)["color"], report.cells[column]
         ax.hist(lost, bins=bins, color=color, alpha=0.6, label=label)
         ax.axvline(lost.mean(), color=color, linestyle=":")
-    known = int((report.genes["ensembl_id"] != "").sum())
-    ax.set_title(f"{known:,} of {len(report.genes):,} genes known", fontsize="medium")
+    ax.set_title(f"{report.n_known:,} of {len(report.genes):,} genes known", fontsize="medium")
     ax.set_xlabel("share lost of a cell")
     ax.set_ylabel("cells")
     ax.xaxis.set_major_formatter("{x:.0%}")

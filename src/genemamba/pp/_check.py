@@ -126,8 +126,10 @@ def _genes(csr: Csr, genes: GeneMatch, var: pd.DataFrame, vocab: Vocabulary) -> 
 
 def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, max_tokens: int) -> pd.DataFrame:
     ranked = rank(csr, genes, max_tokens)
+    cell = np.repeat(np.arange(len(names)), np.diff(csr.indptr))
+    found = (genes.token[csr.indices] >= 0) & (csr.data > 0)
+    known = np.bincount(cell[found], minlength=len(names))
     expressed = np.diff(csr.indptr)
-    known = rank(csr, genes, len(genes.token) or 1).lengths
     least = np.finfo(float).tiny
     return pd.DataFrame(
         {

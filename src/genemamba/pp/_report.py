@@ -55,6 +55,11 @@ class Report:
     gene_status: dict[str, int] = field(default_factory=dict)
 
     @property
+    def n_known(self) -> int:
+        """Number of genes that the model knows."""
+        return int((self.genes["ensembl_id"] != "").sum())
+
+    @property
     def notes(self) -> list[str]:
         """What one should know before embedding these cells."""
         if not self.ok:
@@ -68,9 +73,10 @@ class Report:
             said.append("the log will be undone before ranking")
         if self.values.doubt:
             said.append(self.values.doubt)
-        known = int((self.genes["ensembl_id"] != "").sum())
-        if known < FEW_GENES:
-            said.append(f"only {known:,} genes are known: gm.tl.annotate needs a reference then")
+        if self.n_known < FEW_GENES:
+            said.append(
+                f"only {self.n_known:,} genes are known: gm.tl.annotate needs a reference then"
+            )
         lost = float(self.cells["counts_lost"].mean())
         if lost > 0.5:
             said.append(f"{lost:.0%} of a cell's counts are in genes the model lacks")

@@ -11,7 +11,15 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, identity, match_genes, record, tokenise
+from genemamba._anndata import (
+    Tokens,
+    check_slots,
+    identity,
+    match_genes,
+    no_genes,
+    record,
+    tokenise,
+)
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.errors import InputError
 from genemamba.model.gene_states import GeneStates, gene_states
@@ -139,9 +147,7 @@ def gene_embedding(
         vocab = models.vocabulary(loaded)
         tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
         if not len(tokens.ranked.tokens):
-            raise InputError(
-                "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
-            )
+            raise no_genes()
         states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
         warn({**tokens.report(), "cells_without_genes": []}, key_added)
         if groupby is not None:
