@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+_LONGEST = 200
+
 
 class GeneMambaError(Exception):
     """Base of every error this package raises on purpose.
@@ -30,3 +34,12 @@ class CheckpointError(GeneMambaError, ValueError):
 
 class GeneMambaWarning(UserWarning):
     """Something the reader of the result has to know."""
+
+
+def shown(value: Any) -> str:
+    """Write a value as in code, cut where it is long, for a message."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

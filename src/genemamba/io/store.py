@@ -59,18 +59,16 @@ class Store:
 
     def open(self) -> None:
         """Begin, or find out what is there already."""
-        settings = self.partial / "settings.json"
-        if settings.exists():
-            self._same(json.loads(settings.read_text(encoding="utf-8")), self.partial)
-            for left in (self.partial / "store").rglob("*.partial"):
-                left.unlink()  # of a write that was killed
+        begun = self.partial / "settings.json"
+        if begun.exists():
+            self._verify(begun)
             self.done = dict(self._sound())
             _write(self.journal, "".join(json.dumps(said) + "\n" for said in self.done.values()))
             return
-        shutil.rmtree(self.partial / "store", ignore_errors=True)
+        shutil.rmtree(self._store, ignore_errors=True)
         import zarr
 
-        root: Any = zarr.open_group(str(self.partial / "store"), mode="w", zarr_format=2)
+        root: Any = zarr.open_group(str(self._store), mode="w", zarr_format=2)
         obs = pd.DataFrame(index=self.names)
         ad.io.write_elem(root, "/", AnnData(obs=obs, var=pd.DataFrame(index=[])))
         root["obsm"].create_array(
@@ -82,12 +80,13 @@ class Store:
             attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
         )
         root.attrs["genemamba"] = self.settings
-        _write(settings, json.dumps(self.settings))
+        _write(begun, json.dumps({"settings": self.settings, "sha256": self._frame()}))
 
     def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
         """Write the block that begins at `start`, and note that it is whole."""
         self._array[start : start + len(rows)] = rows
-        said = {**said, "start": start, "sha256": _hash(rows)}
+        said = {**said, "start": start}
+        said["sha256"] = _hash(rows, said)
         with self.journal.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(said) + "\n")
             journal.flush()
@@ -98,9 +97,9 @@ class Store:
         """Write the record, and give the store its name."""
         import zarr
 
-        root = zarr.open_group(str(self.partial / "store"), mode="r+")
+        root = zarr.open_group(str(self._store), mode="r+")
         ad.io.write_elem(root, "uns", uns)
-        os.replace(self.partial / "store", self.out)
+        os.replace(self._store, self.out)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -114,26 +113,52 @@ class Store:
     def _array(self) -> Any:
         import zarr
 
-        return zarr.open_array(str(self.partial / "store" / "obsm" / self.key), mode="r+")
+        return zarr.open_array(str(self._store / "obsm" / self.key), mode="r+")
+
+    @property
+    def _store(self) -> Path:
+        return self.partial / "store"
+
+    def _verify(self, begun: Path) -> None:
+        """Refuse what is of another call, or damaged in more than blocks."""
+        for left in self._store.rglob("*.partial"):
+            left.unlink()  # of a write that was killed
+        try:
+            before = json.loads(begun.read_bytes())
+            settings, frame = dict(before["settings"]), before["sha256"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            settings, frame = self.settings, ""
+        self._same(settings, self.partial)
+        if frame != self._frame():
+            raise InputError(
+                f"{self.partial} is damaged", "delete it, and make the same call again"
+            )
+
+    def _frame(self) -> str:
+        """Hash all but the blocks, and what :meth:`finish` adds."""
+        digest = hashlib.sha256()
+        array = self._store / "obsm" / self.key
+        for file in sorted(path for path in self._store.rglob("*") if path.is_file()):
+            is_block = file.parent == array and not file.name.startswith(".")
+            if not is_block and self._store / "uns" not in file.parents:
+                digest.update(f"{file.relative_to(self._store).as_posix()}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
 
     def _sound(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Read the journal; leave out what is not in the store as it was written."""
-        lines = (
-            self.journal.read_text(encoding="utf-8").splitlines() if self.journal.exists() else []
-        )
+        journal = self.journal.read_bytes() if self.journal.exists() else b""
         array = self._array
-        for line in lines:
+        starts = range(0, len(self.names), self.block)
+        for line in journal.splitlines():
             try:
                 said = json.loads(line)
-            except ValueError:  # the last line, if the process was killed while writing it
-                continue
-            start = said["start"]
-            try:
+                start, digest = starts[starts.index(said["start"])], said.pop("sha256")
                 rows = array[start : start + self.block]
-            except (OSError, ValueError, RuntimeError):  # a chunk cut short does not decompress
-                continue
-            if _hash(rows) == said["sha256"]:
-                yield start, said
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+                continue  # a line or a chunk cut short, as by a kill while writing it
+            if _hash(rows, said) == digest:
+                yield start, {**said, "sha256": digest}
 
     def _same(self, before: dict[str, Any], at: Path) -> None:
         """Refuse to go on with what was begun otherwise."""
@@ -211,8 +236,10 @@ def _settings_of(out: Path) -> dict[str, Any]:
     return dict(settings)  # type: ignore[arg-type]
 
 
-def _hash(rows: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
+def _hash(rows: np.ndarray, said: dict[str, Any]) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(rows).data)
+    digest.update(json.dumps(said, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _write(file: Path, text: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from genemamba.errors import CheckpointError
+from genemamba.errors import CheckpointError, shown
 
 Merge = Literal["gate", "mean", "sum", "concat"]
 _LONGEST_CHUNK = 4096
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,19 @@ class GeneMambaConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.type == "int" and not (type(value) is int and value > 0):
+            if f.type == "int" and not (type(value) is int and 0 < value < _LARGEST):
                 raise CheckpointError(
-                    f"config: {f.name}={value!r} is not a positive integer",
+                    f"config: {f.name}={shown(value)} is not a positive integer below 2**31",
                     "correct it in config.json, or fetch the checkpoint again",
                 )
             if f.type == "bool" and type(value) is not bool:
                 raise CheckpointError(
-                    f"config: {f.name}={value!r} is neither true nor false",
+                    f"config: {f.name}={shown(value)} is neither true nor false",
                     "correct it in config.json, or fetch the checkpoint again",
                 )
         if not (type(self.norm_eps) in (int, float) and 0 < self.norm_eps < 1):
             raise CheckpointError(
-                f"config: norm_eps={self.norm_eps!r} is not a number between 0 and 1",
+                f"config: norm_eps={shown(self.norm_eps)} is not a number between 0 and 1",
                 "correct it in config.json, or fetch the checkpoint again",
             )
         if self.chunk_size > _LONGEST_CHUNK:
@@ -76,7 +77,7 @@ class GeneMambaConfig:
             )
         if self.merge not in get_args(Merge):
             raise CheckpointError(
-                f"config: merge={self.merge!r} is not one of {', '.join(get_args(Merge))}",
+                f"config: merge={shown(self.merge)} is not one of {', '.join(get_args(Merge))}",
                 "choose one of these four",
             )
         if self.d_inner % self.headdim:
@@ -111,7 +112,7 @@ class GeneMambaConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise CheckpointError(
-                f"config: unknown setting {unknown[0]!r}",
+                f"config: unknown setting {shown(unknown[0])}",
                 f"known settings are {', '.join(sorted(known))}",
             )
         if "vocab_size" not in values:

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from genemamba.errors import CheckpointError, InputError
+from genemamba.errors import CheckpointError, InputError, shown
 from genemamba.model import GeneMambaConfig
 from genemamba.train.settings import number, one_of, read_section, unknown, whole
 
@@ -160,12 +160,12 @@ class Recipe:
             section, _, key = name.rpartition(".")
             value = getattr(getattr(self, section), key) if section else self.name
             if not isinstance(value, str):
-                raise InputError(f"{key} is {value!r}", "give text")
+                raise InputError(f"{key} is {shown(value)}", "give text")
         if not isinstance(self.run.compile, bool):
-            raise InputError(f"[run] compile is {self.run.compile!r}", "use true or false")
+            raise InputError(f"[run] compile is {shown(self.run.compile)}", "use true or false")
         held = self.data.held_out
         if not isinstance(held, tuple) or not all(isinstance(n, str) for n in held):
-            raise InputError(f"[data] held_out is {held!r}", "give a list of names")
+            raise InputError(f"[data] held_out is {shown(held)}", "give a list of names")
 
     def config(self, vocab_size: int) -> GeneMambaConfig:
         """Return the sizes of the model for a vocabulary."""
@@ -215,20 +215,21 @@ class Recipe:
                 f"give a TOML file, or one of {', '.join(READY)}",
             )
         try:
-            return cls.from_dict({"name": path.stem} | tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+            values = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:  # also of numbers and lists without end
             raise InputError(f"{source} is not TOML ({error})", "correct it") from None
+        return cls.from_dict({"name": path.stem} | values)
 
 
 def _check_model(values: Any) -> None:
     if not isinstance(values, Mapping):
-        raise InputError(f"[model] is {values!r}", "make it a section of its own, with keys")
+        raise InputError(f"[model] is {shown(values)}", "make it a section of its own, with keys")
     known = [f.name for f in fields(GeneMambaConfig) if f.name != "vocab_size"]
     for key in values:
         if key not in [*known, "start"]:
             raise unknown(key, [*known, "start"], "[model]")
     if not isinstance(values.get("start", ""), str):
-        raise InputError(f"[model] start is {values['start']!r}", "give a checkpoint's folder")
+        raise InputError(f"[model] start is {shown(values['start'])}", "give a checkpoint's folder")
     try:
         GeneMambaConfig(vocab_size=1, **{k: v for k, v in values.items() if k != "start"})
     except CheckpointError as error:

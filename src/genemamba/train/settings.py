@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any, TypeVar
 
-from genemamba.errors import InputError
+from genemamba.errors import InputError, shown
 
 Section = TypeVar("Section")
+_LARGEST = 2**53  # a float still is every whole number up to here
 
 
 def number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
@@ -40,7 +41,7 @@ def read_section(kind: type[Section], values: Any, where: str) -> Section:
         If a key is unknown, or a value has another type or is out of range.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"{where} is {values!r}", "make it a section of its own, with keys")
+        raise InputError(f"{where} is {shown(values)}", "make it a section of its own, with keys")
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
@@ -52,7 +53,7 @@ def unknown(key: str, known: list[str], where: str) -> InputError:
     """Say that a key is unknown, and which is nearest."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     fix = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"{where} has no setting {key!r}", f"{fix}known are {', '.join(known)}")
+    return InputError(f"{where} has no setting {shown(key)}", f"{fix}known are {', '.join(known)}")
 
 
 def _checked(value: Any, allowed: Mapping[str, Any], where: str) -> Any:
@@ -61,13 +62,13 @@ def _checked(value: Any, allowed: Mapping[str, Any], where: str) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if not isinstance(value, kinds) or isinstance(value, bool):
         said = "text" if str in kinds else "a number" if float in kinds else "a whole number"
-        raise InputError(f"{where} is {value!r}", f"give {said}")
+        raise InputError(f"{where} is {shown(value)}", f"give {said}")
     if "allowed" in allowed and value not in allowed["allowed"]:
         raise InputError(
-            f"{where} is {value!r}", f"use {' or '.join(map(repr, allowed['allowed']))}"
+            f"{where} is {shown(value)}", f"use {' or '.join(map(repr, allowed['allowed']))}"
         )
-    if "low" in allowed and not allowed["low"] <= value <= allowed["high"]:
+    if "low" in allowed and not allowed["low"] <= value <= min(allowed["high"], _LARGEST):
         low, high = allowed["low"], allowed["high"]
         to = f"to {high:g}" if math.isfinite(high) else "up"
-        raise InputError(f"{where} is {value!r}", f"give a number from {low:g} {to}")
+        raise InputError(f"{where} is {shown(value)}", f"give a number from {low:g} {to}")
     return float(value) if float in kinds else value
