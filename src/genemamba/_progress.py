@@ -64,9 +64,17 @@ class Progress:
             tqdm.write(self._estimate(whole), file=sys.stderr)
 
     def _estimate(self, seconds: float) -> str:
-        minutes, rest = divmod(round(seconds), 60)
         return (
-            f"{self.doing}: about {minutes} min {rest:02d} s for {self.n_cells:,} cells "
+            f"{self.doing}: about {duration(seconds)} for {self.n_cells:,} cells "
             f"({self.n_cells / seconds:,.0f} cells/s{self.on}); "
             f"{peak_memory():.1f} GB of memory so far"
         )
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the units one would use."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

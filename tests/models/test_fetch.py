@@ -233,6 +233,28 @@ def test_mirror(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.asked.keys() == server.files.keys()
 
 
+@pytest.mark.parametrize("server_is", ["without it", "wrong", "away"])
+def test_passwords_and_tokens_are_not_shown(server: Any, server_is: str) -> None:
+    place = f"127.0.0.1:{server.server_port}/model.safetensors?token=sesame"
+    genes = server.remote("genes.csv")
+    files = {
+        "model.safetensors": (f"http://user:sesame@{place}", "0" * 64),
+        "genes.csv": (genes.url, genes.sha256),
+    }
+    gm.models.register("private", files)
+    assert "sesame" not in _registry.require("private").source
+    if server_is == "wrong":
+        server.files["/model.safetensors?token=sesame"] = server.WEIGHTS
+    if server_is == "away":
+        server.stop()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors") as error:
+        gm.models.fetch("private")
+    assert "sesame" not in str(error.value)
+    with pytest.raises(InputError) as refused:
+        gm.models.register("other", "ftp://user:sesame@host/file", sha256="0" * 64)
+    assert "sesame" not in str(refused.value)
+
+
 def test_two_processes_fetch_once(server: Any, lab: Path) -> None:
     server.answers = ["paused"]
     processes = [child(server), child(server)]

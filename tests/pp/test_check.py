@@ -21,6 +21,7 @@ from scipy import sparse
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model import GeneMamba
+from genemamba.tokens import Sketch
 
 Change = Callable[[AnnData], AnnData]
 
@@ -308,3 +309,30 @@ def test_of_scanpys_own_cells() -> None:
     report = gm.pp.check(sc.datasets.pbmc68k_reduced())
     assert not report.ok
     assert report.fix == "adata.raw.X holds log1p values: use layer='raw'"
+
+
+def test_whether_the_model_was_trained_on_these_cells(
+    pbmc: AnnData, small_model: GeneMamba
+) -> None:
+    said = "training cells"
+    assert "no sketch" in gm.pp.check(pbmc, model=small_model).rows()[said]
+    counts = sparse.csr_matrix(pbmc.X[:300])
+    small_model.sketch = Sketch.of([counts], np.argsort(-counts.getnnz(0))[:100])
+    report = gm.pp.check(pbmc, model=small_model)
+    assert report.seen is not None
+    assert report.seen.found == pytest.approx(300, abs=5)  # of cells with few genes nothing is said
+    assert report.seen.looked_up > 650
+    assert any("flatter" in note for note in report.notes)
+    unseen = gm.pp.check(pbmc[300:].copy(), model=small_model)
+    assert unseen.seen is not None and unseen.seen.found == 0
+    assert "none were trained on" in str(unseen)
+    logged = AnnData(np.log1p(per_cell(pbmc.X, 1e4)), var=pbmc.var)
+    assert "takes counts" in gm.pp.check(logged, model=small_model).rows()[said]
+    fewer = pbmc[:, pbmc.var_names != pbmc.var_names[small_model.sketch.genes[0]]].copy()
+    assert "1 of the 100 genes" in gm.pp.check(fewer, model=small_model).rows()[said]
+
+
+def test_how_long_embedding_takes(pbmc: AnnData, small_model: GeneMamba) -> None:
+    report = gm.pp.check(pbmc, model=small_model)
+    assert 0 < report.seconds < 60
+    assert "on this machine" in report.rows()["embedding takes"]

@@ -7,11 +7,14 @@ makes one fail is written to OUT, with the error, and belongs into the test as a
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
+
+import genemamba
 
 HERE = Path(__file__).parent
 
@@ -38,7 +41,13 @@ def fuzz(file: str, name: str, seconds: float, out: Path) -> None:
     """Feed one test for some time; end at the first failure."""
     import atheris
 
-    with atheris.instrument_imports(include=["genemamba"]):
+    package = Path(genemamba.__file__).parent
+    jitted = [  # numba would have to compile what atheris puts in
+        ".".join(["genemamba", *path.relative_to(package).with_suffix("").parts])
+        for path in package.rglob("*.py")
+        if "njit" in path.read_text(encoding="utf-8")
+    ]
+    with atheris.instrument_imports(include=["genemamba"], exclude=jitted):
         test = getattr(loaded(HERE / file), name)
     seeds = out / "corpus" / name
     seeds.mkdir(parents=True, exist_ok=True)
@@ -58,11 +67,8 @@ def main(minutes: float = 10, out: str = "build/fuzz") -> int:
         with log.open("w") as lines:
             command = [sys.executable, __file__, "--one", file, name, str(share), out]
             code = subprocess.run(command, stdout=lines, stderr=lines).returncode
-        last = [
-            line for line in log.read_text(errors="replace").splitlines() if line.startswith("#")
-        ]
-        runs, seen = (last[-1].split()[0][1:], last[-1]) if last else ("0", "")
-        covered = seen.split("cov: ")[1].split()[0] if "cov: " in seen else "?"
+        seen = re.findall(r"^#(\d+)\t.* cov: (\d+)", log.read_text(errors="replace"), re.M)
+        runs, covered = seen[-1] if seen else ("no", "?")
         failed += code != 0
         said = "passed" if code == 0 else f"FAILED, see {log}"
         print(f"{name:66} {runs:>9} inputs {covered:>6} edges "

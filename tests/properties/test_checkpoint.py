@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaError
@@ -22,7 +23,7 @@ from genemamba.heads.store import read_head, write_head
 from genemamba.model import GeneMamba, GeneMambaConfig
 from genemamba.model.header import read_header
 from genemamba.models._unpickle import read_table
-from genemamba.tokens import MeanRanking, Ranked, Vocabulary
+from genemamba.tokens import MeanRanking, Ranked, Sketch, Vocabulary
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 N_GENES = 6
@@ -39,6 +40,8 @@ def made() -> Path:
     model.vocab = vocab
     tokens, starts = np.array([2, 3, 4, 3, 2], np.int32), np.array([0, 3, 5])
     model.ranking = MeanRanking.of(Ranked(tokens, starts, np.ones(2), np.ones(2)), N_GENES)
+    cells = sparse.csr_matrix(np.ones((2, N_GENES)))
+    model.sketch = Sketch.of([cells], np.arange(N_GENES))
     model.save_pretrained(folder / "model")
     head = read_head(Path(gm.models.__file__).parent / "bundled" / "genemamba-mini" / "labels")
     few = Reference(head.reference.X[:20], head.reference.y[:20], len(head.classes))
@@ -49,7 +52,7 @@ def made() -> Path:
 
 WHOLE = made()
 STATE = gm.models.load(WHOLE / "model").state_dict()
-FILES = ["config.json", "genes.csv", "model.safetensors", "ranking.csv"]
+FILES = ["config.json", "genes.csv", "model.safetensors", "ranking.csv", "sketch.json"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner),

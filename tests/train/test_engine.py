@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from anndata import AnnData
@@ -71,6 +72,12 @@ def test_it_learns_and_leaves_a_checkpoint(
     assert not (out / "state.pt").exists()
     assert list((out / "tensorboard").iterdir())
     assert same(model, engine.pretrain(corpus, recipe, out, **ON_CPU))  # done already
+    trained, gene = split(corpus, recipe).training, np.arange(corpus.vocab.n_genes)
+    assert model.sketch is not None and model.sketch.n_cells == len(trained)
+    others = np.setdiff1d(np.arange(len(corpus)), trained)
+    looked_up, found = model.sketch.look_up(corpus.rows(trained), gene)
+    assert found == looked_up > 0.9 * len(trained)
+    assert model.sketch.look_up(corpus.rows(others), gene).found == 0
 
 
 @pytest.mark.parametrize("kept", [{}, {"ema": 0.9}, {"start_share": 0.25}])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -19,11 +20,14 @@ import numpy as np
 from scipy import sparse
 
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, MeanRanking, Vocabulary
+from genemamba.tokens import FIRST_GENE, MeanRanking, Sketch, Vocabulary
+from genemamba.tokens.sketch import PANEL
 
 MANIFEST, GENES, RANKING = "corpus.json", "genes.csv", "ranking.csv"
 FORMAT = 1
 ARRAYS = {"tokens": np.uint16, "counts": np.uint16, "starts": np.int64, "library": np.uint16}
+_OFTEN_LEFT_OUT = re.compile("MT-|RP[SL]|HLA-|MALAT1")  # by those who filter genes
+_BLOCK = 2_048  # cells read at a time
 MOST = np.iinfo(np.uint16).max  # counts beyond are stored as this
 
 
@@ -138,6 +142,19 @@ class Corpus:
         data = np.concatenate([*counts, np.empty(0, np.uint16)]).astype(np.int32)
         shape = (len(cells), self.vocab.n_genes)
         return sparse.csr_matrix((data, gene, indptr), shape=shape)
+
+    def sketch(self, cells: np.ndarray, before: Sketch | None = None) -> Sketch:
+        """Return what tells later whether a model was trained on these cells.
+
+        They go by the genes that most cells of the corpus express, or by those of the sketch of
+        the cells trained on `before`, which they are added to.
+        """
+        kept = [not _OFTEN_LEFT_OUT.match(symbol) for symbol in self.vocab.symbol.tolist()]
+        most = np.argsort(-self.ranking.cells * kept, kind="stable")[:PANEL]
+        genes = np.sort(most) if before is None else before.genes
+        parts = np.array_split(cells, -(-len(cells) // _BLOCK))
+        sketch = Sketch.of(map(self.rows, parts), genes)
+        return sketch if before is None else before.joined(sketch)
 
     def verify(self) -> None:
         """Compare every shard with the hash it was written with.

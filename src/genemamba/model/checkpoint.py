@@ -1,6 +1,7 @@
 """A checkpoint is a folder: weights (safetensors), ``config.json`` and ``genes.csv``. Never pickle.
 
-``ranking.csv``, the mean ranking of the training cells, may stand beside them.
+``ranking.csv``, the mean ranking of the training cells, and ``sketch.json``, which tells whether
+cells were among them, may stand beside them.
 
 Everything is checked before a weight is used, and the message names the tensor that is wrong.
 """
@@ -20,10 +21,10 @@ from genemamba.model.config import GeneMambaConfig
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.header import AGAIN, parse_json
 from genemamba.model.weights import WeightFile, tensor_shapes, write_weights
-from genemamba.tokens import MeanRanking, Vocabulary
+from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
-RANKING = "ranking.csv"  # need not be there
+RANKING, SKETCH = "ranking.csv", "sketch.json"  # need not be there
 FORMAT = 1
 LAYOUT = "genemamba"
 METADATA = {"format": "pt"}
@@ -49,6 +50,7 @@ class Parts:
     metadata: dict[str, str]
     provenance: dict[str, Any]
     ranking: MeanRanking | None = None
+    sketch: Sketch | None = None
 
 
 def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> None:
@@ -71,8 +73,8 @@ def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> N
         name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
         for name, t in _state(model).items()
     }
-    parts = Parts(model.config, model.vocab, tensors, METADATA, model.provenance, model.ranking)
-    write_parts(folder, parts)
+    about = (model.provenance, model.ranking, model.sketch)
+    write_parts(folder, Parts(model.config, model.vocab, tensors, METADATA, *about))
 
 
 def write_parts(folder: Path, parts: Parts) -> None:
@@ -80,9 +82,13 @@ def write_parts(folder: Path, parts: Parts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(parts.tensors, folder / WEIGHTS, parts.metadata)
     parts.vocab.to_csv(folder / GENES)
-    (folder / RANKING).unlink(missing_ok=True)
+    for name in (RANKING, SKETCH):
+        (folder / name).unlink(missing_ok=True)
     if parts.ranking is not None:
         parts.ranking.to_csv(folder / RANKING)
+    if parts.sketch is not None:
+        text = json.dumps(parts.sketch.to_dict(parts.vocab))
+        (folder / SKETCH).write_text(text + "\n", encoding="utf-8")
     described = {
         "format": FORMAT,
         "config": parts.config.to_dict(),
@@ -147,7 +153,8 @@ def read_parts(folder: Path) -> Parts:
     if (folder / RANKING).exists():
         require_small(folder / RANKING, MOST_BYTES[RANKING])
         ranking = MeanRanking.from_csv(folder / RANKING, vocab.n_genes)
-    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking)
+    sketch = _sketch(folder, vocab)
+    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking, sketch)
 
 
 def build_model(parts: Parts) -> GeneMamba:
@@ -163,7 +170,7 @@ def build_model(parts: Parts) -> GeneMamba:
         model.lm_head.weight = model.embeddings.weight
     model.vocab = parts.vocab
     model.provenance = parts.provenance
-    model.ranking = parts.ranking
+    model.ranking, model.sketch = parts.ranking, parts.sketch
     return model.eval()
 
 
@@ -221,3 +228,9 @@ def _vocabulary(folder: Path, described: dict[str, Any]) -> Vocabulary:
         raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", AGAIN)
     require_small(folder / GENES, MOST_BYTES[GENES])
     return Vocabulary.from_csv(folder / GENES, extra=extra)
+
+
+def _sketch(folder: Path, vocab: Vocabulary) -> Sketch | None:
+    if not (folder / SKETCH).exists():
+        return None
+    return Sketch.from_dict(read_json(folder / SKETCH), vocab)

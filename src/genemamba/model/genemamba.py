@@ -18,7 +18,7 @@ from genemamba.model.mamba2 import BiMambaLayer, Mamba2, RMSNorm
 if TYPE_CHECKING:
     from genemamba.model.batch import Batch
     from genemamba.model.kernels import Backend
-    from genemamba.tokens import MeanRanking, Vocabulary
+    from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 Pooling = Literal["mean", "cls"]
 
@@ -42,6 +42,8 @@ class GeneMamba(nn.Module):
         The genes it knows, with their medians; ``None`` until a checkpoint gives one.
     ranking
         The mean ranking of the training cells, if the checkpoint has one.
+    sketch
+        What tells whether cells were trained on, if the checkpoint has it.
     provenance
         Where the weights come from; ``sha256`` identifies them.
 
@@ -56,6 +58,7 @@ class GeneMamba(nn.Module):
         self.config = config
         self.vocab: Vocabulary | None = None
         self.ranking: MeanRanking | None = None
+        self.sketch: Sketch | None = None
         self.provenance: dict[str, Any] = {}
         # not drawn here: reset_parameters does, and on "meta" it would import sympy (1 s, 60 MB)
         table = torch.empty(config.vocab_size, config.d_model)

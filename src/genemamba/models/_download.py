@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from genemamba.errors import CheckpointError, GeneMambaWarning
 from genemamba.models._cache import is_valid
-from genemamba.models._registry import RemoteFile
+from genemamba.models._registry import RemoteFile, without_secrets
 
 ATTEMPTS = 4
 WAIT_S = 1.0  # before the second attempt; doubled before each later one
@@ -106,8 +106,11 @@ def _download(file: RemoteFile, part: Path) -> None:
                 break  # a bad address or a clear no: the next answer would be the same
         except EOFError as error:
             reason = str(error)
+    for secret in (url, urlsplit(url).query):  # some of these messages hold the address
+        reason = reason.replace(secret, "…") if secret else reason
+    shown = without_secrets(url)
     raise CheckpointError(
-        f"{file.name} cannot be fetched from {url} (attempts: {attempt + 1}): {reason}",
+        f"{file.name} cannot be fetched from {shown} (attempts: {attempt + 1}): {reason}",
         "check address and network; GENEMAMBA_MIRROR takes the address of a mirror",
     )
 
@@ -123,8 +126,9 @@ def _address(file: RemoteFile) -> str:
     if not mirror:
         return file.url
     if not mirror.startswith(("http://", "https://")):
+        shown = without_secrets(mirror)
         raise CheckpointError(
-            f"GENEMAMBA_MIRROR={mirror!r} is not an http or https address", "correct or unset it"
+            f"GENEMAMBA_MIRROR={shown!r} is not an http or https address", "correct or unset it"
         )
     asked = urlsplit(file.url)
     return mirror + urlunsplit(("", "", asked.path, asked.query, ""))
@@ -136,7 +140,7 @@ class _Sink:
     def __init__(self, part: Path, file: RemoteFile, url: str) -> None:
         from tqdm.auto import tqdm
 
-        self.file, self.url = file, url
+        self.file, self.url = file, without_secrets(url)
         self.opened = part.open("wb")
         self.bytes = 0
         self.sha256 = hashlib.sha256()

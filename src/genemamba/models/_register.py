@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from genemamba.errors import InputError
-from genemamba.models._registry import GENEFORMER_V1, Entry, RemoteFile, add
+from genemamba.models._registry import GENEFORMER_V1, Entry, RemoteFile, add, without_secrets
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
 
@@ -80,7 +80,7 @@ def register(
             files=tuple(files),
             parameters=parameters,
             vocabulary=vocabulary,
-            source=parts[WEIGHTS][0],
+            source=without_secrets(parts[WEIGHTS][0]),
             licence=licence,
             layout="genemamba" if {CONFIG, GENES} <= parts.keys() else "published",
         )

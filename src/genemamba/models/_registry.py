@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from genemamba.errors import CheckpointError, InputError
 
@@ -30,7 +30,7 @@ class RemoteFile:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(
-                f"url={self.url!r} of {self.name} is not an http or https address",
+                f"url={without_secrets(self.url)!r} of {self.name} is not an http or https address",
                 "give the full address; a file on disk needs none: gm.models.load(path)",
             )
         if not _SHA256.fullmatch(self.sha256):
@@ -60,6 +60,12 @@ class Entry:
 
     def __post_init__(self) -> None:
         require_plain("name", self.name)
+
+
+def without_secrets(url: str) -> str:
+    """Return an address without what may be a password or token: its user and its query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def require_plain(what: str, name: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,19 @@ from genemamba._streamed import opened_in
 from genemamba.errors import InputError
 from genemamba.io.counts import Counts, some_of
 from genemamba.io.stream import Csr
+from genemamba.model.inference import embed_tokens
+from genemamba.model.runtime import choose_runtime
 from genemamba.pp._report import Report
 from genemamba.tokens import FIRST_GENE, linear
 
 if TYPE_CHECKING:
     from mudata import MuData
 
+    from genemamba.model import GeneMamba
     from genemamba.models._load import ModelLike
-    from genemamba.tokens import GeneMatch, Vocabulary
+    from genemamba.tokens import GeneMatch, Ranked, Seen, Values, Vocabulary
+
+_TIMED = 16  # cells
 
 
 def check(
@@ -76,7 +82,8 @@ def check(
     >>> print(report.fix)
     adata.raw.X holds log1p values: use layer='raw'
     """
-    vocab = models.vocabulary(model)
+    loaded = models.load(model)
+    vocab = models.vocabulary(loaded)
     with opened_in(adata, mod) as cells:
         sources = kinds(cells)
         base = {"n_cells": cells.n_obs, "n_genes": cells.n_vars, "sources": sources}
@@ -88,8 +95,10 @@ def check(
                 raise
             return Report(ok=False, problem=error.what, fix=error.fix, **base)
         csr, names = _looked_at(counts, cells.obs_names)
+        ranked = rank(csr, genes, max_tokens)
         per_gene = _genes(csr, genes, counts.var, vocab)
-        per_cell = _cells(csr, genes, names, max_tokens)
+        per_cell = _cells(csr, genes, names, ranked)
+    seen, unseen = _seen(loaded, csr, genes, counts.values)
     return Report(
         ok=True,
         where=counts.where,
@@ -97,6 +106,9 @@ def check(
         genes=per_gene,
         cells=per_cell,
         gene_status=genes.counts,
+        seen=seen,
+        unseen=unseen,
+        seconds=_seconds(loaded, ranked, base["n_cells"]),
         **base,
     )
 
@@ -124,8 +136,7 @@ def _genes(csr: Csr, genes: GeneMatch, var: pd.DataFrame, vocab: Vocabulary) -> 
     )
 
 
-def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, max_tokens: int) -> pd.DataFrame:
-    ranked = rank(csr, genes, max_tokens)
+def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, ranked: Ranked) -> pd.DataFrame:
     cell = np.repeat(np.arange(len(names)), np.diff(csr.indptr))
     found = (genes.token[csr.indices] >= 0) & (csr.data > 0)
     known = np.bincount(cell[found], minlength=len(names))
@@ -139,3 +150,31 @@ def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, max_tokens: int) -> pd.D
         },
         index=names,
     )
+
+
+def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple[Seen | None, str]:
+    """Look cells up in the sketch of the training cells, or say why not."""
+    if model.sketch is None:
+        return None, "the checkpoint has no sketch of its training cells"
+    if values.kind != "counts":
+        return None, "that takes counts"
+    gene = genes.token - FIRST_GENE
+    if missing := model.sketch.missing(gene):
+        return None, f"{missing} of the {len(model.sketch.genes)} genes it takes are not there"
+    seen = model.sketch.look_up(csr, np.where(genes.token >= 0, gene, -1))
+    return (seen, "") if seen.looked_up else (None, "too few cells")
+
+
+def _seconds(model: GeneMamba, ranked: Ranked, n_cells: int) -> float:
+    """Time some cells and conclude on all."""
+    runtime = choose_runtime()
+    cells = np.linspace(0, ranked.n_cells - 1, min(ranked.n_cells, _TIMED)).astype(int)
+    some = ranked.take(cells[ranked.lengths[cells] > 0])
+    if not some.n_cells:
+        return 0.0
+    how: Any = {"runtime": runtime, "progress": False}
+    embed_tokens(model, some.take(np.arange(1)), **how)  # compiles, if that is to be
+    begun = time.perf_counter()
+    embed_tokens(model, some, **how)
+    per_token = (time.perf_counter() - begun) / int(some.lengths.sum())
+    return per_token * float(ranked.lengths.mean()) * n_cells

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from genemamba._progress import duration
+
 if TYPE_CHECKING:
-    from genemamba.tokens import Values
+    from genemamba.tokens import Seen, Values
 
 FEW_GENES = 1_300
 """Known genes below which the bundled label head calls most cells unknown (docs/benchmarks.md)."""
@@ -40,6 +42,11 @@ class Report:
         know (``genes_lost``, ``counts_lost``), and its ``tokens``.
     gene_status
         Number of genes of each status.
+    seen
+        How many of the cells could be looked up among the model's training cells, and how many
+        were found; None if that cannot be told, for the reason in ``unseen``.
+    seconds
+        About how long embedding takes on this machine.
     """
 
     ok: bool
@@ -53,6 +60,9 @@ class Report:
     genes: pd.DataFrame = field(default_factory=pd.DataFrame)
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     gene_status: dict[str, int] = field(default_factory=dict)
+    seen: Seen | None = None
+    unseen: str = ""
+    seconds: float = 0.0
 
     @property
     def n_known(self) -> int:
@@ -80,6 +90,8 @@ class Report:
         lost = float(self.cells["counts_lost"].mean())
         if lost > 0.5:
             said.append(f"{lost:.0%} of a cell's counts are in genes the model lacks")
+        if self.seen and self.seen.found:
+            said.append("the model was trained on some of these cells: scores on them flatter it")
         without = int((self.cells["tokens"] == 0).sum())
         if without:
             said.append(f"{without:,} cells express no gene of the model: they will be NaN")
@@ -101,7 +113,15 @@ class Report:
             f"{self.cells['counts_lost'].mean():.1%} of its counts{some}"
         )
         rows["tokens a cell"] = f"{self.cells['tokens'].mean():,.0f}"
+        rows["training cells"] = self._looked_up()
+        rows["embedding takes"] = f"about {duration(self.seconds)} on this machine"
         return rows | {f"note {i}": text for i, text in enumerate(self.notes, 1)}
+
+    def _looked_up(self) -> str:
+        if self.seen is None:
+            return f"cannot be told: {self.unseen}"
+        n, found = self.seen
+        return f"of {n:,} cells that could be looked up {found or 'none'} were trained on"
 
     def __str__(self) -> str:
         rows = self.rows()

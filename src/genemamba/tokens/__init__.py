@@ -7,6 +7,7 @@ from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
 from .rank import Ranked, as_csr, rank_csr
 from .ranking import MeanRanking
+from .sketch import Seen, Sketch
 from .values import Values, judge, linear, recheck
 from .vocab import FIRST_GENE, PAD, UNK, Vocabulary
 
@@ -19,6 +20,8 @@ __all__ = [
     "GeneMatch",
     "MeanRanking",
     "Ranked",
+    "Seen",
+    "Sketch",
     "Values",
     "Vocabulary",
     "as_csr",

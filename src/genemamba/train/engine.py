@@ -290,6 +290,7 @@ class _Run:
         model.provenance = self._provenance()
         self.fabric.barrier()
         if done and self.fabric.is_global_zero:
+            model.sketch = self.corpus.sketch(self.stream.training, self.inner.model.sketch)
             model.save_pretrained(self.folder.path, half=True)
             self.folder.describe(finished=True, **self._said())
             write_card(self.folder.path)
