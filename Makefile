@@ -9,7 +9,7 @@ NAMES  ?=
 MINI   ?= build/genemamba-mini
 
 .NOTPARALLEL: # two installs into one environment would collide
-.PHONY: help demo test lint types docs mini clean
+.PHONY: help demo test lint types docs tutorials mini clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -29,6 +29,10 @@ types: $(VENV)/installed-dev ## mypy over src
 
 docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+tutorials: $(VENV)/installed-tutorials ## execute all notebooks and store their outputs; git diff shows what changed
+	cd tutorials && for source in *.py; do ../$(BIN)/jupytext --quiet --update --to ipynb $$source; done
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=180 tutorials
 
 mini: $(VENV)/installed-train ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
 	@test -n "$(FILES)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=ids-and-symbols.csv" >&2; exit 2; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from genemamba._version import __version__
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import catalogue  # noqa: E402
+import kept  # noqa: E402
 
-catalogue.write(HERE / "api" / "generated")
+for page in (catalogue, kept):
+    page.write(HERE / "api" / "generated")
+for notebook in (HERE.parent / "tutorials").glob("*.ipynb"):
+    shutil.copy(notebook, HERE / "tutorials")
 
 project = "genemamba"
 author = "genemamba developers"
@@ -23,18 +28,42 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx_design",
 ]
-exclude_patterns = ["_build", "api/generated/catalogue.md"]
+exclude_patterns = ["_build", "api/generated/catalogue.md", "api/generated/kept.md"]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode = "off"  # they come with their outputs; `make tutorials` renews these
+nb_merge_streams = True
+nitpicky = True
+# Other packages' documentation is not linked: a build needs no network.
+nitpick_ignore_regex = [
+    (
+        r"py:.*",
+        r"(anndata|collections|mudata|np|numpy|pandas|pd|scipy|sparse|torch|matplotlib)\..*",
+    ),
+    (r"py:class", r"(os\.|pathlib\.)?(AnnData|ArrayLike|Axes|MuData|Path|PathLike)"),
+    (r"py:class", "TypeAliasForwardRef"),  # of autodoc_type_aliases itself
+]
 
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {
+    "Diagnosis": "genemamba._doctor.Diagnosis",
+    "GeneMamba": "genemamba.model.GeneMamba",
+    "GeneNetwork": "genemamba.genes.results.GeneNetwork",
+    "GenePairs": "genemamba.genes.results.GenePairs",
+    "Report": "genemamba.pp._report.Report",
+    "Seen": "genemamba.tokens.Seen",
+    "Values": "genemamba.tokens.Values",
+    "Vocabulary": "genemamba.tokens.Vocabulary",
+}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 
 html_theme = "sphinx_book_theme"
 html_title = f"genemamba {version}"
+html_static_path = ["_static"]
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2}

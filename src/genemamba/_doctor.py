@@ -31,7 +31,7 @@ _SECONDS = 1.0  # to time at least
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`doctor` found; print it to read it.
+    """What :func:`genemamba.doctor` found; print it to read it.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def doctor(
 
     Returns
     -------
-    :class:`Diagnosis`. Shown or printed it is a table of the machine, what would run and why, the
+    :class:`genemamba._doctor.Diagnosis`. Shown or printed it is a table of the machine, what would run and why, the
     self-test (a small problem beside float64), speed, memory, versions and advice.
 
     Raises

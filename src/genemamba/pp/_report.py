@@ -114,7 +114,11 @@ class Report:
         )
         rows["tokens a cell"] = f"{self.cells['tokens'].mean():,.0f}"
         rows["training cells"] = self._looked_up()
-        rows["embedding takes"] = f"about {duration(self.seconds)} on this machine"
+        rows["embedding takes"] = (
+            "less than half a minute"
+            if self.seconds < 30
+            else f"about {duration(self.seconds)} on this machine"
+        )
         return rows | {f"note {i}": text for i, text in enumerate(self.notes, 1)}
 
     def _looked_up(self) -> str:
