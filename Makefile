@@ -31,8 +31,7 @@ docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 tutorials: $(VENV)/installed-tutorials ## execute all notebooks and store their outputs; git diff shows what changed
-	cd tutorials && for source in *.py; do ../$(BIN)/jupytext --quiet --update --to ipynb $$source; done
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout=180 tutorials
+	$(BIN)/python tutorials/execute.py
 
 mini: $(VENV)/installed-train ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
 	@test -n "$(FILES)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=ids-and-symbols.csv" >&2; exit 2; }

@@ -49,7 +49,6 @@ nitpick_ignore_regex = [
 
 autosummary_generate = True
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 autodoc_type_aliases = {
     "Diagnosis": "genemamba._doctor.Diagnosis",
     "GeneMamba": "genemamba.model.GeneMamba",
@@ -66,4 +65,4 @@ napoleon_use_rtype = False
 html_theme = "sphinx_book_theme"
 html_title = f"genemamba {version}"
 html_static_path = ["_static"]
-html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2}
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": []}

@@ -1,6 +1,7 @@
 """The page of kept runs: what ``docs/benchmarks`` holds, as a table that nobody types.
 
-``python benchmarks --keep NAME`` adds a line to ``docs/benchmarks/NAME.jsonl``; ``conf.py`` writes the page.
+``python benchmarks --keep NAME`` adds a line to ``docs/benchmarks/NAME.jsonl``; ``conf.py`` writes
+the page.
 """
 
 from __future__ import annotations

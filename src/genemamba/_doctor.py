@@ -102,8 +102,8 @@ def doctor(
 
     Returns
     -------
-    :class:`genemamba._doctor.Diagnosis`. Shown or printed it is a table of the machine, what would run and why, the
-    self-test (a small problem beside float64), speed, memory, versions and advice.
+    :class:`genemamba._doctor.Diagnosis`. Shown or printed it is a table of the machine, what would
+    run and why, the self-test (a small problem beside float64), speed, memory, versions and advice.
 
     Raises
     ------

@@ -29,6 +29,15 @@ def test_finds_the_bundles(table) -> None:
     assert modules.value_counts().index[0] == "0"
 
 
+def test_the_largest_come_first(table) -> None:
+    shuffled = table.sample(frac=1, random_state=0)  # small communities may be found first
+    for resolution in (0.3, 1, 3):
+        modules = gm.tl.gene_modules(shuffled, resolution=resolution)
+        assert modules.cat.categories.tolist() == [str(i) for i in range(modules.nunique())]
+        sizes = modules.value_counts().reindex(modules.cat.categories)
+        assert sizes.is_monotonic_decreasing
+
+
 def test_the_seed_decides(table) -> None:
     assert gm.tl.gene_modules(table).equals(gm.tl.gene_modules(table))
 

@@ -157,10 +157,11 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
     if model.sketch is None:
         return None, "the checkpoint has no sketch of its training cells"
     if values.kind != "counts":
-        return None, "that takes counts"
+        return None, "cells are recognised by their counts"
     gene = genes.token - FIRST_GENE
     if missing := model.sketch.missing(gene):
-        return None, f"{missing} of the {len(model.sketch.genes)} genes it takes are not there"
+        n_genes = len(model.sketch.genes)
+        return None, f"{missing} of the {n_genes} genes that cells are recognised by are not there"
     seen = model.sketch.look_up(csr, np.where(genes.token >= 0, gene, -1))
     return (seen, "") if seen.looked_up else (None, "too few cells")
 

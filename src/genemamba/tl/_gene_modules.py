@@ -70,4 +70,7 @@ def gene_modules(
     sc.tl.leiden(
         genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=rng
     )
-    return genes.obs["leiden"].rename("module").rename_axis("gene")
+    found = genes.obs["leiden"].rename("module").rename_axis("gene")
+    largest_first = found.value_counts().index  # igraph does not number them so
+    names = {old: str(new) for new, old in enumerate(largest_first)}
+    return found.cat.reorder_categories(largest_first).cat.rename_categories(names)

@@ -60,9 +60,9 @@ def perturb(
     set against controls: the same edit of other genes of like rank and like share of expressing
     cells, in cells of the same group. "This gene is no different from another like it" is the null
     hypothesis, its unit is the gene, not the cell, and p is
-    ``(1 + controls as extreme) / (1 + controls)``: it cannot be below 1 in 101 with 100 controls,
-    however many the cells. Low p says that the model treats a gene as special, not that the edit
-    of real cells would do the same.
+    ``(1 + controls as extreme) / (1 + controls)``: with 100 controls it cannot be below 1 in 101,
+    and of a score, which is tested on both sides, not below 2 in 101, however many the cells. Low p
+    says that the model treats a gene as special, not that the edit of real cells would do the same.
 
     Parameters
     ----------
