@@ -71,6 +71,6 @@ def gene_modules(
         genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=rng
     )
     found = genes.obs["leiden"].rename("module").rename_axis("gene")
-    largest_first = found.value_counts().index  # igraph does not number them so
+    largest_first = found.value_counts().index.tolist()  # igraph does not number them so
     names = {old: str(new) for new, old in enumerate(largest_first)}
     return found.cat.reorder_categories(largest_first).cat.rename_categories(names)
