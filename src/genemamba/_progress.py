@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from types import TracebackType
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from genemamba._machine import peak_memory
+
+with warnings.catch_warnings():  # without ipywidgets bars are of text, which is no news
+    warnings.simplefilter("ignore")
+    from tqdm.auto import tqdm
+
+__all__ = ["Progress", "duration", "tqdm"]
 
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from scipy import sparse
-from tqdm.auto import tqdm
 
+from genemamba._progress import tqdm
 from genemamba.datasets._sources import Source
 from genemamba.datasets._store import MOST
 from genemamba.errors import InputError

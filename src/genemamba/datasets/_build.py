@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numba import njit
-from tqdm.auto import tqdm
 
+from genemamba._progress import tqdm
 from genemamba.datasets._blocks import (
     THREADS,
     Block,

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from genemamba._progress import tqdm
 from genemamba.errors import InputError
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.inference import placed

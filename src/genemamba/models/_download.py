@@ -138,7 +138,7 @@ class _Sink:
     """A file being written: counted and hashed as it comes, with a progress bar."""
 
     def __init__(self, part: Path, file: RemoteFile, url: str) -> None:
-        from tqdm.auto import tqdm
+        from genemamba._progress import tqdm
 
         self.file, self.url = file, without_secrets(url)
         self.opened = part.open("wb")

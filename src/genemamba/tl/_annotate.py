@@ -184,9 +184,12 @@ def annotate(
         },
     )
     if entry["unknown"] > 0.5 * entry["annotated"]:
+        own = reference is None and label_key is None
+        them = "what the head of the checkpoint was taught on" if own else "the reference"
+        remedy = "give a reference of the same genes, or " if own else ""
         warnings.warn(
-            f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike the reference: of "
-            "another tissue, or measured on other genes; unknown=False names them all the same",
+            f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike {them}: of another "
+            f"tissue, or measured on other genes; {remedy}unknown=False names them all the same",
             GeneMambaWarning,
             stacklevel=2,
         )

@@ -58,7 +58,8 @@ def embed(
 
     Cells are ranked as in :func:`genemamba.pp.rank_tokenize` and read by the model [1]_. No
     training and no labels are involved. A cell's vector depends on that cell alone: not on its
-    neighbours in the file, on batch size, or on padding. Go on with
+    neighbours in the file, on batch size, or on padding (up to rounding, which bfloat16 does to a
+    thousandth). Go on with
     ``sc.pp.neighbors(adata, use_rep="X_genemamba")``.
 
     Parameters

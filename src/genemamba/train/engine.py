@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from genemamba._progress import tqdm
 from genemamba._version import __version__
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
