@@ -97,7 +97,9 @@ def test_the_checkpoints_own_labels(pbmc: AnnData) -> None:
 
 
 def test_mostly_unfamiliar_cells_are_warned_of(pbmc: AnnData) -> None:
-    with pytest.warns(GeneMambaWarning, match="are unlike what the head.*give a reference"):  # it has 765 genes
+    with pytest.warns(
+        GeneMambaWarning, match="are unlike what the head.*give a reference"
+    ):  # it has 765 genes
         gm.tl.annotate(pbmc)
     assert (pbmc.obs["genemamba_label"] == "unknown").mean() > 0.5
 
