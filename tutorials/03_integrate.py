@@ -16,7 +16,6 @@
 # minute or two.
 
 # %%
-
 import anndata as ad
 import matplotlib.pyplot as plt
 import numpy as np
