@@ -44,8 +44,10 @@ def check(
     """Say whether a model can read these cells, which genes it knows, and what would be lost.
 
     What the values are (counts, normalised, logged, scaled) is judged from the entries alone; where
-    counts are not in memory, from cells here and there. Nothing is written, and no error is raised
-    for data that cannot be used: the report says why, and which call would use others.
+    counts are not in memory, from cells here and there. A few cells are embedded, to say how long
+    all take, and cells are looked up in the sketch of the model's training cells. Nothing is
+    written, and no error is raised for data that cannot be used: the report says why, and which
+    call would use others.
 
     Parameters
     ----------
