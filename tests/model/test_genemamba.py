@@ -134,7 +134,7 @@ def test_a_long_run_is_announced_once(
     assert len(told) == said
     if said:
         assert re.match(
-            r"embed: about \d+ min \d\d s for 12 cells \([\d,]+ cells/s on cpu in float32\); "
+            r"embed: about \d+ s for 12 cells \([\d,]+ cells/s on cpu in float32\); "
             r"\d+\.\d GB of memory so far", told[0],
         )  # fmt: skip
 

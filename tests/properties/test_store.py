@@ -52,6 +52,7 @@ PARTIAL = FOLDER / "begun.zarr.partial"
 @patient
 @given(EDITS, st.lists(st.sampled_from(JOURNAL) | st.text(max_size=9), max_size=3))
 @example([], JOURNAL)
+@example([(16, "put", 332, b"\x80")], [])  # a chunk that says it has a negative size
 def test_a_damaged_store_is_filled_rightly_or_refused(edits: Any, journal: list[str]) -> None:
     out, partial = FOLDER / "out.zarr", FOLDER / "out.zarr.partial"
     for folder in (out, partial):

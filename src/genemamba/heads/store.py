@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -35,15 +36,16 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     }
     if head.probe is not None:
         arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / ARRAYS)
     described = {
         "format": FORMAT,
+        "arrays_sha256": _sha256(folder / ARRAYS),
         "kind": head.kind,
         "classes": head.classes,
         "temperature": head.temperature,
         "farthest": head.farthest,
         "info": head.info,
     }
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / ARRAYS)
     text = json.dumps(described, indent=2, ensure_ascii=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
@@ -58,6 +60,8 @@ def read_head(folder: Path) -> LabelHead:
     """
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if described["arrays_sha256"] != _sha256(folder / ARRAYS):
+            raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load_file(folder / ARRAYS)
         classes = tuple(described["classes"])
         probe = {k.removeprefix("probe."): v for k, v in arrays.items() if k.startswith("probe.")}
@@ -73,10 +77,16 @@ def read_head(folder: Path) -> LabelHead:
             farthest=float(described["farthest"]),
             info=described["info"],
         )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise CheckpointError(f"{folder} holds no whole label head ({error})", AGAIN) from None
     _check(head, folder)
     return head
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check(head: LabelHead, folder: Path) -> None:
@@ -88,7 +98,10 @@ def _check(head: LabelHead, folder: Path) -> None:
         and np.isfinite(head.reference.X).all()
         and (head.probe is not None) == (head.kind == "probe")
         and (head.probe is None or head.probe.weight.shape == (n, width))
-        and head.temperature > 0
+        and 0 < head.temperature < np.inf
+        and 0 <= head.farthest < np.inf
+        and all(isinstance(name, str) for name in head.classes)
+        and len(set(head.classes)) == n
     )
     if not fits:
         raise CheckpointError(f"the parts of the label head in {folder} do not fit", AGAIN)

@@ -154,9 +154,12 @@ class Store:
             try:
                 said = json.loads(line)
                 start, digest = starts[starts.index(said["start"])], said.pop("sha256")
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # cut short, as by a kill while writing it
+            try:
                 rows = array[start : start + self.block]
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
-                continue  # a line or a chunk cut short, as by a kill while writing it
+            except Exception:  # whatever a decompressor makes of a damaged chunk
+                continue
             if _hash(rows, said) == digest:
                 yield start, {**said, "sha256": digest}
 

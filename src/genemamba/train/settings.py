@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from genemamba.errors import InputError, shown
 
 Section = TypeVar("Section")
-_LARGEST = 2**53  # a float still is every whole number up to here
+_LARGEST = 1e300  # an int can be larger than any float
 
 
 def number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
