@@ -9,7 +9,7 @@ NAMES  ?=
 MINI   ?= build/genemamba-mini
 
 .NOTPARALLEL: # two installs into one environment would collide
-.PHONY: help demo test lint types docs tutorials mini clean
+.PHONY: help demo test examples lint types docs tutorials mini clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -19,6 +19,10 @@ demo: $(VENV)/installed ## embed and cluster real cells with the bundled checkpo
 
 test: $(VENV)/installed-test ## all tests
 	$(BIN)/python -m pytest
+
+examples: $(VENV)/installed-test ## the examples of all docstrings
+	MPLBACKEND=Agg $(BIN)/python -m pytest --doctest-modules --ignore-glob='*/model/*' --ignore-glob='*/train/*' \
+		--ignore-glob='*/cli.py' -W ignore src/genemamba
 
 lint: $(VENV)/installed-dev ## ruff: rules and format
 	$(BIN)/ruff check
