@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from genemamba.errors import CheckpointError
 from genemamba.heads.head import LabelHead
@@ -36,10 +36,11 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     }
     if head.probe is not None:
         arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / ARRAYS)
+    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    (folder / ARRAYS).write_bytes(data)
     described = {
         "format": FORMAT,
-        "arrays_sha256": _sha256(folder / ARRAYS),
+        "arrays_sha256": hashlib.sha256(data).hexdigest(),
         "kind": head.kind,
         "classes": head.classes,
         "temperature": head.temperature,
@@ -60,9 +61,10 @@ def read_head(folder: Path) -> LabelHead:
     """
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if described["arrays_sha256"] != _sha256(folder / ARRAYS):
+        data = (folder / ARRAYS).read_bytes()
+        if described["arrays_sha256"] != hashlib.sha256(data).hexdigest():
             raise ValueError(f"{ARRAYS} is not what was written")
-        arrays = load_file(folder / ARRAYS)
+        arrays = load(data)
         classes = tuple(described["classes"])
         probe = {k.removeprefix("probe."): v for k, v in arrays.items() if k.startswith("probe.")}
         head = LabelHead(
@@ -83,10 +85,6 @@ def read_head(folder: Path) -> LabelHead:
         raise CheckpointError(f"{folder} holds no whole label head ({error})", AGAIN) from None
     _check(head, folder)
     return head
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check(head: LabelHead, folder: Path) -> None:

@@ -160,11 +160,11 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
         return None, "the checkpoint has no sketch of its training cells"
     if values.kind != "counts":
         return None, "cells are recognised by their counts"
-    gene = genes.token - FIRST_GENE
+    gene = np.where(genes.token >= 0, genes.token - FIRST_GENE, -1)
     if missing := model.sketch.missing(gene):
         n_genes = len(model.sketch.genes)
         return None, f"{missing} of the {n_genes} genes that cells are recognised by are not there"
-    seen = model.sketch.look_up(csr, np.where(genes.token >= 0, gene, -1))
+    seen = model.sketch.look_up(csr, gene)
     return (seen, "") if seen.looked_up else (None, "too few cells")
 
 
