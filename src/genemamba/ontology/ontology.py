@@ -1,0 +1,226 @@
+"""Types of cells, by id and by name, and which is a kind of which."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, shown
+
+
+class Term(NamedTuple):
+    """One type of cell."""
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+
+
+class Ontology:
+    """Terms of the Cell Ontology and the relation "is a kind of" between them.
+
+    A term may have several parents. `load` gives the ontology that the package brings along.
+
+    Parameters
+    ----------
+    terms
+        By id; the parents of a term are terms, too.
+
+    Raises
+    ------
+    InputError
+        If an id is none of the Cell Ontology, a name is missing or obsolete, a parent is unknown,
+        or a term is an ancestor of itself.
+
+    Examples
+    --------
+    >>> from genemamba.ontology import Ontology
+    >>> ontology = Ontology.load()
+    >>> ontology.find("Memory B cells")
+    'CL:0000787'
+    >>> [ontology.name(term) for term in ontology.ancestors("CL:0000787")[:3]]
+    ['mature B cell', 'B cell, CD19-positive', 'lymphocyte of B lineage, CD19-positive']
+    >>> ontology.is_ancestor(ontology.find("lymphocyte"), "CL:0000787")
+    True
+    """
+
+    def __init__(self, terms: Mapping[str, Term]) -> None:
+        self._terms = {key: _checked(key, term, terms) for key, term in terms.items()}
+        self._above: dict[str, frozenset[str]] = {}
+        self._depth: dict[str, int] = {}
+        for key in _parents_first(self._terms):
+            parents = self._terms[key].parents
+            self._above[key] = frozenset(parents).union(*(self._above[p] for p in parents))
+            self._depth[key] = 1 + max((self._depth[p] for p in parents), default=-1)
+        names = [(term.name, key) for key, term in self._terms.items()]
+        # a name goes before the synonym of another term
+        synonyms = [(s, key) for key, term in self._terms.items() for s in term.synonyms]
+        self._named = _unambiguous((_plain(name), key) for name, key in synonyms)
+        self._named |= _unambiguous((_plain(name), key) for name, key in names)
+        self._loosely = _unambiguous((_loose(name), key) for name, key in self._named.items())
+
+    @staticmethod
+    def load() -> Ontology:
+        """Read the Cell Ontology of the package, once in a process."""
+        return _shipped()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all terms."""
+        return tuple(self._terms)
+
+    def name(self, term: str) -> str:
+        """Return the name of a term."""
+        return self._terms[self._known(term)].name
+
+    def parents(self, term: str) -> tuple[str, ...]:
+        """Return the terms directly above a term."""
+        return self._terms[self._known(term)].parents
+
+    def ancestors(self, term: str, *, include_self: bool = False) -> tuple[str, ...]:
+        """Return all terms above a term, the most specific first and a root last."""
+        above = self._above[self._known(term)] | ({term} if include_self else set())
+        return tuple(sorted(above, key=self._order, reverse=True))
+
+    def is_ancestor(self, above: str, below: str) -> bool:
+        """Whether the second term is a kind of the first; no term is its own ancestor."""
+        return self._known(above) in self._above[self._known(below)]
+
+    def depth(self, term: str) -> int:
+        """Return the length of the longest way up to a root: smaller for every ancestor."""
+        return self._depth[self._known(term)]
+
+    def find(self, text: str) -> str | None:
+        """Return the id of the term that a text names, or None.
+
+        The text is an id, a name or an exact synonym; its case, hyphens, underscores and plurals
+        do not matter. One that means several terms names none.
+        """
+        key = text.strip().upper().replace("_", ":")
+        if key in self._terms:
+            return key
+        plain = _plain(text)
+        return self._named.get(plain) or self._loosely.get(_loose(plain))
+
+    def nearest(self, text: str, n: int = 3) -> list[str]:
+        """Return the names of up to `n` terms that are spelt like a text, for a message."""
+        near = difflib.get_close_matches(_plain(text), self._named, n=4 * n, cutoff=0.6)
+        return list(dict.fromkeys(self.name(self._named[name]) for name in near))[:n]
+
+    def closure(self, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """Return all terms that hold some of the labels, and which holds which.
+
+        Parameters
+        ----------
+        labels
+            Ids, each once; one may be an ancestor of another.
+
+        Returns
+        -------
+        terms
+            Labels and their ancestors, a root first and each after its ancestors.
+        holds
+            ``(n_terms, n_labels)`` bool: whether a label is the term or a kind of it.
+        """
+        if len(set(labels)) < len(labels):
+            twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+            raise InputError(f"the label {shown(twice)} is given twice", "give each label once")
+        held = [self._above[self._known(label)] | {label} for label in labels]
+        terms = sorted(frozenset().union(*held), key=self._order)
+        holds = np.array([[term in of for of in held] for term in terms], dtype=bool)
+        return terms, holds.reshape(len(terms), len(labels))
+
+    def _known(self, term: str) -> str:
+        if term not in self._terms:
+            found = self.find(str(term))
+            near = self.nearest(str(term))
+            hint = f"use its id, {found!r}" if found else "find an id with Ontology.find"
+            hint += f"; did you mean {', '.join(map(repr, near))}?" if near and not found else ""
+            raise InputError(f"{shown(term)} is no id of the Cell Ontology", hint)
+        return term
+
+    def _order(self, term: str) -> tuple[int, str]:
+        return self._depth[term], term
+
+
+@cache
+def _shipped() -> Ontology:
+    packed = (files("genemamba.ontology") / "cell_ontology.tsv.gz").read_bytes()
+    lines = gzip.decompress(packed).decode("utf-8").splitlines()
+    _, *rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    return Ontology(
+        {
+            key: Term(name, tuple(filter(None, synonyms.split("|"))), tuple(parents.split()))
+            for key, name, synonyms, parents in rows
+        }
+    )
+
+
+def _checked(key: str, term: Term, terms: Mapping[str, Term]) -> Term:
+    """Return a term of which nothing is wrong but, perhaps, its place."""
+    if not re.fullmatch(r"CL:\d{7}", key):
+        raise InputError(f"{shown(key)} is no id of the Cell Ontology", "write it as CL:0000236")
+    if not term.name.strip():
+        raise InputError(f"{key} has no name", "name it, or leave it out")
+    if term.name.lower().startswith("obsolete"):
+        raise InputError(
+            f"{key} ({shown(term.name)}) is obsolete", "leave it out, or use what replaces it"
+        )
+    unknown = [parent for parent in term.parents if parent not in terms]
+    if unknown:
+        raise InputError(
+            f"{key} ({shown(term.name)}) has the unknown parent {shown(unknown[0])}",
+            "add the parent, or take it away",
+        )
+    return term
+
+
+def _parents_first(terms: Mapping[str, Term]) -> list[str]:
+    """Return the ids in an order in which each comes after its parents."""
+    done: dict[str, None] = {}
+    waiting = dict.fromkeys(terms)
+    while waiting:
+        ready = [key for key in waiting if all(parent in done for parent in terms[key].parents)]
+        if not ready:
+            path = [next(iter(waiting))]
+            while path[-1] not in path[:-1]:
+                path.append(next(p for p in terms[path[-1]].parents if p in waiting))
+            circle = path[path.index(path[-1]) :]
+            raise InputError(
+                f"{circle[0]} ({shown(terms[circle[0]].name)}) is an ancestor of itself: "
+                + " < ".join(circle),
+                "take one of these parents away",
+            )
+        done |= dict.fromkeys(ready)
+        waiting = {key: None for key in waiting if key not in done}
+    return list(done)
+
+
+def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the terms by name, without names of several."""
+    found: dict[str, set[str]] = {}
+    for name, key in pairs:
+        found.setdefault(name, set()).add(key)
+    return {name: keys.pop() for name, keys in found.items() if len(keys) == 1}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").split())
+
+
+def _loose(plain: str) -> str:
+    """Return a name with spaces for hyphens and every word in the singular."""
+    return " ".join(_singular(word) for word in plain.replace("-", " ").split())
+
+
+def _singular(word: str) -> str:
+    if word.endswith(("ss", "us", "is")) or len(word) < 4:
+        return word
+    return re.sub(r"ies$", "y", word) if word.endswith("ies") else word.removesuffix("s")
