@@ -34,6 +34,11 @@ DOORS = {
 
 # What each layer never names, not even inside a function or for typing.
 FORBIDDEN = {
+    "ontology": ANNDATA
+    | SHELL
+    | {"pandas", "scipy", "torch", "genemamba.tokens", "genemamba.genes", "genemamba.heads"}
+    | {"genemamba.model", "genemamba.models", "genemamba.train"}
+    | {"genemamba.metrics", "genemamba.datasets"},
     "tokens": ANNDATA
     | SHELL
     | {"pandas", "torch", "genemamba.model", "genemamba.models", "genemamba.train"}

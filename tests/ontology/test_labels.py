@@ -42,7 +42,7 @@ def test_nearly_all_profiles_are_mapped(rows) -> None:
     profiles = [row for row in rows if row["file"] not in CORPUS]
     assert len(profiles) == 508
     assert sum(bool(row["cl_id"]) for row in profiles) >= 0.95 * len(profiles)
-    assert CORPUS == {row["file"] for row in rows} - {row["file"] for row in profiles}
+    assert {row["file"] for row in rows} - {row["file"] for row in profiles} == CORPUS
 
 
 def test_types_are_seen_in_several_studies(rows) -> None:

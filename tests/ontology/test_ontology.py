@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import re
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_a_circle_is_an_error_that_shows_it(drawn, data) -> None:
     circle = re.findall(r"CL:\d{7}", raised.value.what)[1:]
     assert circle[0] == circle[-1]
     broken = drawn | {above: closed}
-    assert all(b in broken[a].parents for a, b in zip(circle, circle[1:], strict=False))
+    assert all(b in broken[a].parents for a, b in pairwise(circle))
 
 
 @pytest.mark.parametrize(
