@@ -66,6 +66,9 @@ def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
         )
         kept = f"{source['file']}: {source['kept']:,} of {source['read']:,} cells"
         print(kept + (f" ({left_out})" if left_out else ""))
+    unmapped = corpus.manifest["unmapped"]
+    if unmapped:
+        print(f"unlabelled, without a Cell Ontology term: {'; '.join(unmapped)}")
     print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
 
 
@@ -159,8 +162,15 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--out", type=Path, required=True, help="folder to write; goes on if begun")
     build.add_argument(
         "--gene-names", type=Path, required=True, metavar="CSV",
-        help="without header: Ensembl id, symbol and, if you like, biotype",
+        help="without header: Ensembl id, symbol, optionally biotype and former symbols",
     )  # fmt: skip
+    build.add_argument(
+        "--profiles", type=Path, nargs="+", default=(), metavar="IN.h5ad",
+        help="average profiles to draw cells from",
+    )  # fmt: skip
+    build.add_argument(
+        "--labels", type=Path, metavar="CSV", help="file, label, cl_id: Cell Ontology terms"
+    )
     build.add_argument(
         "--biotypes", nargs="+", default=(), metavar="NAME", help="keep these genes only"
     )

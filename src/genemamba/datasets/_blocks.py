@@ -31,7 +31,7 @@ def read_blocks(
     n_cells = sum(len(source.obs) for source in sources)
     with tqdm(total=n_cells, unit="cell", desc="read", delay=3, leave=False) as bar:
         for s, source in enumerate(sources):
-            gene = _tokens(source, reference)
+            gene = tokens_of(source, reference)
             library = np.array([f"{source.path.stem}/{name}" for name in source.samples])
             starts = range(0, len(source.obs), BLOCK)
             done = [known(raw, f"{s:03}-{b:05}") for b in range(len(starts))]
@@ -43,13 +43,12 @@ def read_blocks(
                 for b, start in enumerate(starts):
                     done_before = done[b]
                     if b >= first:
-                        block = next(values)
+                        block, own = next(values), slice(start, start + BLOCK)
+                        of_cells = library[own], source.label[own], source.profile[own]
+                        name = f"{s:03}-{b:05}"
                         waiting.append(
-                            pool.submit(
-                                _filter, block, gene, library[start : start + BLOCK],
-                                min_genes, raw, f"{s:03}-{b:05}",
-                            )
-                        )  # fmt: skip
+                            pool.submit(_filter, block, gene, of_cells, min_genes, raw, name)
+                        )
                         if len(waiting) > THREADS:
                             of_source.append(waiting.pop(0).result())
                     else:
@@ -62,7 +61,7 @@ def read_blocks(
             yield from of_source
 
 
-def _tokens(source: Source, reference: Vocabulary) -> np.ndarray:
+def tokens_of(source: Source, reference: Vocabulary) -> np.ndarray:
     """Return the token of each gene of a file; refuse files of other species."""
     names, where = source.var.index.tolist(), f"var_names of {source.path}"
     gene = match(names, reference, where=where).token
@@ -78,9 +77,11 @@ def _tokens(source: Source, reference: Vocabulary) -> np.ndarray:
 class Block(NamedTuple):
     """Cells that were read and passed the filter, on the genes of the reference."""
 
-    profile: np.ndarray
+    hash: np.ndarray
     """A 64-bit number of each cell that equal counts in equal genes share."""
     library: np.ndarray
+    label: np.ndarray
+    profile: np.ndarray
     total: np.ndarray
     starts: np.ndarray
     genes: np.ndarray
@@ -108,8 +109,10 @@ class Block(NamedTuple):
         entries = np.repeat(keep, lengths)
         starts = np.append(0, np.cumsum(lengths[keep]))
         return Block(
-            self.profile[keep],
+            self.hash[keep],
             self.library[keep],
+            self.label[keep],
+            self.profile[keep],
             self.total[keep],
             starts,
             self.genes[entries],
@@ -122,7 +125,7 @@ class Block(NamedTuple):
         return sparse.csr_matrix((self.counts, self.genes, self.starts), shape=shape)
 
 
-def profiles(file: Path) -> np.ndarray:
+def hashes(file: Path) -> np.ndarray:
     """Read nothing else of a block."""
     with file.open("rb") as saved:
         return np.load(saved)
@@ -135,7 +138,7 @@ def file_of(raw: Path, name: str) -> Path:
 def _filter(
     block: sparse.csr_matrix,
     gene: np.ndarray,
-    library: np.ndarray,
+    of_cells: tuple[np.ndarray, np.ndarray, np.ndarray],
     min_genes: int,
     raw: Path,
     name: str,
@@ -147,22 +150,26 @@ def _filter(
     data = block.data.astype(np.float64, copy=False)
     sound, total, fractional, n_genes = _look(indptr, indices, data, gene)
     if not sound:
-        raise InputError(f"{library[0]} has values that are negative or not finite", "leave it out")
+        raise InputError(
+            f"{of_cells[0][0]} has values that are negative or not finite", "leave it out"
+        )
     counts = fractional <= 0.2 * np.diff(indptr)
     keep = counts & (n_genes >= min_genes)
     cells = np.flatnonzero(keep)
     starts = np.append(0, np.cumsum(n_genes[cells]))
     narrow = np.uint16 if gene.max() - FIRST_GENE < 2**16 else np.int32  # blocks are read twice
     genes = np.empty(starts[-1], dtype=narrow)
-    profile, kept = _kept(indptr, indices, data, gene, cells, genes)
-    Block(profile, library[cells], total[cells], starts, genes, kept).save(file_of(raw, name))
+    hashed, kept = _kept(indptr, indices, data, gene, cells, genes)
+    library, label, profile = (values[cells] for values in of_cells)
+    block_of = Block(hashed, library, label, profile, total[cells], starts, genes, kept)
+    block_of.save(file_of(raw, name))
     described = {
         "name": name,
         "cells": len(cells),
         "read": len(keep),
         "not_counts": int((~counts).sum()),
         "few_genes": int((counts & (n_genes < min_genes)).sum()),
-        "libraries": np.unique(library[cells]).tolist(),
+        "libraries": np.unique(library).tolist(),
     }
     write_json(raw / f"{name}.json", described)
     return described
@@ -188,8 +195,8 @@ def _look(indptr, indices, data, gene):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped-def]
-    """Return the profiles and counts of some cells; write their known genes."""
-    profile = np.zeros(len(cells), dtype=np.uint64)
+    """Return the hashes and counts of some cells; write their known genes."""
+    hashed = np.zeros(len(cells), dtype=np.uint64)
     counts = np.empty(len(genes), dtype=np.uint16)
     n = 0
     for i, cell in enumerate(cells):
@@ -201,9 +208,9 @@ def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped
                 mixed = (np.uint64(genes[n]) << np.uint64(16)) | np.uint64(counts[n])
                 mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
                 mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                profile[i] += mixed ^ (mixed >> np.uint64(31))  # splitmix64, in any order
+                hashed[i] += mixed ^ (mixed >> np.uint64(31))  # splitmix64, in any order
                 n += 1
-    return profile, counts
+    return hashed, counts
 
 
 def known(folder: Path, name: str) -> dict[str, Any] | None:

@@ -26,14 +26,23 @@ from genemamba.datasets._blocks import (
     THREADS,
     Block,
     file_of,
+    hashes,
     known,
-    profiles,
     read_blocks,
     write_json,
 )
+from genemamba.datasets._labels import Labels
+from genemamba.datasets._measured import open_all, save_measured
 from genemamba.datasets._names import GeneNames
 from genemamba.datasets._sources import Source
-from genemamba.datasets._store import FORMAT, GENES, MANIFEST, RANKING, Corpus, Shard
+from genemamba.datasets._store import (
+    FORMAT,
+    GENES,
+    MANIFEST,
+    RANKING,
+    Corpus,
+    Shard,
+)
 from genemamba.errors import InputError
 from genemamba.tokens import (
     FIRST_GENE,
@@ -55,6 +64,7 @@ class _Settings:
 
     files: tuple[tuple[str, int, int], ...]
     gene_names: str
+    labels: str
     biotypes: tuple[str, ...]
     min_genes: int
     min_cells: int
@@ -65,17 +75,24 @@ def build_corpus(
     out: str | PathLike[str],
     *,
     gene_names: str | PathLike[str],
+    profiles: Sequence[str | PathLike[str]] = (),
+    labels: str | PathLike[str] | None = None,
     biotypes: Sequence[str] = (),
     min_genes: int = 200,
     min_cells: int = 50,
 ) -> Corpus:
-    """Make a corpus to pretrain on from files of counts with different genes.
+    """Build a corpus to pretrain on from count matrices and average profiles.
 
     Left out are cells with too few known genes, cells in which more than a fifth of the entries are
     no whole numbers, and all but the first of cells with the same counts in the same genes. Medians
     are of values in counts per 10,000 (Theodoris et al. 2023), within 0.4 % of the exact ones.
-    Memory hardly grows with the number of cells, and a build that was interrupted goes on when
-    called again.
+    Memory hardly grows with the number of cells. A build that was interrupted resumes when called
+    again.
+
+    A corpus may also hold average profiles of cell types, from which training draws cells without
+    end: depth log-uniform, gamma noise on each gene, a share of the table's mean as ambient RNA. A
+    gene that a table or file does not measure is absent there, not zero. Forty drawn cells of each
+    profile are kept, for medians, gene vectors and validation.
 
     Parameters
     ----------
@@ -86,7 +103,16 @@ def build_corpus(
     out
         Folder to write.
     gene_names
-        CSV without header: Ensembl id, symbol and, if you like, biotype.
+        CSV without header: Ensembl id, symbol and, if you like, biotype, then former symbols
+        joined by "|".
+    profiles
+        ``.h5ad`` files of profiles × genes, mean expression in ``X``. ``obs["table"]`` names the
+        library of each, ``uns["genes_measured"]`` the columns that each table has.
+    labels
+        CSV with columns ``file``, ``label`` and ``cl_id``: the Cell Ontology term of each label in
+        ``obs["cell_type"]``. `file` is a file's name without suffix, or a table of profiles.
+        Labels without a term are listed in ``corpus.manifest["unmapped"]``; their cells are
+        unlabelled.
     biotypes
         Keep genes of these biotypes only, ``("protein_coding", "miRNA")`` say.
     min_genes
@@ -117,12 +143,14 @@ def build_corpus(
     paths = [Path(file) for file in files]
     if not paths:
         raise InputError("there is no file to build from", "give .h5ad or .zarr files")
-    sources = [Source.open(path) for path in paths]
+    known_labels = Labels.read(None if labels is None else Path(labels))
+    sources = open_all(paths, [Path(file) for file in profiles], known_labels)
     names = GeneNames.read(Path(gene_names), tuple(biotypes))
     reference = names.reference([source.var for source in sources])
     settings = _Settings(
-        tuple((p.name, *_size(p)) for p in paths),
+        tuple((source.path.name, *_size(source.path)) for source in sources),
         names.sha256,
+        known_labels.sha256,
         tuple(biotypes),
         min_genes,
         min_cells,
@@ -131,7 +159,7 @@ def build_corpus(
     if _prepare(folder, settings):
         return Corpus(folder)
     try:
-        return _build(sources, folder, reference, names, settings)
+        return _build(sources, folder, reference, names, settings, known_labels)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -147,6 +175,7 @@ def _build(
     reference: Vocabulary,
     names: GeneNames,
     settings: _Settings,
+    labels: Labels,
 ) -> Corpus:
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
@@ -163,6 +192,7 @@ def _build(
     shards = _rank(blocks, keep, raw, folder, vocab, reference, libraries)
     vocab.to_csv(folder / GENES)
     _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
+    save_measured(sources, libraries, reference, vocab, folder)
     manifest = {
         "format": FORMAT,
         "settings": asdict(settings),
@@ -170,6 +200,8 @@ def _build(
         "special_tokens": list(SPECIAL),
         "vocabulary_sha256": vocab.sha256,
         "libraries": libraries,
+        "labels": labels.ids,
+        "unmapped": sorted(labels.unmapped),
         "shards": shards,
     }
     write_json(folder / MANIFEST, manifest)
@@ -200,7 +232,7 @@ def _prepare(folder: Path, settings: _Settings) -> bool:
 
 def _first(blocks: list[dict[str, Any]], raw: Path) -> list[np.ndarray]:
     """Find which cells of each block are the first of their kind."""
-    found = np.concatenate([profiles(file_of(raw, block["name"])) for block in blocks])
+    found = np.concatenate([hashes(file_of(raw, block["name"])) for block in blocks])
     first = np.zeros(len(found), dtype=bool)
     first[np.unique(found, return_index=True)[1]] = True
     return np.split(first, np.cumsum([block["cells"] for block in blocks])[:-1])
@@ -264,7 +296,7 @@ def _ranked_shard(block: Block, library: np.ndarray, genes: GeneMatch) -> Shard:
     arrays = (block.starts, block.genes, block.counts)
     ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
     ordered = _counts_of(ranked.tokens, ranked.indptr, *arrays, genes.token)
-    return Shard(ranked.tokens, ordered, ranked.indptr, library)
+    return Shard(ranked.tokens, ordered, ranked.indptr, library, block.label, block.profile)
 
 
 @njit(nogil=True, cache=True)

@@ -14,13 +14,15 @@ import pandas as pd
 from genemamba.errors import InputError
 from genemamba.tokens import Vocabulary
 
+_COLUMNS = ("id", "symbol", "biotype", "former")
+
 
 @dataclass(frozen=True, eq=False)
 class GeneNames:
     """All genes that a corpus may hold."""
 
     table: pd.DataFrame
-    """Columns ``id``, ``symbol``, ``biotype``; sorted by id."""
+    """Columns ``id``, ``symbol``, ``biotype``, ``former``; sorted by id."""
     sha256: str
 
     @classmethod
@@ -34,12 +36,16 @@ class GeneNames:
                 f"gene_names={str(file)!r} cannot be read ({error})",
                 "give a CSV of Ensembl id and symbol, without header",
             ) from None
-        if not 2 <= table.shape[1] <= 3 or not table[0].str.fullmatch(r"ENSG\d{11}").all():
+        if (
+            not 2 <= table.shape[1] <= len(_COLUMNS)
+            or not table[0].str.fullmatch(r"ENSG\d{11}").all()
+        ):
             raise InputError(
                 f"gene_names={str(file)!r} is no table of human Ensembl ids and symbols",
-                "give a CSV of Ensembl id, symbol and, if you like, biotype, without header",
+                "give a CSV of Ensembl id, symbol and, if you like, biotype and former symbols, "
+                "without header",
             )
-        table.columns = ["id", "symbol", "biotype"][: table.shape[1]]
+        table.columns = list(_COLUMNS[: table.shape[1]])
         if biotypes:
             if "biotype" not in table:
                 raise InputError(
@@ -58,7 +64,8 @@ class GeneNames:
         twice = named["symbol"].duplicated(keep=False) | (named["symbol"] == named["id"])
         row = {gene: i for i, gene in enumerate(named["id"])}
         known = {*named["id"], *named["symbol"][~twice]}
-        alias: dict[int, list[str]] = {}
+        alias = self._former(known)
+        known |= {name for names in alias.values() for name in names}
         for var in tables:
             for name, gene in zip(var.index, var.get("ensembl_id", []), strict=False):
                 if gene in row and name not in known:
@@ -70,6 +77,20 @@ class GeneNames:
             median=np.ones(len(named)),
             alias=np.array(["|".join(alias.get(i, [])) for i in range(len(named))]),
         )
+
+    def _former(self, known: set[str]) -> dict[int, list[str]]:
+        """Return the former symbols of each gene that no other gene has or had."""
+        if "former" not in self.table:
+            return {}
+        genes: dict[str, list[int]] = {}
+        for i, joined in enumerate(self.table["former"]):
+            for name in filter(None, joined.split("|")):
+                genes.setdefault(name, []).append(i)
+        alias: dict[int, list[str]] = {}
+        for name, of in genes.items():
+            if len(of) == 1 and name not in known:
+                alias.setdefault(of[0], []).append(name)
+        return alias
 
     def vocabulary(
         self, reference: Vocabulary, genes: np.ndarray, median: np.ndarray, extra: tuple[str, ...]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from genemamba.datasets._labels import Labels
 from genemamba.errors import InputError
 from genemamba.io.counts import root_of, rows_of, shape_of
 from genemamba.tokens import as_csr
@@ -24,9 +25,20 @@ class Source:
     path: Path
     obs: pd.DataFrame
     var: pd.DataFrame
+    label: np.ndarray
+    """``(n_cells,)`` int16, an index into the labels of the corpus; -1 for none."""
+
+    @property
+    def profile(self) -> np.ndarray:
+        """``(n_cells,)`` int32, the profile that each cell is drawn from; -1 for real cells."""
+        return np.full(len(self.obs), -1, dtype=np.int32)
+
+    def measured(self, library: str) -> np.ndarray:
+        """``(n_vars,)`` bool, the columns that a library measures."""
+        return np.ones(len(self.var), dtype=bool)
 
     @classmethod
-    def open(cls, path: Path) -> Source:
+    def open(cls, path: Path, labels: Labels) -> Source:
         """Read the tables of cells and genes.
 
         Raises
@@ -42,7 +54,7 @@ class Source:
             raise _unreadable(path, error) from None
         if shape != (len(obs), len(var)):
             raise _unreadable(path, f"X is {shape}, obs and var say {len(obs)} × {len(var)}")
-        return cls(path, obs, var)
+        return cls(path, obs, var, labels.of(path.stem, obs.get("cell_type"), len(obs)))
 
     @property
     def samples(self) -> np.ndarray:

@@ -19,13 +19,16 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from genemamba.datasets._profiles import Profiles
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, MeanRanking, Sketch, Vocabulary
 from genemamba.tokens.sketch import PANEL
 
 MANIFEST, GENES, RANKING = "corpus.json", "genes.csv", "ranking.csv"
-FORMAT = 1
-ARRAYS = {"tokens": np.uint16, "counts": np.uint16, "starts": np.int64, "library": np.uint16}
+FORMAT = 2
+MEASURED, PROFILES = "measured.npy", "profiles.npz"
+ARRAYS = {"tokens": np.uint16, "counts": np.uint16, "starts": np.int64, "library": np.uint16,
+          "label": np.int16, "profile": np.int32}  # fmt: skip
 _OFTEN_LEFT_OUT = re.compile("MT-|RP[SL]|HLA-|MALAT1")  # by those who filter genes
 _BLOCK = 2_048  # cells read at a time
 MOST = np.iinfo(np.uint16).max  # counts beyond are stored as this
@@ -45,12 +48,18 @@ class Shard:
         ``(n_cells + 1,)`` where each cell begins.
     library
         ``(n_cells,)`` the library of each cell.
+    label
+        ``(n_cells,)`` the label of each cell, -1 for none.
+    profile
+        ``(n_cells,)`` the profile each cell was drawn from, -1 for a real cell.
     """
 
     tokens: np.ndarray
     counts: np.ndarray
     starts: np.ndarray
     library: np.ndarray
+    label: np.ndarray
+    profile: np.ndarray
 
     def save(self, folder: Path, name: str) -> str:
         """Write the arrays, each by renaming; return a hash over all."""
@@ -94,6 +103,8 @@ class Corpus:
         Mean ranking of these cells.
     groups
         Names of the libraries, ``file/sample``.
+    labels
+        Cell Ontology ids of the labels that cells carry.
     manifest
         What the corpus was made of.
     """
@@ -104,7 +115,10 @@ class Corpus:
             text = (self.folder / MANIFEST).read_text(encoding="utf-8")
             self.manifest: dict[str, Any] = json.loads(text)
             self.shards: list[dict[str, Any]] = self.manifest["shards"]
+            if self.manifest["format"] != FORMAT:
+                raise _former(self.folder, self.manifest["format"])
             self.groups: list[str] = self.manifest["libraries"]
+            self.labels: list[str] = self.manifest["labels"]
             extra = self.manifest["special_tokens"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -126,6 +140,33 @@ class Corpus:
     def group(self) -> np.ndarray:
         """``(n_cells,)`` the library of each cell, an index into `groups`."""
         return np.concatenate([np.asarray(s.library) for s in self._mapped]).astype(np.int64)
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        """``(n_cells,)`` the label of each cell, an index into `labels`; -1 for none."""
+        return np.concatenate([np.asarray(s.label) for s in self._mapped]).astype(np.int64)
+
+    @cached_property
+    def profile(self) -> np.ndarray:
+        """``(n_cells,)`` the profile that each cell was drawn from; -1 for a real cell."""
+        return np.concatenate([np.asarray(s.profile) for s in self._mapped]).astype(np.int64)
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """``(n_libraries, n_genes)`` bool, genes that the file or table of a library has at all."""
+        packed = np.load(self.folder / MEASURED)
+        return np.unpackbits(packed, axis=1, count=self.vocab.n_genes).astype(bool)
+
+    def drawn(self, cells: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:
+        """Return the counts of some cells; those of profiles are drawn anew."""
+        of = self.profile[cells]
+        if (of < 0).all():
+            return self.rows(cells)
+        new = self._profiles.draw(of[of >= 0], rng)
+        if (of >= 0).all():
+            return new
+        both = sparse.vstack([self.rows(cells[of < 0]), new], format="csr")
+        return both[np.argsort(np.argsort(of >= 0, kind="stable"), kind="stable")]
 
     def rows(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Return the counts of some cells, cells × genes, entries in the order of their ranks."""
@@ -152,7 +193,8 @@ class Corpus:
         kept = [not _OFTEN_LEFT_OUT.match(symbol) for symbol in self.vocab.symbol.tolist()]
         most = np.argsort(-self.ranking.cells * kept, kind="stable")[:PANEL]
         genes = np.sort(most) if before is None else before.genes
-        parts = np.array_split(cells, -(-len(cells) // _BLOCK))
+        cells = cells[self.profile[cells] < 0]
+        parts = np.array_split(cells, max(1, -(-len(cells) // _BLOCK)))
         sketch = Sketch.of(map(self.rows, parts), genes)
         return sketch if before is None else before.joined(sketch)
 
@@ -176,8 +218,20 @@ class Corpus:
         return [Shard.load(self.folder, described["name"]) for described in self.shards]
 
     @cached_property
+    def _profiles(self) -> Profiles:
+        return Profiles.load(self.folder / PROFILES)
+
+    @cached_property
     def _ends(self) -> np.ndarray:
         return np.cumsum([described["cells"] for described in self.shards])
+
+
+def _former(folder: Path, found: Any) -> InputError:
+    return InputError(
+        f"{folder} is a corpus of format {found}; this version reads format {FORMAT}, "
+        "which also keeps labels, profiles and the genes each file measures",
+        "build it again: genemamba build-corpus",
+    )
 
 
 def _file(folder: Path, name: str, array: str) -> Path:
