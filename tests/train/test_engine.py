@@ -52,8 +52,9 @@ def test_it_learns_and_leaves_a_checkpoint(
     corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
 ) -> None:
     recipe = new_recipe(  # from drawn weights: gene vectors of the corpus know too much at once
-        optimiser={"steps": 60},
-        run={"check_every": 30},
+        objectives={"contrast": 0.2},  # beside it a model this small learns no genes
+        optimiser={"steps": 120},
+        run={"check_every": 60},
         data={"held_out": ["cells/b"]},
     )
     out = tmp_path / "out"
@@ -66,7 +67,7 @@ def test_it_learns_and_leaves_a_checkpoint(
     assert same(model, models.load(out))
     said = model.provenance
     assert Recipe.from_dict(said["recipe"]) == recipe
-    assert said["cells_seen"] == int(metrics(out)[-1]["cells"]) > 60 * 12
+    assert said["cells_seen"] == int(metrics(out)[-1]["cells"]) > 120 * 12
     assert said["corpus"]["files"] == {"cells.h5ad": 700}
     assert json.loads((out / "run.json").read_text())["finished"]
     assert not (out / "state.pt").exists()
@@ -80,7 +81,7 @@ def test_it_learns_and_leaves_a_checkpoint(
     assert model.sketch.look_up(corpus.rows(others), gene).found == 0
 
 
-@pytest.mark.parametrize("kept", [{}, {"ema": 0.9}, {"start_share": 0.25}])
+@pytest.mark.parametrize("kept", [{}, {"start_share": 0.25}])
 def test_a_resumed_run_is_the_unbroken_run(
     corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, kept: dict[str, float]
 ) -> None:

@@ -16,8 +16,7 @@ from genemamba.train.task import Task
     [
         ({"masked": 1.0, "contrast": 1.0}, set()),
         ({"masked": 0.0, "contrast": 1.0}, {"lm_head"}),
-        ({"masked": 0.0, "contrast": 0.0, "two_direction": 1.0}, {"merge"}),
-        ({"masked": 1.0, "contrast": 0.0, "two_direction": 1.0}, set()),
+        ({"masked": 0.0, "contrast": 0.0, "labels": 1.0}, {"lm_head"}),
     ],
 )
 def test_weights_that_nothing_trains_are_frozen(
@@ -28,7 +27,8 @@ def test_weights_that_nothing_trains_are_frozen(
     frozen: set[str],
 ) -> None:
     """Of several processes, each would wait for the others to send these gradients."""
-    task = Task(new_model(pbmc.var_names, merge="gate"), new_recipe(objectives=objectives))
+    model, labels = new_model(pbmc.var_names, merge="gate"), ["CL:0000236", "CL:0000084"]
+    task = Task(model, new_recipe(objectives=objectives), labels)
     trained = {name for name, _ in task.trained()}
     rest = {name.split(".")[-2] for name, _ in task.named_parameters() if name not in trained}
     assert rest == frozen

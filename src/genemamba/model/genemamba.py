@@ -117,21 +117,6 @@ class GeneMamba(nn.Module):
             x = layer(x, segment_BL)
         return self.norm_f(x)
 
-    def read_apart(self, ids_BL: Tensor, segment_BL: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the final states of two readings that never meet, each B × L × D.
-
-        Forwards, a state has seen its gene and those before it; backwards, its gene and those
-        after it. Each is what a model with ``bidirectional=False`` reads, the latter of the
-        flipped row.
-        """
-        x = self.embeddings(torch.cat([ids_BL, ids_BL.flip(1)]))
-        if segment_BL is not None:
-            segment_BL = torch.cat([segment_BL, segment_BL.flip(1)])
-        for layer in self.mamba_mixer.layers:
-            x = layer(x, segment_BL, one_way=True)
-        forwards, backwards = self.norm_f(x).chunk(2)
-        return forwards, backwards.flip(1)
-
     def embed(self, batch: Batch, pooling: Pooling = "mean") -> Tensor:
         """Return one vector per cell, S × D float32.
 

@@ -83,7 +83,7 @@ repeats the run: `genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` (sha
 `{said["corpus"]["sha256"][:16]}…`)."""
 
 
-_OBJECTIVES = ("masked", "contrast", "profile", "next", "two_direction", "pathway")
+_OBJECTIVES = ("masked", "contrast", "labels", "profile", "next", "pathway")
 
 
 def _curve(folder: Path) -> str:

@@ -4,6 +4,10 @@ In every epoch each training cell comes once. The cells of a library are shuffle
 micro-batches of nearly equal size, and these are shuffled. A step takes the next ``micro_batches``
 of them; of W processes each takes every W-th, so their number changes nothing but the time.
 Libraries with fewer than 8 training cells are left out: contrast would have nothing to tell apart.
+
+With ``pairs`` some micro-batches more hold pairs of cells that carry one label and are of different
+libraries: first views are of the ones, second views of the others. Cells of profiles are drawn
+anew for every step.
 """
 
 from __future__ import annotations
@@ -106,7 +110,10 @@ class Stream:
         return self._epoch(number)
 
     def cells(self, step: int) -> list[np.ndarray]:
-        """Return the cells of each micro-batch of a step, over all processes."""
+        """Return the cells of each micro-batch of a step, over all processes.
+
+        One array for both sets of views, or 2 × cells for pairs.
+        """
         per_epoch, size = len(self.epoch(0)), self.recipe.data.micro_batches
         numbers = range(step * size, (step + 1) * size)
         return [self.epoch(n // per_epoch)[n % per_epoch] for n in numbers]
@@ -135,20 +142,69 @@ class Stream:
         for library in np.unique(group):
             own = rng.permutation(self.training[group == library])
             parts += np.array_split(own, -(-len(own) // self.recipe.data.cells))
+        share = self.recipe.data.pairs
+        if share:
+            pairs = Pairs(self.corpus, self.training)
+            parts += [
+                pairs.draw(self.recipe.data.cells, rng)
+                for _ in range(round(len(parts) * share / (1 - share)))
+            ]
         return [parts[i] for i in rng.permutation(len(parts))]
 
 
+class Pairs:
+    """Pairs of cells of one label from different libraries.
+
+    Raises
+    ------
+    InputError
+        If no label occurs in two libraries.
+    """
+
+    def __init__(self, corpus: Corpus, training: np.ndarray) -> None:
+        label, library = corpus.label[training], corpus.group[training]
+        self.cells: list[list[np.ndarray]] = []
+        """Of each label, the cells of each library that has it."""
+        for one in np.unique(label[label >= 0]):
+            own = np.flatnonzero(label == one)
+            of = [training[own[library[own] == name]] for name in np.unique(library[own])]
+            if len(of) > 1:
+                self.cells.append(of)
+        if not self.cells:
+            raise InputError(
+                f"[data] pairs is set, and no label of {corpus.folder} occurs in two libraries",
+                "build the corpus with labels, or set pairs = 0",
+            )
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw 2 × `n` cells; labels come equally often."""
+        labels = np.concatenate(
+            [rng.permutation(len(self.cells)) for _ in range(-(-n // len(self.cells)))]
+        )
+        found = np.empty((2, n), dtype=np.int64)
+        for i, label in enumerate(labels[:n].tolist()):
+            of = self.cells[label]
+            for side, library in enumerate(rng.choice(len(of), 2, replace=False)):
+                found[side, i] = rng.choice(of[library])
+        return found
+
+
 def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> Batch:
-    """Make the views of some cells and pack them."""
-    rng, length = np.random.default_rng(seed), recipe.data.length
-    counts, capture = corpus.rows(cells), recipe.data.capture
-    views = draw(recipe.data.views, counts, corpus.vocab, rng, length=length, capture=capture)
+    """Make the views of some cells, or of pairs of cells, and pack them."""
+    rng = np.random.default_rng(seed)
+    sides = np.atleast_2d(cells)
+    counts = tuple(corpus.drawn(own, rng) for own in sides)
+    measured = tuple(corpus.measured[np.unique(corpus.group[own])].all(axis=0) for own in sides)
+    views = draw(recipe.data, counts, measured, corpus.vocab, rng)
+    n_sets = len(views.measured)
+    label = np.concatenate([corpus.label[sides[min(s, len(sides) - 1)]] for s in range(n_sets)])
     return make_batch(
         views,
         corpus.vocab,
         rng,
-        row=length,
+        row=recipe.data.length,
         ask=recipe.objectives.mask_fraction,
         hide="masked" in recipe.objectives.weights(),
         profile="profile" in recipe.objectives.weights(),
+        label=label,
     )

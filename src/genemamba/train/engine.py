@@ -23,8 +23,8 @@ from genemamba.model.checkpoint import read_checkpoint
 from genemamba.model.runtime import Precision, choose_runtime
 from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
-from genemamba.train.ema import Ema, Mix
 from genemamba.train.guard import Guard
+from genemamba.train.mix import Mix
 from genemamba.train.packing import Batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.run_folder import STATE, Metrics, RunFolder, load_state
@@ -109,7 +109,7 @@ class _Run:
         torch.manual_seed(recipe.run.seed)
         share = recipe.optimiser.start_share
         self.mix = Mix(model, share) if share else None
-        self.inner = Task(model, recipe)
+        self.inner = Task(model, recipe, corpus.labels)
         precision = _PRECISIONS[recipe.run.precision]
         if fabric.device.type == "cuda":
             model.use(choose_runtime("cuda", precision).backend)
@@ -123,8 +123,6 @@ class _Run:
             fused=True,
         )
         self.optimiser: Any = fabric.setup_optimizers(optimiser)
-        decay = recipe.optimiser.ema
-        self.ema = Ema(self.inner, decay) if decay else None
         self.guard = Guard(round(recipe.optimiser.warmup * stream.steps))
         self.seen = {"step": 0, "cells": 0, "tokens": 0, "seconds": 0.0}
         self.window = {"steps": 0, "norm": 0.0} | dict.fromkeys(self.inner.names, 0.0)
@@ -138,7 +136,7 @@ class _Run:
         with self._bar() as bar:
             for step, batches in self.stream.from_step(int(self.seen["step"])):
                 late = self._step(step, batches, until)
-                n_cells = sum(map(len, self.stream.cells(step)))
+                n_cells = sum(cells.size for cells in self.stream.cells(step))
                 self.seen["cells"] += n_cells
                 self.seen["step"] = step + 1
                 self.seen["seconds"] = before + time.monotonic()
@@ -174,8 +172,6 @@ class _Run:
             tqdm.write(f"step {step + 1} is left out: {why}")
         else:
             self.optimiser.step()
-            if self.ema is not None:
-                self.ema.update()
             self._remember(each, norm)
         self.optimiser.zero_grad()
         self.seen["tokens"] += round(tokens_each * self.fabric.world_size)
@@ -199,10 +195,9 @@ class _Run:
         check = done % self.recipe.run.check_every == 0 or done == self.stream.steps
         if check:
             self.task.eval()
-            kept = self.ema or self.mix
             self.scores = self.validation.scores(
                 self.task, self.inner.names, self.fabric.to_device,
-                None if kept is None else kept.used(),
+                None if self.mix is None else self.mix.used(),
             )  # fmt: skip
             self.task.train()
         if not check and done % _LOG_EVERY:
@@ -241,7 +236,6 @@ class _Run:
         return {
             "task": self.task,
             "optimiser": self.optimiser,
-            "ema": {} if self.ema is None else self.ema.state_dict(),
             "guard": self.guard.state_dict(),
             "seen": self.seen,
             "window": self.window,
@@ -262,8 +256,6 @@ class _Run:
         self.fabric.load(self.folder.state, state, weights_only=True)
         self.seen, self.window, self.scores = state["seen"], state["window"], state["scores"]
         self.guard.load_state_dict(state["guard"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
 
     def _said(self) -> dict[str, Any]:
         packages = ("torch", "lightning-fabric", "numpy")
@@ -316,10 +308,9 @@ class _Run:
 
 
 def _kept(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of the model in a state: the moving average if there is one."""
+    """Return the weights of the model in a state."""
     inside = "model."
-    weights = state["task"] | {k: v for k, v in state["ema"].items() if k != "taken"}
-    return {k.removeprefix(inside): v for k, v in weights.items() if k.startswith(inside)}
+    return {k.removeprefix(inside): v for k, v in state["task"].items() if k.startswith(inside)}
 
 
 def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:
@@ -332,9 +323,10 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
         raise InputError(f"strategy={strategy!r} is unknown", "use 'auto', 'ddp' or 'fsdp'")
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise InputError(f"devices={devices!r}", "give the number of processes, 1 or more")
-    if strategy == "fsdp" and (recipe.optimiser.ema or recipe.optimiser.start_share):
-        what = "ema" if recipe.optimiser.ema else "start_share"
-        raise InputError(f"[optimiser] {what} needs all weights in one place", "use strategy='ddp'")
+    if strategy == "fsdp" and recipe.optimiser.start_share:
+        raise InputError(
+            "[optimiser] start_share needs all weights in one place", "use strategy='ddp'"
+        )
     compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
     if recipe.run.compile and not any(map(shutil.which, compilers)):
         raise InputError(

@@ -14,7 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from genemamba.tokens import PAD, Vocabulary
+from genemamba.tokens import FIRST_GENE, PAD, Vocabulary
 from genemamba.train.views import Views
 
 
@@ -23,8 +23,10 @@ class Batch(NamedTuple):
 
     ``ids`` is the input; ``genes`` says which gene stands at each place, hidden or not; ``asked``
     the places at which a gene is to be named; ``segment`` the view of each place, -1 at the end of
-    rows. All are R × L. Of `n_views`, the first half are first views of all cells. ``profile``,
-    S × genes, is what each view expresses in units of the genes' medians: shares, which sum to 1.
+    rows. All are R × L. Of `n_views`, the first half are first views of all cells. ``label`` has
+    the label of each view, -1 for none; ``measured``, sets × genes, the genes that could have been
+    seen in all views of a set. ``profile``, S × genes, is what each view expresses in units of the
+    genes' medians: shares, which sum to 1.
     """
 
     ids: Tensor
@@ -32,7 +34,15 @@ class Batch(NamedTuple):
     asked: Tensor
     segment: Tensor
     n_views: int
+    label: Tensor
+    measured: Tensor
     profile: Tensor | None = None
+
+    @property
+    def set_of(self) -> Tensor:
+        """The set of views of each place, R × L."""
+        of_set = self.n_views // len(self.measured)
+        return (self.segment.clamp(min=0) // max(1, of_set)).clamp(max=len(self.measured) - 1)
 
 
 def first_fit(lengths: np.ndarray, row: int) -> tuple[np.ndarray, int]:
@@ -64,13 +74,22 @@ def make_batch(
     ask: float,
     hide: bool,
     profile: bool = False,
+    label: np.ndarray | None = None,
 ) -> Batch:
-    """Pack views into rows, choose a share of places to ask for, and hide these if wished."""
+    """Pack views into rows, choose a share of places to ask for, and hide these if wished.
+
+    A gene that not all views of its set measure is never asked for.
+    """
     rankings = views.rankings
     lengths = np.array([len(view) for view in rankings])
     begins, rows = first_fit(lengths, row)
     tokens = np.concatenate(rankings)
     asked = rng.random(len(tokens)) < ask
+    of_set = max(1, len(rankings) // len(views.measured))
+    which = np.minimum(
+        np.repeat(np.arange(len(rankings)), lengths) // of_set, len(views.measured) - 1
+    )
+    asked &= views.measured[which, tokens - FIRST_GENE]
     within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.repeat(begins, lengths) + within
 
@@ -88,6 +107,8 @@ def make_batch(
         asked=torch.from_numpy(laid(asked, False)),
         segment=torch.from_numpy(laid(number, -1)),
         n_views=len(rankings),
+        label=torch.from_numpy(np.full(len(rankings), -1) if label is None else label),
+        measured=torch.from_numpy(views.measured),
         profile=_profile(views.expression) if profile else None,
     )
 

@@ -15,8 +15,9 @@ from genemamba.model import GeneMambaConfig
 from genemamba.train.settings import number, one_of, read_section, unknown, whole
 
 READY = ("genemamba-mini", "genemamba-small", "paper")
-_NAMES = {"masked": "masked genes", "next": "next gene", "two_direction": "next and previous gene",
-          "contrast": "cell contrast", "profile": "expression of the other view",
+_NAMES = {"masked": "masked genes", "next": "next gene",
+          "contrast": "cell contrast", "labels": "cell types and their ancestors",
+          "profile": "expression of the other view",
           "pathway": "pathways"}  # fmt: skip
 
 
@@ -27,13 +28,13 @@ class Objectives:
     masked: float = number(1.0)
     """Name hidden genes."""
     contrast: float = number(1.0)
-    """Find the other view of a cell among the cells of its library."""
+    """Find the other view of a cell among the views of other cells."""
+    labels: float = number(0.0)
+    """Name the cell type and its ancestors in the Cell Ontology, where a cell has a label."""
     profile: float = number(0.0)
     """Say from the embedding of a view what the cell's other view expresses."""
     next: float = number(0.0)
     """Name the next gene (the paper's objective). A model that reads both ways has seen it."""
-    two_direction: float = number(0.0)
-    """Name the next gene reading forwards, and the previous one reading backwards."""
     pathway: float = number(0.0)
     """Bring genes of a pathway together (the paper's γ is 0.1)."""
     mask_fraction: float = number(0.15, 0.001, 1.0)
@@ -64,10 +65,18 @@ class Data:
     """Cells of a micro-batch, all of one library."""
     micro_batches: int = whole(1, 1)
     """Micro-batches of a step, over all processes."""
-    views: Literal["parts", "dropped", "whole"] = one_of("parts", "dropped", "whole")
-    """Two parts of a cell's counts, two random halves of its genes, or the cell as it is."""
+    views: Literal["parts", "whole"] = one_of("parts", "whole")
+    """Two parts of a cell's counts, or the cell as it is."""
+    shallowest: float = number(400, 1)
+    """Fewest counts of a part; depths are spread evenly on a log scale."""
+    deepest: float = number(4_000, 1)
+    """Most counts of a part, and at most half of the cell's."""
     capture: float = number(0.0, 0.0, 3.0)
     """Spread of the chances to keep a gene's counts, drawn for each set of views."""
+    panels: float = number(0.0, 0.0, 1.0)
+    """Share of the micro-batches whose second views are cut to a panel of 150 to 1,500 genes."""
+    pairs: float = number(0.0, 0.0, 0.9)
+    """Share of the micro-batches that pair cells of one label from different libraries."""
     held_out: tuple[str, ...] = ()
     """Files or libraries (``file`` or ``file/sample``) that are never trained on."""
     held_out_share: float = number(0.03, 0.0, 0.5)
@@ -91,8 +100,6 @@ class Optimiser:
     """Steps, or"""
     epochs: int = whole(0)
     """passes over all cells."""
-    ema: float = number(0.0, 0.0, 0.99999)
-    """Decay of the moving average of the weights that is judged and kept; 0 keeps the last ones."""
     start_share: float = number(0.0, 0.0, 0.99)
     """Share of the weights that training began with in those that are judged and kept."""
 
@@ -111,6 +118,10 @@ class Run:
     """Steps between two looks at the held-out cells."""
 
 
+_FORMER = {
+    ("optimiser", "ema"): "was removed in 0.2: start_share carries further",
+    ("objectives", "two_direction"): "was removed in 0.2: it doubled the cost and gained nothing",
+}
 _SECTIONS = {"objectives": Objectives, "data": Data, "optimiser": Optimiser, "run": Run}
 
 
@@ -154,8 +165,15 @@ class Recipe:
                 f"[optimiser] steps is {self.optimiser.steps}, epochs is {self.optimiser.epochs}",
                 "give one of the two",
             )
-        if self.optimiser.ema and self.optimiser.start_share:
-            raise InputError("[optimiser] has ema and start_share", "give one of the two")
+        if self.data.shallowest > self.data.deepest:
+            raise InputError(
+                f"[data] shallowest is {self.data.shallowest:g}, deepest {self.data.deepest:g}",
+                "make deepest the larger",
+            )
+        if self.data.pairs and "contrast" not in weights:
+            raise InputError(
+                "[data] pairs is set without contrast", "set contrast = 1, or pairs = 0"
+            )
         for name in ("name", "objectives.gene_sets"):
             section, _, key = name.rpartition(".")
             value = getattr(getattr(self, section), key) if section else self.name
@@ -186,6 +204,10 @@ class Recipe:
         for key in values:
             if key not in names:
                 raise unknown(key, names, "the recipe")
+        for (section, key), why in _FORMER.items():
+            found = values.get(section)
+            if isinstance(found, Mapping) and key in found:
+                raise InputError(f"[{section}] {key} {why}", f"leave {key} out")
         sections: dict[str, Any] = {
             name: read_section(kind, values.get(name, {}), f"[{name}]")
             for name, kind in _SECTIONS.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,11 +19,11 @@ from genemamba.train.recipe import Recipe
 class Task(nn.Module):
     """Gives the losses of a batch, in the order of ``names``; their weighted sum is trained."""
 
-    def __init__(self, model: GeneMamba, recipe: Recipe) -> None:
+    def __init__(self, model: GeneMamba, recipe: Recipe, labels: Sequence[str] = ()) -> None:
         super().__init__()
         assert model.vocab is not None
         self.model = model
-        self.objectives = choose(recipe.objectives, model)
+        self.objectives = choose(recipe.objectives, model, labels)
         weights = recipe.objectives.weights()
         self.names = tuple(weights)
         self.reads_states = any(o.reads_states for o in self.objectives.values())
@@ -55,7 +55,12 @@ class Task(nn.Module):
         asked = torch.ones_like(ids, dtype=torch.bool)
         n_genes = self.model.vocab.n_genes if self.model.vocab else 0
         profile = torch.full((2, n_genes), 1 / n_genes)
-        self.total(self(Batch(ids, ids, asked, segment, 2, profile))).backward()
+        measured, label = (
+            torch.ones(2, n_genes, dtype=torch.bool),
+            torch.zeros(2, dtype=torch.int64),
+        )
+        batch = Batch(ids, ids, asked, segment, 2, label, measured, profile)
+        self.total(self(batch)).backward()
         for parameter in self.parameters():
             parameter.requires_grad_(parameter.grad is not None)
         self.zero_grad()

@@ -14,7 +14,7 @@ from torch import Tensor
 from genemamba.datasets import Corpus
 from genemamba.train.data import FEWEST, Split, read
 from genemamba.train.packing import Batch, make_batch
-from genemamba.train.recipe import Recipe
+from genemamba.train.recipe import Data, Recipe
 from genemamba.train.views import draw
 
 _CELLS, _LIBRARIES = 32, 32
@@ -89,7 +89,9 @@ def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
 
 def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
     rng = np.random.default_rng(recipe.run.seed)
-    views = draw("parts", corpus.rows(cells), corpus.vocab, rng, length=_PART_TOKENS)
+    settings = Data(length=_PART_TOKENS)
+    measured = corpus.measured[np.unique(corpus.group[cells])].all(axis=0)
+    views = draw(settings, (corpus.rows(cells),), (measured,), corpus.vocab, rng)
     return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, ask=0.0, hide=False)
 
 

@@ -1,12 +1,13 @@
 """Views of cells: what of a cell a training step reads.
 
-A way of viewing splits the counts of some cells of one library into sets of views, and shortens a
-ranking that is too long. `draw` gives first views of all cells, then second views; the same state
-of the generator gives the same views.
+The counts of cells are split into sets of views, first views of all cells, then second views. Each
+set is then measured as a library of its own would be:
 
-Spread of capture: libraries differ in how well they catch a gene. Each set of views keeps every
-count of a gene with a chance of its own, exp(-spread · |z|), z standard normal, so what two sets
-share is not what sets a library apart.
+- each gene keeps its counts with a chance of its own, exp(-capture · |z|), z standard normal;
+- the second set may be cut to a panel of genes.
+
+What two sets share is then not what sets a library apart. A ranking that is too long is shortened.
+The same state of the generator gives the same views.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy as np
 from scipy import sparse
 
 from genemamba.tokens import FIRST_GENE, Vocabulary, rank_csr
+from genemamba.train.recipe import Data
 
 Rankings = list[np.ndarray]
+PANELS = 150, 1_500  # genes of a panel, spread evenly on a log scale
 
 
 class Views(NamedTuple):
@@ -29,52 +32,58 @@ class Views(NamedTuple):
     """Of each view, the tokens of its genes in the order of their ranks."""
     expression: sparse.csr_matrix
     """Views × genes: counts over the chance to keep one and over the gene's median."""
-
-
-DEPTHS = 400, 4_000  # counts of a part, spread evenly on a log scale; at most half of the cell's
+    measured: np.ndarray
+    """Sets × genes, bool: what could have been seen in all views of a set."""
 
 
 def draw(
-    kind: str,
-    counts: sparse.csr_matrix,
+    settings: Data,
+    counts: tuple[sparse.csr_matrix, ...],
+    measured: tuple[np.ndarray, ...],
     vocab: Vocabulary,
     rng: np.random.Generator,
-    *,
-    length: int,
-    capture: float = 0.0,
 ) -> Views:
     """Draw views of cells and rank them.
 
     Parameters
     ----------
-    kind
-        One of `VIEWS`.
+    settings
+        How to view a cell.
     counts
-        Cells of one library × genes of `vocab`.
-    length
-        Most tokens of a view.
-    capture
-        Spread of the chances to keep a gene's counts.
+        Cells × genes of `vocab`: one matrix, of which both sets show the same cells, or two, of
+        which either set shows one.
+    measured
+        Of each matrix, ``(n_genes,)`` bool, the genes that all of its cells measure.
     """
-    split, shorten = VIEWS[kind]
-    sets, expression = zip(
-        *(_captured(counts, values, vocab, rng, capture) for values in split(counts, rng)),
-        strict=True,
-    )
+    split, shorten = VIEWS[settings.views]
+    sets, expression, seen = [], [], []
+    for number in range(1 if settings.views == "whole" else 2):
+        own = min(number, len(counts) - 1)
+        if own == number:
+            values = split(counts[own], settings, rng)
+        chance = np.exp(-settings.capture * np.abs(rng.standard_normal(vocab.n_genes)))
+        kept = rng.binomial(values[number], chance[counts[own].indices]).astype(np.int32)
+        known = measured[own]
+        if number and rng.random() < settings.panels:
+            known = known & panel(_with_values(counts[own], kept), rng)
+            kept *= known[counts[own].indices]
+        sets.append(_with_values(counts[own], kept))
+        expressed = kept / (chance * vocab.median)[counts[own].indices]
+        expression.append(_with_values(counts[own], expressed))
+        seen.append(known)
     ranked = _ranked(sparse.vstack(sets, format="csr"), vocab)
-    rankings = [shorten(row, length, rng) for row in ranked]
-    return Views(rankings, sparse.vstack(expression, format="csr"))
+    rankings = [shorten(row, settings.length, rng) for row in ranked]
+    return Views(rankings, sparse.vstack(expression, format="csr"), np.array(seen))
 
 
-def parts(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
+def parts(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -> list[np.ndarray]:
     """Take two parts of a cell's counts.
 
     Of Poisson counts parts that share no count are independent given the expression, so what they
     have in common is biology and not noise. Each has a depth of its own, so that is not depth.
     """
     total = np.maximum(counts.sum(axis=1).A1, 1)
-    lowest, highest = np.log(DEPTHS)
-    depth = np.exp(rng.uniform(lowest, highest, (2, len(total))))
+    depth = np.exp(rng.uniform(*np.log([settings.shallowest, settings.deepest]), (2, len(total))))
     first_share, second_share = np.repeat(
         np.minimum(depth / total, 0.5), np.diff(counts.indptr), axis=1
     )
@@ -83,14 +92,35 @@ def parts(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarra
     return [first, second]
 
 
-def dropped(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
-    """Keep a random half of the genes of a cell, twice."""
-    return [counts.data * (rng.random(counts.nnz) < 0.5) for _ in range(2)]
-
-
-def whole(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[np.ndarray]:
+def whole(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -> list[np.ndarray]:
     """Take the cell as it is, once: what the paper reads."""
     return [counts.data]
+
+
+def panel(counts: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
+    """``(n_genes,)`` bool, genes that an assay of few genes might measure in these cells.
+
+    Drawn at random, or preferring genes that vary, or genes that mark a few of the cells.
+    """
+    size = round(np.exp(rng.uniform(*np.log(PANELS))))
+    total = np.maximum(counts.sum(axis=1).A1, 1)
+    logged = _with_values(
+        counts, np.log1p(counts.data / np.repeat(total, np.diff(counts.indptr)) * 1e4)
+    )
+    mean = logged.mean(axis=0).A1
+    square = logged.power(2).mean(axis=0).A1
+    weight = [
+        (mean > 0).astype(float),
+        np.maximum(square - mean**2, 0),  # varies
+        np.where(mean > 0, square / np.maximum(mean, 1e-9) - mean, 0) * (mean > 0),  # marks a few
+    ][rng.integers(3)]
+    # the largest of weight^(1/noise) are a draw without replacement by weight; twice: it prefers
+    key = np.where(
+        weight > 0, np.log(np.maximum(weight, 1e-12)) * 2 + rng.gumbel(size=len(weight)), -np.inf
+    )
+    chosen = np.zeros(len(weight), dtype=bool)
+    chosen[np.argsort(-key, kind="stable")[:size]] = True
+    return chosen & (weight > 0)
 
 
 def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -106,30 +136,9 @@ def first(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     return row[:length]
 
 
-Split = Callable[[sparse.csr_matrix, np.random.Generator], list[np.ndarray]]
+Split = Callable[[sparse.csr_matrix, Data, np.random.Generator], list[np.ndarray]]
 Shorten = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
-VIEWS: dict[str, tuple[Split, Shorten]] = {
-    "parts": (parts, thin),
-    "dropped": (dropped, thin),
-    "whole": (whole, first),
-}
-
-
-def _captured(
-    counts: sparse.csr_matrix,
-    values: np.ndarray,
-    vocab: Vocabulary,
-    rng: np.random.Generator,
-    capture: float,
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Return the counts kept, each with the chance of its gene in all cells, and expression."""
-    chance = np.ones(counts.shape[1])
-    if capture:
-        chance = np.exp(-capture * np.abs(rng.standard_normal(counts.shape[1])))
-        values = rng.binomial(values, chance[counts.indices])
-    kept = values.astype(np.int32)
-    expression = kept / (chance * vocab.median)[counts.indices]
-    return _with_values(counts, kept), _with_values(counts, expression)
+VIEWS: dict[str, tuple[Split, Shorten]] = {"parts": (parts, thin), "whole": (whole, first)}
 
 
 def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:

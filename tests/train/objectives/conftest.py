@@ -22,7 +22,8 @@ def new_batch(small_model: GeneMamba) -> Callable[..., Batch]:
         if views is None:
             n = small_model.vocab.n_genes
             views = [rng.permutation(n)[:k] + FIRST_GENE for k in rng.integers(9, 25, 8)]
-        views = Views(views, sparse.csr_matrix((len(views), 1)))
+        measured = np.ones((2, small_model.vocab.n_genes), dtype=bool)
+        views = Views(views, sparse.csr_matrix((len(views), 1)), measured)
         return make_batch(views, small_model.vocab, rng, row=row, ask=ask, hide=hide)
 
     return make

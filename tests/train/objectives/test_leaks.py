@@ -16,7 +16,6 @@ from genemamba.train.objectives import NamesGenes
 from genemamba.train.objectives.base import IGNORE
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
-from genemamba.train.objectives.two_direction import TwoDirection
 from genemamba.train.packing import Batch
 
 NewBatch = Callable[..., Batch]
@@ -45,7 +44,6 @@ def changes(objective: NamesGenes, model: GeneMamba, batch: Batch) -> list[float
         (Masked(), True, False),
         (NextGene(), True, True),
         (NextGene(), False, False),
-        (TwoDirection(), True, False),
     ],
 )
 @torch.no_grad()

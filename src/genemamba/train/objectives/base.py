@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.model import GeneMamba
 from genemamba.model.batch import wide
+from genemamba.tokens import FIRST_GENE
 from genemamba.train.packing import Batch
 
 IGNORE = -100  # no gene is asked for at this place
@@ -35,16 +38,30 @@ class NamesGenes(Objective):
         """Return the loss of every place, 0 where nothing is asked."""
         states, targets = self.asks(model, batch, states_RLD)
         losses = wide(states).new_zeros(targets.shape)
-        return losses.masked_scatter(targets != IGNORE, _losses(model, states, targets))
+        for at, found in _losses(model, batch, states, targets):
+            losses = losses.masked_scatter(at, found)
+        return losses
 
     def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
         """Return the mean loss of the places asked; 0 if there is none."""
-        losses = _losses(model, *self.asks(model, batch, states_RLD))
+        losses = torch.cat(
+            [found for _, found in _losses(model, batch, *self.asks(model, batch, states_RLD))]
+        )
         return losses.sum() / max(1, len(losses))
 
 
-def _losses(model: GeneMamba, states: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy at the places asked, one after the other."""
-    asked = targets != IGNORE
-    logits = wide(model.lm_head(states[asked]))
-    return F.cross_entropy(logits, targets[asked], reduction="none")
+def _losses(
+    model: GeneMamba, batch: Batch, states: Tensor, targets: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield for each set of views the places asked and the cross entropy at each of them.
+
+    A gene stands against those that all views of its set measure: what was not measured is
+    evidence of nothing.
+    """
+    head = model.lm_head
+    for number, measured in enumerate(batch.measured):
+        at = (targets != IGNORE) & (batch.set_of == number)
+        token = torch.nonzero(measured).flatten() + FIRST_GENE
+        place = torch.searchsorted(token, targets[at])
+        logits = F.linear(states[at], head.weight[token], head.bias[token])
+        yield at, F.cross_entropy(wide(logits), place, reduction="none")

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from genemamba.model import GeneMamba
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.contrast import Contrast
+from genemamba.train.objectives.label_tree import LabelTree
+from genemamba.train.objectives.labels import Labels
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
 from genemamba.train.objectives.pathway import Pathway, read_pathways
 from genemamba.train.objectives.profile import Profile
-from genemamba.train.objectives.two_direction import TwoDirection
 from genemamba.train.recipe import Objectives
 
 
-def choose(settings: Objectives, model: GeneMamba) -> nn.ModuleDict:
-    """Make the objectives that have a weight, by name."""
+def choose(settings: Objectives, model: GeneMamba, labels: Sequence[str] = ()) -> nn.ModuleDict:
+    """Make the objectives that have a weight, by name; `labels` are those of the corpus."""
     assert model.vocab is not None
-    vocab = model.vocab
+    vocab, width = model.vocab, model.config.d_model
+    tree = LabelTree(labels)
     make: dict[str, Callable[[], Objective]] = {
         "masked": Masked,
-        "contrast": lambda: Contrast(temperature=settings.temperature),
+        "contrast": lambda: Contrast(tree, temperature=settings.temperature),
+        "labels": lambda: Labels(tree, width),
         "next": NextGene,
-        "two_direction": TwoDirection,
         "pathway": lambda: Pathway(
             read_pathways(settings.gene_sets, vocab), temperature=settings.pathway_temperature
         ),

@@ -1,0 +1,36 @@
+"""The labels of a corpus in the Cell Ontology, as the matrices that objectives need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from genemamba.ontology import Ontology
+
+
+class LabelTree:
+    """Which labels are which terms, and which may be the same cell type.
+
+    Parameters
+    ----------
+    labels
+        Cell Ontology ids; a view's label is an index into them.
+
+    Attributes
+    ----------
+    member
+        Terms × labels, bool: the label is the term or below it. Terms that the same labels are
+        below count once; those that all labels are below tell nothing and are left out.
+    related
+        Labels × labels, bool: the one is the other, or an ancestor of it.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        terms, below = Ontology.load().closure(list(labels))
+        row = {term: i for i, term in enumerate(terms)}
+        own = below[[row[label] for label in labels]]
+        self.labels = tuple(labels)
+        self.member = torch.from_numpy(np.unique(below[~below.all(axis=1)], axis=0))
+        self.related = torch.from_numpy(own | own.T)
