@@ -337,7 +337,7 @@ class Tuning:
         }
 
     def _set_weights(self, weights: dict[str, Tensor]) -> None:
-        self.net.load_state_dict(weights, strict=False)
+        self.net.load_state_dict(self.net.state_dict() | weights)
 
 
 @dataclass(frozen=True)
