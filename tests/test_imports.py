@@ -157,6 +157,36 @@ def normal(distribution: str) -> str:
     return distribution.lower().replace("_", "-")
 
 
+POSIX_ONLY = """
+import anndata, concurrent.futures, dask, lightning_fabric, logging, mudata, random, scanpy, torch
+import numba, pooch, scib_metrics, sklearn, tqdm.auto  # theirs is their own affair
+import errno, os, pkgutil, importlib, signal, sys
+for name in ("register_at_fork", "fork", "getuid", "sysconf", "sched_getaffinity", "uname", "nice",
+             "getloadavg", "kill", "killpg", "setsid", "statvfs", "chown", "mkfifo", "pread"):
+    delattr(os, name)
+del signal.SIGKILL, signal.SIGALRM
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+import genemamba
+for module in pkgutil.walk_packages(genemamba.__path__, "genemamba."):
+    if not module.name.endswith(("__main__", "triton_read")):
+        importlib.import_module(module.name)
+from genemamba import _machine
+assert _machine.cores() > 0 and _machine.processor()
+assert _machine.memory() != _machine.memory() and _machine.peak_memory() != _machine.peak_memory()
+import numpy as np
+adata = anndata.AnnData(np.random.default_rng(0).poisson(2.0, (9, 4)).astype("int32"))
+adata.var_names = ["CD3D", "CD3E", "LYZ", "NKG7"]
+genemamba.tl.embed(adata)
+assert np.isfinite(adata.obsm["X_genemamba"]).all()
+"""
+
+
+def test_no_module_needs_what_only_posix_has() -> None:
+    done = subprocess.run([sys.executable, "-c", POSIX_ONLY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 QUIET = """
 import logging, sys, time, warnings
 filters = list(warnings.filters)

@@ -162,4 +162,5 @@ def _threads(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n, thread_name_prefix="genemamba")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of the threads
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of the threads

@@ -33,25 +33,26 @@ def mix_both(mixer: Mamba2, projected_BLT: Tensor, segment_BL: Tensor | None) ->
     projected = projected_BLT.contiguous()
     out = projected.new_empty(2, rows, length, c.d_inner)
     assert mixer.conv1d.bias is not None
-    _kernel[(rows, c.n_heads, 2)](
-        projected,
-        projected if segment_BL is None else segment_BL.to(torch.int32).contiguous(),
-        mixer.conv1d.weight.squeeze(1).float().contiguous(),
-        mixer.conv1d.bias.float(),
-        mixer.dt_bias.float(),
-        -torch.exp(mixer.A_log.float()),
-        mixer.D.float(),
-        out,
-        rows,
-        length,
-        c.d_inner,
-        MOST_DECAY,
-        HAS_SEGMENT=segment_BL is not None,
-        Q=_CHUNK,
-        N=c.d_state,
-        P=c.headdim,
-        W=c.d_conv,
-    )
+    with torch.cuda.device_of(projected):  # Triton starts kernels on the current GPU
+        _kernel[(rows, c.n_heads, 2)](
+            projected,
+            projected if segment_BL is None else segment_BL.to(torch.int32).contiguous(),
+            mixer.conv1d.weight.squeeze(1).float().contiguous(),
+            mixer.conv1d.bias.float(),
+            mixer.dt_bias.float(),
+            -torch.exp(mixer.A_log.float()),
+            mixer.D.float(),
+            out,
+            rows,
+            length,
+            c.d_inner,
+            MOST_DECAY,
+            HAS_SEGMENT=segment_BL is not None,
+            Q=_CHUNK,
+            N=c.d_state,
+            P=c.headdim,
+            W=c.d_conv,
+        )
     return out
 
 
