@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
-CLUSTER = {"dask", "distributed"}
+CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distributed
 EXTRA = KERNELS | CLUSTER | {"lightning_fabric"}  # what is not installed with the package
 SHELL = {
     f"genemamba.{part}"
