@@ -21,7 +21,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
 CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distributed
-EXTRA = KERNELS | CLUSTER | {"lightning_fabric"}  # what is not installed with the package
+EXTRA = (
+    KERNELS | CLUSTER | {"lightning_fabric", "tdigest"}
+)  # what is not installed with the package
 SHELL = {
     f"genemamba.{part}"
     for part in ("cli", "pp", "tl", "pl", "io", "_anndata", "_streamed", "_baselines")
@@ -70,6 +72,7 @@ ONLY_IN = {
     ),
     "kernels": (KERNELS, ("model/kernels.py", "model/triton_read.py")),
     "cluster": (CLUSTER, ("io/cluster.py",)),
+    "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
 }
