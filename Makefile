@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# The tested set; `make test PINS=` takes the newest releases, PINS=--pre what comes after them.
+PINS   ?= -c constraints.txt
 # make mini FILES="one.h5ad two.h5ad" NAMES=ids-and-symbols.csv [MINI=output-folder]
 # Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
 FILES  ?=
@@ -50,9 +52,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -c constraints.txt -e .
+	$(BIN)/python -m pip install $(PINS) -e .
 	touch $@
 
 $(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install $(PINS) -e '.[$*]'
 	touch $@

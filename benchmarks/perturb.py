@@ -105,9 +105,8 @@ def perturb(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
             continue
         own = controls.get_group(name)
         table.loc[name, "towards_controls"] = own["towards"].mean()
-        table.loc[name, "rank_cosine"] = 1 + (own["cosine"] >= row["cosine"]).sum()
-        table.loc[name, "rank"] = 1 + (own["score"] <= row["score"]).sum()
-        table.loc[name, "rank_towards"] = 1 + (own["towards"] <= row["towards"]).sum()
+        table.loc[name, "rank_cosine"] = 1 + (own["cosine"] >= row["cosine_tested"]).sum()
+        table.loc[name, "rank"] = 1 + (own["score"] <= row["score_tested"]).sum()
         farthest = own.sort_values("score")["control"].head(10).tolist()
         table.loc[name, "farthest_controls"] = ", ".join(farthest)
     table["p_away"] = table["rank"] / (1 + table["controls"])

@@ -20,8 +20,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
-CLUSTER = {"dask", "distributed"}
-EXTRA = KERNELS | CLUSTER | {"lightning_fabric"}  # what is not installed with the package
+CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distributed
+EXTRA = (
+    KERNELS | CLUSTER | {"lightning_fabric", "tdigest"}
+)  # what is not installed with the package
 SHELL = {
     f"genemamba.{part}"
     for part in ("cli", "pp", "tl", "pl", "io", "_anndata", "_streamed", "_baselines")
@@ -75,6 +77,7 @@ ONLY_IN = {
     ),
     "kernels": (KERNELS, ("model/kernels.py", "model/triton_read.py")),
     "cluster": (CLUSTER, ("io/cluster.py",)),
+    "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
 }
@@ -160,6 +163,36 @@ def test_every_import_is_a_declared_dependency() -> None:
 
 def normal(distribution: str) -> str:
     return distribution.lower().replace("_", "-")
+
+
+POSIX_ONLY = """
+import anndata, concurrent.futures, dask, lightning_fabric, logging, mudata, random, scanpy, torch
+import numba, pooch, scib_metrics, sklearn, tqdm.auto  # theirs is their own affair
+import errno, os, pkgutil, importlib, signal, sys
+for name in ("register_at_fork", "fork", "getuid", "sysconf", "sched_getaffinity", "uname", "nice",
+             "getloadavg", "kill", "killpg", "setsid", "statvfs", "chown", "mkfifo", "pread"):
+    delattr(os, name)
+del signal.SIGKILL, signal.SIGALRM
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+import genemamba
+for module in pkgutil.walk_packages(genemamba.__path__, "genemamba."):
+    if not module.name.endswith(("__main__", "triton_read")):
+        importlib.import_module(module.name)
+from genemamba import _machine
+assert _machine.cores() > 0 and _machine.processor()
+assert _machine.memory() != _machine.memory() and _machine.peak_memory() != _machine.peak_memory()
+import numpy as np
+adata = anndata.AnnData(np.random.default_rng(0).poisson(2.0, (9, 4)).astype("int32"))
+adata.var_names = ["CD3D", "CD3E", "LYZ", "NKG7"]
+genemamba.tl.embed(adata)
+assert np.isfinite(adata.obsm["X_genemamba"]).all()
+"""
+
+
+def test_no_module_needs_what_only_posix_has() -> None:
+    done = subprocess.run([sys.executable, "-c", POSIX_ONLY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 QUIET = """

@@ -222,10 +222,10 @@ plt.show()
 # `CD3D` and `CD3E` mark T cells. If they are taken out of the sentences of T cells, do these move
 # towards the NK cells? `NKG7`, which marks NK cells and killer T cells, should do the opposite.
 #
-# Each deletion is set against 50 controls: other genes of like rank and like share of expressing
-# cells, each in 12 cells. So the smallest possible `p_shift`, one-sided, is 1 in 51, and the
-# smallest `p_score`, two-sided, 2 in 51. Take the default of 100 controls of 25 cells, or more,
-# for your own questions.
+# Each deletion is compared with 50 controls: other genes of similar rank and detection, in the same
+# 12 cells as far as these express both. The controls of all four rows form one null distribution,
+# so the smallest possible `p_shift`, one-sided, is 1 in 201, and the smallest `p_score`, two-sided,
+# 2 in 201. Take the default of 100 controls of 25 cells, or more, for your own questions.
 
 # %%
 gm.tl.perturb(
@@ -248,7 +248,7 @@ plt.show()
 # %% [markdown]
 # `score` is how much nearer to the NK cells and farther from the T cells a cell came, as a share
 # of the distance between the two. Each deletion of CD3 genes brings T cells nearer to NK cells
-# than any of its 50 controls did, which gives the smallest p there can be. Deleting both does
+# than nearly all of its 50 controls did. Deleting both does
 # about as much as the two deletions added up. `NKG7` moves the cells away, but so do some of its
 # controls.
 #

@@ -126,7 +126,7 @@ def doctor(
     return Diagnosis(
         machine=f"{_machine.processor()}, {_machine.cores()} cores, "
         f"{torch.get_num_threads()} threads, {_machine.memory():.0f} GB",
-        gpu=_gpu(),
+        gpu=_gpu(runtime),
         model=model if isinstance(model, str) else loaded.provenance.get("name", "your model"),
         versions=versions,
         runtime=runtime,
@@ -145,9 +145,10 @@ def _version(package: str) -> str:
         return ""
 
 
-def _gpu() -> str:
+def _gpu(runtime: Runtime) -> str:
     if torch.cuda.is_available():
-        about = torch.cuda.get_device_properties(0)
+        chosen = runtime.device if runtime.kind == "cuda" else 0
+        about = torch.cuda.get_device_properties(chosen)
         return (
             f"{about.name}, {about.total_memory / 1e9:.0f} GB, {torch.cuda.device_count()} in all"
         )
@@ -180,7 +181,7 @@ def _cells(rng: np.random.Generator, n: int, length: int, n_genes: int) -> Ranke
 def _advice(versions: dict[str, str], runtime: Runtime) -> list[str]:
     kernels_missing = not {"mamba-ssm", "causal-conv1d"} <= set(versions)
     checks = [
-        (runtime.device == "cuda" and kernels_missing, f"for CUDA kernels: {kernels.INSTALL}"),
+        (runtime.kind == "cuda" and kernels_missing, f"for CUDA kernels: {kernels.INSTALL}"),
         ("lightning-fabric" not in versions, "for gm.tl.pretrain: pip install 'genemamba[train]'"),
         (
             versions.get("pynndescent") == "0.7.0",

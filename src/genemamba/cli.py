@@ -214,7 +214,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:1")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument(
         "--backend", choices=["auto", "cuda", "torch", "triton", "numba"], default="auto"

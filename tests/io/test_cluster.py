@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,8 +88,6 @@ class DieOnce:
         self.at, self.flag, self.n = at, flag, 0
 
     def __call__(self, block: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        import os
-
         total = np.asarray(block.sum(axis=1)).astype(np.float64)
         if total[0, 0] == self.at and not self.flag.exists():
             self.flag.touch()
@@ -102,6 +104,30 @@ def test_a_dead_worker_loses_nothing(client: Client, cells: AnnData, tmp_path: P
     assert flag.exists()
     assert sorted(array.done) == list(range(0, 700, 64))
     np.testing.assert_array_equal(array.rows, true)
+
+
+def test_workers_that_die_after_a_rest_lose_nothing(client: Client, cells: AnnData) -> None:
+    """Within seconds a cluster keeps a single copy of what it was sent."""
+    found = counts.count(cells.X, cells.var, where="X")
+    true = np.asarray(in_memory(cells).X.sum(axis=1), dtype=np.float64)
+    client.wait_for_workers(2)
+    results = cluster.mapped(client, found, DieOnce(-1, Path("x")), found.starts)
+    done = dict([next(results)])
+    time.sleep(5)
+    for pid in client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    done |= dict(results)
+    assert list(done) == list(range(0, 700, 64))
+    np.testing.assert_array_equal(np.concatenate([total for total, _ in done.values()]), true)
+
+
+def test_a_large_step_is_sent_without_a_warning(client: Client, cells: AnnData) -> None:
+    found = counts.count(cells.X, cells.var, where="X")
+    step = DieOnce(-1, Path("x"))
+    step.weights = np.zeros(30 * 2**20, dtype=np.uint8)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(cluster.mapped(client, found, step, found.starts))) == 11
 
 
 def test_what_a_worker_refuses_is_said_here(client: Client, cells: AnnData) -> None:

@@ -65,6 +65,19 @@ def test_strong_decays_neither_overflow_nor_vanish() -> None:
     assert distance(network, ids, None) < 1e-6
 
 
+def test_it_forgets_as_training_does() -> None:
+    """Training compiles the plain code; what it taught has to be what is read."""
+    network, ids = model(), torch.arange(2, 60).expand(2, -1)
+    for layer in network.mamba_mixer.layers:
+        layer.mamba.A_log.data.fill_(4.0)  # type: ignore[union-attr]
+        layer.mamba.dt_bias.data.fill_(1.0)  # type: ignore[union-attr]
+    with torch.no_grad():
+        trained = torch.compile(network, backend="eager")(ids)
+        for backend in ("torch", "numba"):
+            found = placed(network, Runtime("cpu", "float32", backend))(ids)  # type: ignore[arg-type]
+            torch.testing.assert_close(found, trained, rtol=1e-5, atol=1e-6)
+
+
 def test_half_precision_is_as_near_as_the_plain_code() -> None:
     network, ids = model(), torch.arange(2, 60).expand(2, -1)
     with torch.inference_mode():

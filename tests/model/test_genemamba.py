@@ -14,6 +14,7 @@ from genemamba.errors import InputError
 from genemamba.model import GeneMamba, inference
 from genemamba.model.batch import Batch
 from genemamba.model.inference import embed_tokens, map_cells
+from genemamba.model.memory import is_out_of_memory
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
@@ -95,13 +96,42 @@ def test_a_runtime_that_is_not_there(wrong: dict) -> None:
         choose_runtime(**wrong)
 
 
-def test_a_batch_that_memory_does_not_hold_is_halved() -> None:
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("longest", [200, 1_500, 5_000])
+def test_rows_hold_2048_tokens_whatever_the_batch(batch_size: int, longest: int) -> None:
+    lengths = np.random.default_rng(0).integers(0, longest, 300)
+    batches = inference._batches(lengths, batch_size, Runtime("cpu", "float32"), 1)
+    whole = [np.concatenate(rows) for rows in batches]
+    assert {len(cells) for cells in whole[:-1]} <= {batch_size}
+    assert sorted(np.concatenate(whole)) == np.flatnonzero(lengths).tolist()
+    for rows in batches:
+        filled = [int((lengths[row] + 1).sum()) for row in rows]
+        most = max(2_048, max(int(lengths[row].max()) + 1 for row in rows))
+        assert max(filled) <= most
+        assert len(rows) <= 1 + 2 * sum(filled) / most  # none is half empty for nothing
+
+
+SHORT = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
+    np._core._exceptions._ArrayMemoryError((9, 9), np.dtype(float)),
+    RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+    ),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:20])
+def test_a_batch_that_memory_does_not_hold_is_halved(error: Exception) -> None:
     cells, asked = random_cells(40, 200), []
 
     def lengths_of(batch: Batch) -> torch.Tensor:
         asked.append(len(batch.begin))
         if batch.ids.numel() > 500:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return batch.lengths[:, None]
 
     found = map_cells(lengths_of, cells, 1, runtime=Runtime("cpu", "float32"))
@@ -109,9 +139,28 @@ def test_a_batch_that_memory_does_not_hold_is_halved() -> None:
     assert max(asked) >= 10 > 2 >= min(asked)
 
 
-def test_a_cell_that_memory_does_not_hold() -> None:
+def test_what_torch_really_says_of_memory() -> None:
+    with pytest.raises(RuntimeError) as torchs:
+        torch.empty(2**55)
+    with pytest.raises(MemoryError) as numpys:
+        np.empty(2**55)
+    assert is_out_of_memory(torchs.value) and is_out_of_memory(numpys.value)
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    def wrong(batch: Batch) -> torch.Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot"):
+        map_cells(wrong, random_cells(4, 50), 1, runtime=Runtime("cpu", "float32"))
+
+
+@pytest.mark.parametrize("error", SHORT[:4], ids=lambda error: str(error)[:20])
+def test_a_cell_that_memory_does_not_hold(error: Exception) -> None:
     def full(batch: Batch) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     with pytest.raises(InputError, match=r"a cell of \d+ tokens does not fit .*\n.*max_tokens"):
         map_cells(full, random_cells(4, 50), 1, runtime=Runtime("cpu", "float32"))
@@ -143,7 +192,7 @@ def test_a_long_run_is_announced_once(
 def test_a_gpu_with_little_memory_gets_fewer_tokens(
     free: float, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free), int(80e9)))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free), int(80e9)))
     assert inference._most_tokens(Runtime("cuda", "bfloat16")) == tokens
 
 

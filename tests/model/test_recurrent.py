@@ -48,6 +48,16 @@ def test_steps_equal_the_full_scan(merge: str) -> None:
 
 
 @torch.no_grad()
+def test_steps_forget_as_the_full_scan() -> None:
+    model = forwards("mean")
+    for layer in model.mamba_mixer.layers:
+        layer.mamba.A_log.fill_(4.0)  # type: ignore[union-attr]
+        layer.mamba.dt_bias.fill_(1.0)  # type: ignore[union-attr]
+    ids = torch.randint(2, 50, (3, 40), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(stepped(model, ids), model(ids), rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
 def test_float32_over_2048_tokens() -> None:
     model = forwards("mean", torch.float32, pre_norm=True)
     ids = torch.randint(2, 50, (2, 2048), generator=torch.Generator().manual_seed(1))

@@ -65,7 +65,7 @@ def test_against_controls(cells, small_model):
     own = controls[(controls["group"] == "T") & (controls["perturbation"] == "CD3D")]
     np.testing.assert_allclose(drawn[0][:, 0], own["score"])
     row = table[(table["group"] == "T") & (table["perturbation"] == "CD3D")].iloc[0]
-    np.testing.assert_allclose(drawn[1], [[row["score"], 0]])
+    np.testing.assert_allclose(drawn[1], [[row["score_tested"], 0]])
     labels = [t.get_text() for t in ax.get_yticklabels()]
     assert labels[0] == f"CD3D\np = {row['p_score']:.2g}"
     assert labels[1] == "LYZ\nchanges nothing"

@@ -8,7 +8,8 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.tokens import digests
+from genemamba.tokens import digests, tdigests
+from genemamba.tokens.tdigests import TDigests
 
 KEY = "genemamba_median"
 
@@ -20,7 +21,7 @@ def exact(counts: np.ndarray) -> np.ndarray:
 
 def medians_of(adata: AnnData, **options: object) -> np.ndarray:
     gm.pp.gene_medians(adata, **options)
-    return adata.var[KEY].to_numpy()
+    return adata.var[options.get("key_added", KEY)].to_numpy()
 
 
 @pytest.fixture
@@ -62,6 +63,56 @@ def test_normalised_and_logged_values_give_the_same(pbmc: AnnData) -> None:
 def test_many_values_are_near_the_median(pbmc: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digests, "_KEPT", 10_000)
     np.testing.assert_allclose(medians_of(pbmc), exact(pbmc.X), rtol=4e-3)
+
+
+def by_tdigest(adata: AnnData, **options: object) -> np.ndarray:
+    pytest.importorskip("tdigest")
+    return medians_of(adata, method="tdigest", **options)
+
+
+@pytest.mark.parametrize("shape", [(0.4, 0.2), (1.5, 0.9), (0.05, 0.5)])
+def test_tdigests_agree_within_half_a_percent(shape: tuple[float, float]) -> None:
+    """Cells of like and of very unlike depth, genes that few and that all cells express."""
+    spread, least = shape
+    rng = np.random.default_rng(0)
+    depth = np.exp(rng.normal(size=(2500, 1)) * spread)
+    counts = rng.poisson(depth * [*np.geomspace(least, 50, 7), 3000]) + [[0] * 7 + [1]]
+    adata = AnnData(counts.astype(np.int32))
+    np.testing.assert_allclose(by_tdigest(adata), exact(counts + 0.0), rtol=5e-3)
+    assert adata.uns["genemamba"][KEY]["params"]["method"] == "tdigest"
+
+
+def test_tdigests_of_few_cells_are_exact(pbmc: AnnData) -> None:
+    pbmc = pbmc[:50].copy()
+    np.testing.assert_allclose(by_tdigest(pbmc), exact(pbmc.X), rtol=1e-6)
+    x = sparse.csr_matrix(pbmc.X + 1)
+    x.data -= 1  # zeros that are stored
+    pbmc.X = x
+    np.testing.assert_allclose(by_tdigest(pbmc, key_added="b"), exact(x.toarray()), rtol=1e-6)
+
+
+def test_tdigests_of_parts_are_merged(pbmc: AnnData) -> None:
+    pytest.importorskip("tdigest")
+    rng = np.random.default_rng(0)
+    many = rng.poisson(rng.uniform(0.3, 3, (3000, 1)) * [*np.geomspace(0.1, 9, 8), 2000])
+    x, total = sparse.csr_matrix(many), many.sum(axis=1)
+    parts = [TDigests(9) for _ in range(3)]
+    for n, part in enumerate(parts):
+        part.add(x[n::3], total[n::3])
+    parts[0].merge(parts[1])
+    parts[0].merge(parts[2])
+    np.testing.assert_allclose(parts[0].medians(), exact(many), rtol=5e-3)
+
+
+def test_without_the_package_it_says_how_to_get_it(
+    pbmc: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tdigests, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs the package tdigest.*\n.*genemamba\[tdigest\]"):
+        gm.pp.gene_medians(pbmc, method="tdigest")
+    with pytest.raises(InputError, match="method='median' is unknown"):
+        gm.pp.gene_medians(pbmc, method="median")
+    assert not pbmc.uns and KEY not in pbmc.var
 
 
 def test_a_layer_and_raw(pbmc: AnnData) -> None:

@@ -12,6 +12,7 @@ from scipy.spatial.distance import cosine, euclidean
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.model import GeneMamba
+from genemamba.tl import _edited
 
 GENES = ["CD79A", ["CD3D", "CD3E"]]
 FEW = {"n_controls": 5, "control_cells": 4}
@@ -96,25 +97,97 @@ def test_the_table_by_hand(cells, small_model):
         own = controls[(controls["perturbation"] == "CD79A") & (controls["group"] == row.group)]
         assert len(own) == row.controls == (5 if len(chosen) else 0)
         assert not own["control"].isin(["CD79A"]).any()
-        assert (own["changed"] <= 4).all()
+        assert row.tested == min(4, len(chosen))
+        assert (own["tested"] == row.tested).all()
         if len(chosen):
-            assert row.p_shift == (1 + (own["cosine"] >= row.cosine).sum()) / 6
             assert row.cosine_controls == pytest.approx(own["cosine"].mean())
+    gm.tl.perturb(cells, "CD79A", model=small_model, key_added="one", **FEW)
+    one = cells.uns["genemamba"]["one"]
+    (row,) = one["table"].itertuples()
+    as_large = (one["control_table"]["cosine"] >= row.cosine_tested).sum()
+    assert row.p_shift == (1 + as_large) / 6  # of one row, the rank among its own controls
 
 
-def test_a_control_is_perturbed_as_the_gene_itself(cells, small_model):
-    options = {"groupby": "kind", "model": small_model}
+def same_genes(cells: AnnData, how: str, model: GeneMamba) -> pd.DataFrame:
+    """Five genes that all cells express, against each other."""
+    cells = cells[:, :6].copy()
+    cells.X = np.random.default_rng(0).integers(1, 1000, cells.shape)
+    genes = cells.var_names[:5].tolist()
+    gm.tl.perturb(cells, genes, how=how, model=model, n_controls=9, control_cells=7)
+    return cells.uns["genemamba"]["genemamba_perturb"]
+
+
+@pytest.mark.parametrize("how", ["delete", "overexpress"])
+def test_gene_and_controls_are_compared_in_the_same_cells(cells, small_model, how):
+    entry = same_genes(cells, how, small_model)
+    table = entry["table"].set_index("perturbation")
+    assert (table["tested"] == 7).all() and (entry["control_table"]["tested"] == 7).all()
+    for row in entry["control_table"].itertuples():
+        if row.control in table.index:
+            own = table.loc[row.control, "cosine_tested"]
+            assert row.cosine == pytest.approx(own, rel=2e-3, abs=1e-9)
+
+
+def test_a_rare_gene_is_not_compared_with_rarer_ones(cells, small_model):
+    options = {"groupby": "kind", "model": small_model, "n_controls": 30, "control_cells": 5}
+    gm.tl.perturb(cells, ["CD79A", "CD3D", ("CD3D", "MS4A1")], **options)
+    entry = cells.uns["genemamba"]["genemamba_perturb"]
+    assert (entry["table"]["tested"] == entry["table"]["changed"].clip(upper=5)).all()
+    for row in entry["table"].itertuples():
+        own = entry["control_table"].query(
+            "perturbation == @row.perturbation and group == @row.group"
+        )
+        assert (own["tested"] == row.tested).all() and len(own) == row.controls > 20
+
+
+def test_controls_are_edited_in_their_own_cells_only(cells, small_model, monkeypatch):
+    edited = []
+    real = _edited.delete
+
+    def spy(ranked, genes, max_tokens):
+        edited.append(ranked.n_cells)
+        return real(ranked, genes, max_tokens)
+
+    monkeypatch.setattr(_edited, "delete", spy)
+    gm.tl.perturb(cells, "CD3D", model=small_model, n_controls=20, control_cells=3)
+    assert edited[0] == 60 and len(edited) == 21 and max(edited[1:]) == 3
+
+
+def test_twenty_rows_reach_an_fdr_of_5_percent(cells, small_model):
+    """One gene is made to matter; a hundred controls each are enough for twenty genes."""
+    often = np.flatnonzero((cells.X > 0).sum(axis=0) >= 20)[:20]
+    genes = cells.var_names[often].tolist()
+    vocab = gm.models.vocabulary(small_model)
+    weight = small_model.embeddings.weight.data
+    weight[vocab.name_to_gene[genes[0]] + 2] *= 40
+    kinds = np.repeat(["T", "B"], 30)
+    cells.obs["kind"] = kinds
+    options = {"groupby": "kind", "groups": ["T"], "target": "B", "control_cells": 8}
+    gm.tl.perturb(cells, genes, model=small_model, **options)
+    table = cells.uns["genemamba"]["genemamba_perturb"]["table"].set_index("perturbation")
+    assert len(table) == 20 and table["fdr_shift"].idxmin() == genes[0]
+    assert table.loc[genes[0], "fdr_shift"] < 0.05
+    assert (table["fdr_shift"].drop(genes[0]) > 0.05).all()
+
+
+@pytest.mark.parametrize(("how", "least"), [("delete", 3), ("overexpress", 15)])
+def test_a_control_is_perturbed_as_the_gene_itself(cells, small_model, how, least):
+    options = {"groupby": "kind", "model": small_model, "how": how}
     gm.tl.perturb(cells, GENES, target="T", n_controls=3, control_cells=60, **options)
     entry = cells.uns["genemamba"]["genemamba_perturb"]
-    for row in entry["control_table"].head(8).itertuples():
+    checked = 0
+    for row in entry["control_table"].itertuples():
         genes = [row.control.split("+")]
         gm.tl.perturb(cells, genes, target="T", n_controls=0, key_added="own", **options)
         own = cells.uns["genemamba"]["own"]["table"].set_index("group").loc[row.group]
-        np.testing.assert_allclose(
-            own[["cosine", "towards", "score"]].astype(float),
-            [row.cosine, row.towards, row.score],
-            rtol=2e-3, atol=1e-6,
-        )  # fmt: skip
+        if own["changed"] == row.tested:  # in all its cells
+            checked += 1
+            np.testing.assert_allclose(
+                own[["cosine", "towards", "score"]].astype(float),
+                [row.cosine, row.towards, row.score],
+                rtol=2e-3, atol=1e-6,
+            )  # fmt: skip
+    assert checked >= least
 
 
 def test_the_seed_decides_and_other_genes_do_not(cells, small_model):

@@ -31,27 +31,64 @@ def test_direction():
     np.testing.assert_allclose(way.alignment(before, after), [1, -1, 0, 0])
 
 
-def test_p_counts_controls():
+def p_of_one(value: float, controls: np.ndarray, *, two_sided: bool = False) -> float:
+    (p,) = control_p(np.array([value]), [controls], two_sided=two_sided)
+    return p
+
+
+def test_p_of_one_row_counts_controls():
     controls = np.array([1.0, 2, 3, 4])
-    assert control_p(5, controls) == 1 / 5
-    assert control_p(3, controls) == 3 / 5
-    assert control_p(0, controls) == 1
-    assert control_p(0, controls, two_sided=True) == 2 / 5
-    assert control_p(2.5, controls, two_sided=True) == 1
-    assert np.isnan(control_p(np.nan, controls))
-    assert np.isnan(control_p(1, np.array([])))
+    assert p_of_one(5, controls) == 1 / 5
+    assert p_of_one(3, controls) == 3 / 5
+    assert p_of_one(0, controls) == 1
+    assert p_of_one(0, controls, two_sided=True) == 2 / 5
+    assert p_of_one(2.5, controls, two_sided=True) == 1
+    assert p_of_one(1, np.array([1.0, 1, 1])) == 1
+    assert np.isnan(p_of_one(np.nan, controls))
+    assert np.isnan(p_of_one(1, np.array([])))
+    assert p_of_one(2, np.array([np.nan, 1])) == 1 / 2
 
 
-def test_p_of_one_more_control_is_uniform():
+def test_controls_of_all_rows_count_whatever_their_units():
     rng = np.random.default_rng(0)
-    for two_sided in (False, True):
-        p = [control_p(*split(rng.normal(size=20)), two_sided=two_sided) for _ in range(4000)]
-        for level in (0.1, 0.3, 0.5):
-            assert np.mean(np.array(p) <= level) == pytest.approx(level, abs=0.03)
+    values = rng.normal(size=(3, 12))
+    units = 5 * values * np.array([[1], [100], [1e-6]]) + np.array([[0], [7], [1e-3]])
+    p = control_p(values[:, 0], list(values[:, 1:]))
+    np.testing.assert_allclose(control_p(units[:, 0], list(units[:, 1:])), p)
+    assert np.allclose(p * 34, np.rint(p * 34)) and not np.allclose(p * 12, np.rint(p * 12))
+    values[1, 0] = np.nan  # says nothing, and neither do its controls
+    with_nan = control_p(values[:, 0], list(values[:, 1:]))
+    alone = control_p(values[[0, 2], 0], list(values[[0, 2], 1:]))
+    np.testing.assert_array_equal(with_nan[[0, 2]], alone)
+    assert np.isnan(with_nan[1])
 
 
-def split(values: np.ndarray) -> tuple[float, np.ndarray]:
-    return float(values[0]), values[1:]
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize(("rows", "n"), [(1, 199), (20, 100), (5, 39)])
+@pytest.mark.parametrize("shape", ["normal", "exponential"])
+def test_p_is_uniform_where_genes_are_like_their_controls(shape, rows, n, two_sided):
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(4000 // rows):
+        unit = np.exp(rng.normal(size=(rows, 1)) * 3)
+        drawn = getattr(rng, "standard_" + shape)((rows, n + 1)) * unit
+        p.append(control_p(drawn[:, 0], list(drawn[:, 1:]), two_sided=two_sided))
+    for level in (0.05, 0.1, 0.3, 0.5):
+        assert np.mean(np.concatenate(p) <= level) == pytest.approx(level, abs=0.03)
+
+
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_a_hundred_controls_each_reach_fdr_05_with_20_rows(two_sided):
+    rng = np.random.default_rng(0)
+    planted, others = [], []
+    for _ in range(50):
+        drawn = rng.normal(size=(20, 101))
+        drawn[:3, 0] = 6.0
+        found = fdr(control_p(drawn[:, 0], list(drawn[:, 1:]), two_sided=two_sided))
+        planted.append(found[:3])
+        others.append(found[3:])
+    assert np.mean(np.array(planted) < 0.05) > 0.95
+    assert np.mean(np.array(others) < 0.05) < 0.02
 
 
 @settings(max_examples=50, deadline=None)

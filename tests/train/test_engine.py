@@ -25,6 +25,7 @@ from genemamba.model import GeneMamba
 from genemamba.train import engine
 from genemamba.train.data import split
 from genemamba.train.recipe import Recipe
+from genemamba.train.run_folder import load_state
 from genemamba.train.start import new_model
 
 NewRecipe = Callable[..., Recipe]
@@ -93,6 +94,34 @@ def test_a_resumed_run_is_the_unbroken_run(
         part = engine.pretrain(corpus, recipe, tmp_path / "parts", stop_after=0, **ON_CPU)
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     assert same(whole, part)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_average_is_what_is_returned(
+    tied: bool, corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
+) -> None:
+    recipe = new_recipe(optimiser={"ema": 0.9}, model={"tie_embeddings": tied})
+    model = engine.pretrain(corpus, recipe, tmp_path / "out", stop_after=0.0, **ON_CPU)
+    average = load_state(tmp_path / "out" / "state.pt")["ema"]
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.data, average[f"model.{name}"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["norm_f.weight", "embeddings.weight"])
+def test_a_state_that_lacks_a_weight_is_refused(
+    name: str, corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch
+) -> None:
+    real = engine.load_state
+
+    def lacking(file: Path) -> dict[str, Any]:
+        state = real(file)
+        state["task"].pop(f"model.{name}", None)
+        return state
+
+    recipe = new_recipe(model={"tie_embeddings": False})
+    monkeypatch.setattr(engine, "load_state", lacking)
+    with pytest.raises(RuntimeError, match=rf"Missing key.*{name}"):
+        engine.pretrain(corpus, recipe, tmp_path / "out", stop_after=0.0, **ON_CPU)
 
 
 def test_a_share_of_the_start_is_kept(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -40,12 +41,16 @@ def mapped(
 ) -> Iterator[tuple[int, T]]:
     """Yield the first cell of each block and what `step` gives, in order; workers read and compute.
 
-    The step is sent to every worker once.
+    The step is sent once, as a task: the scheduler makes it again if all workers that hold it die.
+    Scattered data would be gone with them.
     """
+    import cloudpickle
+    import dask
     from dask.delayed import delayed
 
     light = dataclasses.replace(counts, matrix=None)
-    remote = client.scatter((light, step), broadcast=True, hash=False)
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "100GB"}):
+        remote = client.submit(pickle.loads, cloudpickle.dumps((light, step)), pure=False)
     rows = counts.matrix.rechunk({1: -1})
     threads = sum(worker["nthreads"] for worker in client.scheduler_info(-1)["workers"].values())
 

@@ -85,7 +85,7 @@ def attribute_tokens(
     base_D = network.embeddings.weight[genes].detach().mean(dim=0)
     values = np.zeros(len(ranked.tokens), dtype=np.float32)
     ends = np.full((2, ranked.n_cells), np.nan)
-    most = _TOKENS_PER_BATCH[runtime.device]
+    most = _TOKENS_PER_BATCH[runtime.kind]
     batches = length_batches(ranked.lengths, max_tokens_per_batch=most, multiple=1)
     for cells in tqdm(batches, desc="attribute", delay=3, leave=False):
         ids, lengths = pad(ranked, cells, multiple=1)

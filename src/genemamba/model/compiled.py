@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.model import passes
-from genemamba.model.ssd import most_decay, safe_chunk
+from genemamba.model.ssd import decays, safe_chunk
 
 if TYPE_CHECKING:
     from genemamba.model.mamba2 import Mamba2
@@ -59,9 +59,8 @@ def read(
     rows, length, _ = projected_BLT.shape
     projected_BLT = projected_BLT.contiguous()
     dt = F.softplus(projected_BLT[..., -c.n_heads :].float() + mixer.dt_bias.float())
-    limit = most_decay(torch.float32)
-    a = (dt * -torch.exp(mixer.A_log.float())).clamp(min=-limit)
-    size = min(safe_chunk(way, c.chunk_size, limit) for way in (a, a.flip(1))[:ways])
+    a = decays(dt, -torch.exp(mixer.A_log.float()))
+    size = min(safe_chunk(way, c.chunk_size) for way in (a, a.flip(1))[:ways])
     chunks = -(-length // size)
     n = ways * rows * chunks
     if segment_BL is None:
@@ -163,4 +162,5 @@ def _threads(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n, thread_name_prefix="genemamba")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of the threads
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of the threads

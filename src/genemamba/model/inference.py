@@ -17,6 +17,7 @@ from genemamba.errors import InputError
 from genemamba.model import compiled, kernels
 from genemamba.model.batch import Batch
 from genemamba.model.genemamba import GeneMamba, Pooling
+from genemamba.model.memory import free_cached, is_out_of_memory
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked, longest_first, pack
 
@@ -143,18 +144,18 @@ def _stepped(
 
     def laid(rows: list[np.ndarray]) -> Batch:
         batch = Batch.packed(ranked, rows, lead=lead)
-        return batch.pinned() if runtime.device == "cuda" else batch
+        return batch.pinned() if runtime.kind == "cuda" else batch
 
     def run(rows: list[np.ndarray], batch: Batch | None = None) -> list[tuple[np.ndarray, T]]:
         with torch.inference_mode():
-            return _in_memory(step, rows, lambda own: laid(own).to(runtime.device), batch)
+            return _in_memory(step, rows, laid, runtime, batch)
 
     n_threads = torch.get_num_threads()
     if runtime.device != "cpu":
         with ThreadPoolExecutor(1) as other:
             coming = _ahead(laid, batches, other, _AHEAD)
             for rows, batch in zip(batches, coming, strict=True):
-                yield run(rows, batch.to(runtime.device))
+                yield run(rows, batch)
     elif min(n_threads, len(batches)) == 1:
         compiled.keep_rooms()
         try:
@@ -191,24 +192,33 @@ def _in_memory(
     step: Step[T],
     rows: list[np.ndarray],
     laid: Callable[[list[np.ndarray]], Batch],
+    runtime: Runtime,
     batch: Batch | None = None,
 ) -> list[tuple[np.ndarray, T]]:
     """Apply `step` to cells in rows; where memory does not suffice, to each half of them."""
-    batch, cells = batch or laid(rows), np.concatenate(rows)
+    cells = np.concatenate(rows)
     try:
+        batch = (batch or laid(rows)).to(runtime.device)
         return [(cells, step(cells, batch))]
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         if len(cells) == 1:
+            other = "" if runtime.device == "cpu" else ", or device='cpu'"
+            size = "a cell" if batch is None else f"a cell of {int(batch.lengths)} tokens"
             raise InputError(
-                f"a cell of {int(batch.lengths)} tokens does not fit the memory of "
-                f"{batch.ids.device}",
-                "give a smaller max_tokens, or device='cpu'",
+                f"{size} does not fit the memory of {runtime.device}",
+                f"give a smaller max_tokens{other}",
             ) from None
     del batch
-    torch.cuda.empty_cache()  # outside of except, which would hold on to tensors
+    free_cached(runtime.kind)  # outside of except, which would hold on to tensors
     rows = rows if len(rows) > 1 else [own[None] for own in cells]
     half = len(rows) // 2
-    return _in_memory(step, rows[:half], laid) + _in_memory(step, rows[half:], laid)
+    return [
+        found
+        for part in (rows[:half], rows[half:])
+        for found in _in_memory(step, part, laid, runtime)
+    ]
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:
@@ -229,7 +239,12 @@ def _batches(
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
         order = longest_first(lengths)
-        return [[order[i : i + batch_size]] for i in range(0, len(order), batch_size)]
+        parts = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        widths = [max(_ROW, int(lengths[own[0]]) + lead) for own in parts]  # the longest is first
+        return [
+            [own[row] for row in pack(lengths[own] + lead, width)]
+            for own, width in zip(parts, widths, strict=True)
+        ]
     rows = pack(np.where(lengths, lengths + lead, 0), _ROW)
     batches, most = [], _most_tokens(runtime)
     while rows:  # the longest cell of the first row is the longest there is
@@ -241,10 +256,10 @@ def _batches(
 
 def _most_tokens(runtime: Runtime) -> int:
     """Return the tokens of a batch: as many as are quick, or fewer where memory is short."""
-    most = _TOKENS_PER_BATCH[runtime.device]
-    if runtime.device != "cuda":
+    most = _TOKENS_PER_BATCH[runtime.kind]
+    if runtime.kind != "cuda":
         return most
-    free, _ = torch.cuda.mem_get_info()
+    free, _ = torch.cuda.mem_get_info(runtime.device)
     return min(most, max(_TOKENS_PER_BATCH["cpu"], free // _BYTES_PER_TOKEN))
 
 
@@ -252,7 +267,8 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     """Give the model itself if it already fits, else a copy: the caller's is never changed."""
     dtype = getattr(torch, runtime.precision)
     weight = model.embeddings.weight
-    fits = weight.device.type == runtime.device and weight.dtype == dtype and not model.training
+    there = str(weight.device) == runtime.device or weight.device.type == runtime.device
+    fits = there and weight.dtype == dtype and not model.training
     if fits and model.backend == runtime.backend:
         return model
     if runtime.backend == "triton":

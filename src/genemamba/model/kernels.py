@@ -132,13 +132,15 @@ def installed(name: str) -> bool:
 
 
 @lru_cache
-def refusal(precision: str, backend: Literal["cuda", "triton"] = "cuda") -> str:
+def refusal(
+    precision: str, backend: Literal["cuda", "triton"] = "cuda", device: str = "cuda"
+) -> str:
     """Why kernels cannot be used here, or nothing. A drift is warned of, too."""
     missing = [name for name in MODULES[backend] if not installed(name)]
     if missing:
         return f"{' and '.join(missing)} not installed"
     try:
-        drift = self_test("cuda", precision, backend)
+        drift = self_test(device, precision, backend)
     except Exception as error:  # they are compiled elsewhere, and can fail in any way
         return f"the kernels do not run here ({type(error).__name__}: {error})"
     if drift <= TOLERANCE[precision]:

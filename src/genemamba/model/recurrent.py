@@ -18,6 +18,7 @@ from torch import Tensor
 from genemamba.model.config import GeneMambaConfig
 from genemamba.model.genemamba import GeneMamba
 from genemamba.model.mamba2 import BiMambaLayer, Mamba2
+from genemamba.model.ssd import decays
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _mix(
     x_BHP = x.unflatten(-1, (c.n_heads, c.headdim))
     wide = memory_BHNP.dtype
     dt_BH = F.softplus(dt.to(wide) + mamba.dt_bias.to(wide))
-    decay_BH = torch.exp(-torch.exp(mamba.A_log.to(wide)) * dt_BH)
+    decay_BH = torch.exp(decays(dt_BH, -torch.exp(mamba.A_log.to(wide))))
     write_BHP = dt_BH[..., None] * x_BHP.to(wide)
     memory = b_BN.to(wide)[:, None, :, None] * write_BHP[:, :, None]
     memory = memory.addcmul_(memory_BHNP, decay_BH[..., None, None])

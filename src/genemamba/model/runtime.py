@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
 from genemamba.errors import InputError
 from genemamba.model import kernels
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"] | str
+"""Or one of several GPUs: "cuda:1"."""
 Precision = Literal["auto", "float32", "bfloat16"]
 Backend = Literal["auto", "cuda", "torch", "triton", "numba"]
 
@@ -23,6 +25,11 @@ class Runtime:
     precision: Literal["float32", "bfloat16"]
     backend: kernels.Backend = "torch"
     why: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def kind(self) -> str:
+        """Kind of device: "cuda" of "cuda:1"."""
+        return self.device.partition(":")[0]
 
     @property
     def code(self) -> str:
@@ -44,7 +51,6 @@ def choose_runtime(
     InputError
         If a value is unknown, the device is not there, or `backend` cannot run.
     """
-    _require_known("device", device, Device)
     _require_known("precision", precision, Precision)
     _require_known("backend", backend, Backend)
     device, why_device = _device(device)
@@ -61,17 +67,30 @@ def _require_known(name: str, value: Any, kind: Any) -> None:
         raise InputError(f"{name}={value!r} is unknown", f"use {', '.join(others)} or {last}")
 
 
-def _device(wished: str) -> tuple[Any, str]:
+def _device(wished: str) -> tuple[str, str]:
+    if wished == "auto":
+        found = torch.cuda.is_available()
+        return ("cuda", "torch finds a CUDA device") if found else ("cpu", "no CUDA device")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(wished)):
+        raise InputError(
+            f"device={wished!r} is unknown",
+            "use 'auto', 'cpu', 'mps' or 'cuda' ('cuda:1' of several GPUs)",
+        )
+    kind, _, number = wished.partition(":")
     present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if wished != "auto":
-        if not present[wished]:
-            raise InputError(f"device={wished!r}: torch finds none here", "use device='cpu'")
-        return wished, f"device={wished!r} was asked for"
-    return ("cuda", "torch finds a CUDA device") if present["cuda"] else ("cpu", "no CUDA device")
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }[kind]
+    if not present:
+        raise InputError(f"device={wished!r}: torch finds none here", "use device='cpu'")
+    if number and int(number) >= present:
+        last = f"cuda:{present - 1}"
+        raise InputError(
+            f"device={wished!r}: torch finds {present} here, numbered from 0",
+            "use device='cuda:0'" + (f" to {last!r}" if present > 1 else ""),
+        )
+    return wished, f"device={wished!r} was asked for"
 
 
 def _precision(wished: str, device: str) -> tuple[Any, str]:
@@ -85,7 +104,7 @@ def _precision(wished: str, device: str) -> tuple[Any, str]:
 
 def bfloat16_unit(device: str) -> str:
     """Name what multiplies bfloat16 numbers on a device, if anything does."""
-    if device == "cuda":
+    if device.startswith("cuda"):
         return "the GPU" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     if device != "cpu":
         return ""
@@ -98,10 +117,11 @@ def bfloat16_unit(device: str) -> str:
 def _backend(wished: str, device: str, precision: str) -> tuple[Any, str]:
     if wished == "torch":
         return "torch", "backend='torch' was asked for"
-    own = {"cpu": "numba", "cuda": "cuda"}.get(device, "torch")
-    if device == "cuda" and wished in ("auto", "cuda", "triton"):
+    on_gpu = device.startswith("cuda")
+    own = "cuda" if on_gpu else {"cpu": "numba"}.get(device, "torch")
+    if on_gpu and wished in ("auto", "cuda", "triton"):
         kind: Literal["cuda", "triton"] = "triton" if wished == "triton" else "cuda"
-        why = kernels.refusal(precision, kind)
+        why = kernels.refusal(precision, kind, device)
         if why and wished != "auto":
             raise InputError(f"backend={wished!r}: {why}", kernels.INSTALL)
         return ("torch", why) if why else (kind, "the kernels agree with the package's own code")

@@ -2,7 +2,7 @@
 
 Shapes: R rows (cells × directions), L tokens, H heads, P head channels, N states, Q chunk.
 
-For every head, with ``a_t = dt_t · A`` (A < 0)::
+For every head, with ``a_t = max(dt_t · A, -7.76)`` (A < 0; see :func:`decays`)::
 
     h_t = exp(a_t) h_{t-1} + dt_t B_t x_tᵀ          h is N × P
     y_t = C_tᵀ h_t
@@ -22,6 +22,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _COMPILED_CHUNK = 16
+_LIMIT = 1.4 * math.log(torch.finfo(torch.float32).max)
+"""How much may decay in a chunk: exp(-limit) is 0, and two factors share it without overflow."""
+MOST_DECAY = _LIMIT / _COMPILED_CHUNK
+"""How much may decay at one token: 0.04 % of the state stays."""
+
+
+def decays(dt: Tensor, A: Tensor) -> Tensor:
+    """Return the log of what each token leaves of the state, -`MOST_DECAY` at the least.
+
+    Whoever reads a cell takes it from here: a model has to forget as it did in training, where
+    compiled code cannot choose its chunks by the data and so bounds the decay.
+    """
+    return (dt * A).clamp(min=-MOST_DECAY)
 
 
 def scan_reference(
@@ -45,7 +58,7 @@ def scan_reference(
         if segment_RL is not None and t > 0:
             same_R = segment_RL[:, t] == segment_RL[:, t - 1]
             h_RHNP = h_RHNP * same_R[:, None, None, None]
-        decay_RH = torch.exp(dt_RLH[:, t] * A_H)
+        decay_RH = torch.exp(decays(dt_RLH[:, t], A_H))
         write_RHP = dt_RLH[:, t, :, None] * x_RLHP[:, t]
         h_RHNP = (
             decay_RH[..., None, None] * h_RHNP
@@ -76,14 +89,11 @@ def scan(
     -------
     Tensor, R × L × H × P, in the dtype of the input.
     """
-    a_RLH = dt_RLH * A_H
-    limit = most_decay(a_RLH.dtype)
-    if torch.compiler.is_compiling():  # no shape may depend on data: bound the decays instead
+    a_RLH = decays(dt_RLH, A_H)
+    if torch.compiler.is_compiling():  # no shape may depend on data
         chunk_size = min(chunk_size, _COMPILED_CHUNK)
-        a_RLH = a_RLH.clamp(min=-limit / chunk_size)
     else:
-        a_RLH = a_RLH.clamp(min=-limit)
-        chunk_size = safe_chunk(a_RLH, chunk_size, limit)
+        chunk_size = safe_chunk(a_RLH, chunk_size)
     pad = -x_RLHP.shape[1] % chunk_size
     length = x_RLHP.shape[1]
     if pad:
@@ -124,19 +134,14 @@ def scan(
     return y.flatten(1, 2)[:, :length]
 
 
-def most_decay(dtype: torch.dtype) -> float:
-    """Return how much may decay in a chunk: exp(-most_decay) is 0, and half of it no overflow."""
-    return 1.4 * math.log(torch.finfo(dtype).max)  # two factors share it; 30 % is for the products
-
-
-def safe_chunk(a_RLH: Tensor, chunk_size: int, limit: float) -> int:
+def safe_chunk(a_RLH: Tensor, chunk_size: int) -> int:
     """Halve the chunk until the sum of decays inside one cannot overflow an exponential."""
     steepest = -float(a_RLH.detach().min()) if a_RLH.numel() else 0.0
-    if steepest * chunk_size <= limit:  # cheap bound first
+    if steepest * chunk_size <= _LIMIT:  # cheap bound first
         return chunk_size
-    while chunk_size > 1:
+    while chunk_size > _COMPILED_CHUNK:
         padded = F.pad(a_RLH.detach(), (0, 0, 0, -a_RLH.shape[1] % chunk_size))
-        if -float(padded.unflatten(1, (-1, chunk_size)).sum(2).min()) <= limit:
+        if -float(padded.unflatten(1, (-1, chunk_size)).sum(2).min()) <= _LIMIT:
             break
         chunk_size //= 2
     return chunk_size

@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from genemamba.model.ssd import MOST_DECAY
+
 if TYPE_CHECKING:
     from genemamba.model.mamba2 import Mamba2
 
@@ -31,24 +33,26 @@ def mix_both(mixer: Mamba2, projected_BLT: Tensor, segment_BL: Tensor | None) ->
     projected = projected_BLT.contiguous()
     out = projected.new_empty(2, rows, length, c.d_inner)
     assert mixer.conv1d.bias is not None
-    _kernel[(rows, c.n_heads, 2)](
-        projected,
-        projected if segment_BL is None else segment_BL.to(torch.int32).contiguous(),
-        mixer.conv1d.weight.squeeze(1).float().contiguous(),
-        mixer.conv1d.bias.float(),
-        mixer.dt_bias.float(),
-        -torch.exp(mixer.A_log.float()),
-        mixer.D.float(),
-        out,
-        rows,
-        length,
-        c.d_inner,
-        HAS_SEGMENT=segment_BL is not None,
-        Q=_CHUNK,
-        N=c.d_state,
-        P=c.headdim,
-        W=c.d_conv,
-    )
+    with torch.cuda.device_of(projected):  # Triton starts kernels on the current GPU
+        _kernel[(rows, c.n_heads, 2)](
+            projected,
+            projected if segment_BL is None else segment_BL.to(torch.int32).contiguous(),
+            mixer.conv1d.weight.squeeze(1).float().contiguous(),
+            mixer.conv1d.bias.float(),
+            mixer.dt_bias.float(),
+            -torch.exp(mixer.A_log.float()),
+            mixer.D.float(),
+            out,
+            rows,
+            length,
+            c.d_inner,
+            MOST_DECAY,
+            HAS_SEGMENT=segment_BL is not None,
+            Q=_CHUNK,
+            N=c.d_state,
+            P=c.headdim,
+            W=c.d_conv,
+        )
     return out
 
 
@@ -73,7 +77,7 @@ def _convolved(
 @triton.jit
 def _kernel(
     projected_ptr, segment_ptr, weight_ptr, bias_ptr, dt_bias_ptr, A_ptr, skip_ptr, out_ptr,
-    rows, length, inner,
+    rows, length, inner, most_decay,
     HAS_SEGMENT: tl.constexpr, Q: tl.constexpr, N: tl.constexpr, P: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
     row, head, way = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -105,8 +109,9 @@ def _kernel(
         at = t.to(tl.int64) * width + (inner + channels + head)
         dt = tl.load(row_ptr + at, mask=there, other=0.0).to(tl.float32) + dt_bias
         dt = tl.where(there, tl.where(dt > 20, dt, tl.log(1 + tl.exp(dt))), 0.0)
-        total = tl.cumsum(dt * A, 0)  # Q
-        last = tl.sum(dt * A, 0)
+        a = tl.maximum(dt * A, -most_decay)  # as in ssd.decays
+        total = tl.cumsum(a, 0)  # Q
+        last = tl.sum(a, 0)
         last_segment = tl.sum(tl.where(q == Q - 1, segment, 0), 0)
         sees = (q[:, None] >= q[None, :]) & (segment[:, None] == segment[None, :])
         decay = tl.exp(tl.where(sees, total[:, None] - total[None, :], float("-inf")))

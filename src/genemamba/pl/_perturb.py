@@ -83,6 +83,8 @@ def perturb(
         table[["perturbation", "group", "cosine_controls"]], on=["perturbation", "group"]
     )
     controls["value"] = _value(controls, params)[0]
+    alike = {name: table.get(f"{name}_tested", table.get(name)) for name in ("cosine", "score")}
+    table["value"] = _value(table.assign(**alike), params)[0]  # over as many cells as the controls
     table, controls = (t[t["group"] == group] for t in (table, controls))
     if controls.empty:
         raise InputError(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy import sparse
 
 from genemamba.model.inference import embed_tokens
 from genemamba.tl._shift import Direction, cosine_distance
-from genemamba.tokens.edit import cut, delete, join, put_first
+from genemamba.tokens.edit import begins_with, cut, delete, join, put_first
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
@@ -76,23 +77,11 @@ class Editor:
         return vectors.astype(np.float64)
 
     def job(
-        self,
-        key: Any,
-        genes: tuple[int, ...],
-        cells: np.ndarray,
-        way: Direction | None,
-        at_most: int | None = None,
-        rng: np.random.Generator | None = None,
+        self, key: Any, genes: tuple[int, ...], cells: np.ndarray, way: Direction | None
     ) -> Job:
-        """Edit genes in those of `cells` where this changes something; `at_most` so many of them.
-
-        More than that are thinned by `rng`.
-        """
+        """Edit genes in those of `cells` where this changes something."""
         edit = delete if self.how == "delete" else put_first
         changed, edited = edit(self.ranked.take(cells), genes, self.max_tokens)
-        if at_most is not None and rng is not None and at_most < len(changed):
-            kept = np.sort(rng.choice(len(changed), at_most, replace=False))
-            changed, edited = changed[kept], edited.take(kept)
         return Job(key, cells[changed], edited, way)
 
     def measure(self, before: np.ndarray, jobs: Iterable[Job]) -> Iterator[tuple[Job, np.ndarray]]:
@@ -118,6 +107,41 @@ class Editor:
         ends = np.cumsum([len(job.cells) for job in block])
         for job, part in zip(block, np.split(after, ends[:-1]), strict=True):
             yield job, measure(before[job.cells], part, job.way)
+
+
+class Sample:
+    """Cells of a group in random order, to try every gene in as nearly the same as can be.
+
+    Parameters
+    ----------
+    editor
+        The cells, and what is done to them.
+    cells
+        Indices of those of the group.
+    n
+        How many to try a gene in, at most.
+    rng
+        Draws the order.
+    """
+
+    def __init__(self, editor: Editor, cells: np.ndarray, n: int, rng: np.random.Generator) -> None:
+        self.editor, self.n, self.cells = editor, n, rng.permutation(cells)
+        self.ranked = cut(editor.ranked.take(self.cells), editor.max_tokens)
+        shape = (len(cells), 1 + int(self.ranked.tokens.max(initial=0)))
+        there = np.ones(len(self.ranked.tokens), dtype=bool)
+        index = sparse.csr_matrix((there, self.ranked.tokens, self.ranked.indptr), shape).tocsc()
+        self.starts, self.with_token = index.indptr, index.indices
+
+    def changed_by(self, genes: tuple[int, ...]) -> np.ndarray:
+        """Return the first `n` cells that editing `genes` changes, without editing any."""
+        if self.editor.how == "delete":
+            known = [g for g in genes if g + 1 < len(self.starts)]
+            own = [self.with_token[slice(*self.starts[[g, g + 1]])] for g in known]
+            places = np.unique(np.concatenate([np.empty(0, dtype=int), *own]))
+        else:
+            front = np.asarray(genes[: self.editor.max_tokens], dtype=np.int32)
+            places = np.flatnonzero((self.ranked.lengths > 0) & ~begins_with(self.ranked, front))
+        return self.cells[places[: self.n]]
 
 
 def measure(before: np.ndarray, after: np.ndarray, way: Direction | None) -> np.ndarray:

@@ -86,7 +86,8 @@ def embed(
     batch_size
         Cells per batch; ``"auto"`` keeps the tokens per batch constant. Changes speed and memory.
     device
-        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
+        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU. Or ``"cpu"``, ``"mps"``,
+        ``"cuda"``, and of several GPUs ``"cuda:1"``.
     precision
         ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
         bfloat16 vectors lie within 2 % of the float32 ones (relative Euclidean distance).

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from genemamba.tl._edited import MEASURES, Editor, Job
+from genemamba.tl._edited import MEASURES, Editor, Job, Sample
 from genemamba.tl._shift import Direction, Profile, control_p, fdr
 from genemamba.tokens import FIRST_GENE
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genemamba.tokens import Vocabulary
 
 Genes = tuple[int, ...]
+_LEAST = np.finfo(float).tiny
 
 
 class Perturbation(NamedTuple):
@@ -77,11 +78,9 @@ class Run:
         for job, values in self.editor.measure(self.before, self._jobs()):
             p, s = job.key
             found.shifts[:, job.cells, p] = values[:, :2].T
-            found.effects[p, s] = values
-        controls = self._controls()
-        found.controls = controls
-        for job, values in self.editor.measure(self.before, self._control_jobs(controls)):
-            found.control_effects[job.key] = values
+            found.effects[p, s] = job.cells, values
+        for job, values in self.editor.measure(self.before, self._control_jobs(found)):
+            found.control_effects[job.key] = _kept(values)
         return found
 
     @cached_property
@@ -112,32 +111,33 @@ class Run:
                 if state.edited:
                     yield self.editor.job((p, s), perturbation.tokens, state.cells, self.ways[s])
 
-    def _controls(self) -> dict[tuple[int, int], list[Genes]]:
-        """Draw the controls of every perturbation and state."""
-        drawn: dict[tuple[int, int], list[Genes]] = {}
-        unedited = self.editor.unedited()
+    def _control_jobs(self, found: Found) -> Iterator[Job]:
+        """Draw the controls of every perturbation and state, and the cells to compare them in.
+
+        Each control is edited once, whoever drew it.
+        """
         for s, state in enumerate(self.states):
             if not state.edited or state.name is None or not self.n_controls:
                 continue
-            cells = unedited.take(state.cells)
+            order = np.random.default_rng([self.seed, s])
+            sample = Sample(self.editor, state.cells, self.control_cells, order)
             tokens = np.union1d(self.known, [t for p in self.asked for t in p.tokens])
-            if self.editor.how == "delete":  # what nobody expresses cannot be deleted
-                tokens = np.intersect1d(tokens, cells.tokens)
-            profile = Profile.of(cells, tokens)
+            deletes = self.editor.how == "delete"
+            if deletes:  # what nobody expresses cannot be deleted
+                tokens = np.intersect1d(tokens, sample.ranked.tokens)
+            profile = Profile.of(sample.ranked, tokens)
+            wanted: dict[Genes, None] = {}
             for p, perturbation in enumerate(self.asked):
+                found.compare_in(p, s, sample.changed_by(perturbation.tokens))
                 members = tuple(t for t in perturbation.tokens if t in tokens)
                 rng = np.random.default_rng([self.seed, s, *perturbation.tokens])
-                drawn[p, s] = profile.like(members, self.n_controls, rng) if members else []
-        return drawn
-
-    def _control_jobs(self, controls: dict[tuple[int, int], list[Genes]]) -> Iterator[Job]:
-        """Edit each control once, whoever drew it."""
-        wanted = {(genes, s): None for (_, s), drawn in controls.items() for genes in drawn}
-        for genes, s in wanted:
-            rng = np.random.default_rng([self.seed, s, *genes])
-            cells = self.states[s].cells
-            way = self.ways[s]
-            yield self.editor.job((genes, s), genes, cells, way, self.control_cells, rng)
+                cells = self.control_cells if deletes else 0
+                drawn = profile.like(members, self.n_controls, rng, cells) if members else []
+                found.controls[p, s] = drawn
+                wanted |= dict.fromkeys(drawn)
+            for genes in wanted:
+                cells = sample.changed_by(genes)
+                yield self.editor.job((genes, s), genes, cells, self.ways[s])
 
 
 class Found:
@@ -151,28 +151,46 @@ class Found:
         self.shifts = np.empty((2, 0, 0), dtype=np.float32)
         """Cosine and Euclidean shift, 2 × cells × perturbations."""
         self.sizes = [0] * len(states)
-        self.effects: dict[tuple[int, int], np.ndarray] = {}
+        self.effects: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        """Of a perturbation and state: the cells changed, ascending, and their measures."""
+        self.tested: dict[tuple[int, int], np.ndarray] = {}
+        """Measures of those cells that are compared with as many of each control."""
         self.controls: dict[tuple[int, int], list[Genes]] = {}
         self.control_effects: dict[Any, np.ndarray] = {}
 
+    def compare_in(self, p: int, s: int, cells: np.ndarray) -> None:
+        """Choose the cells in which a perturbation is set against its controls."""
+        changed, values = self.effects[p, s]
+        self.tested[p, s] = _kept(values[np.searchsorted(changed, cells)])
+
     def unchanged(self) -> list[str]:
         """Name the perturbations that changed no cell."""
-        changed = {p for (p, _), values in self.effects.items() if len(values)}
+        changed = {p for (p, _), (cells, _) in self.effects.items() if len(cells)}
         return [asked.name for p, asked in enumerate(self.asked) if p not in changed]
 
     def table(self) -> pd.DataFrame:
         """Return a row for each perturbation and edited state."""
-        table = pd.DataFrame(
-            [
-                self._row(p, s)
-                for p in range(len(self.asked))
-                for s, state in enumerate(self.states)
-                if state.edited and state.name is not None
+        rows = [
+            (p, s)
+            for p in range(len(self.asked))
+            for s, state in enumerate(self.states)
+            if state.edited and state.name is not None
+        ]
+        table = pd.DataFrame([self._row(p, s) for p, s in rows])
+        for test, measure in (("shift", "cosine"), ("score", "score")):
+            if measure not in self.measures:
+                continue
+            controls = [
+                np.array([of[measure] for of in self._matched(p, s).values()], dtype=float)
+                for p, s in rows
             ]
-        )
-        for name in ("shift", "score"):
-            if f"p_{name}" in table:
-                table[f"fdr_{name}"] = fdr(table[f"p_{name}"].to_numpy(float))
+            means = [c.mean() if len(c) else np.nan for c in controls]
+            own = table[f"{measure}_tested"].to_numpy(float)
+            if test == "shift":  # as ratios: null distributions of small and large shifts are alike
+                own, *controls = (np.log(np.maximum(v, _LEAST)) for v in (own, *controls))
+            p = control_p(own, controls, two_sided=test == "score")
+            table[f"{measure}_controls"] = means
+            table[f"p_{test}"], table[f"fdr_{test}"] = p, fdr(p)
         return table
 
     def control_table(self, vocab: Vocabulary) -> pd.DataFrame:
@@ -183,34 +201,41 @@ class Found:
                 "perturbation": self.asked[p].name,
                 "group": self.states[s].name,
                 "control": "+".join(names[np.array(genes) - FIRST_GENE]),
-                "changed": len(self.control_effects[genes, s]),
-                **self._means(self.control_effects[genes, s]),
+                "tested": len(self.tested[p, s]),
+                **means,
             }
-            for (p, s), drawn in self.controls.items()
-            for genes in drawn
+            for p, s in self.controls
+            for genes, means in self._matched(p, s).items()
         ]
-        columns = ["perturbation", "group", "control", "changed", *self.measures]
+        columns = ["perturbation", "group", "control", "tested", *self.measures]
         return pd.DataFrame(rows, columns=columns)
 
     def _row(self, p: int, s: int) -> dict[str, Any]:
-        mean = self._means(self.effects[p, s])
-        row = {
+        values = self.effects[p, s][1]
+        tested = self.tested.get((p, s), values[:0])
+        means = self._means(tested)
+        return {
             "perturbation": self.asked[p].name,
             "group": self.states[s].name,
             "cells": int(self.sizes[s]),
-            "changed": len(self.effects[p, s]),
-            **mean,
+            "changed": len(values),
+            **self._means(_kept(values)),
+            "controls": len(self._matched(p, s)),
+            "tested": len(tested),
+            **{f"{name}_tested": means[name] for name in ("cosine", "score") if name in means},
         }
-        drawn = [self._means(self.control_effects[g, s]) for g in self.controls.get((p, s), [])]
-        row["controls"] = len(drawn)
-        for test, measure, two_sided in (("shift", "cosine", False), ("score", "score", True)):
-            if measure in self.measures:
-                values = np.array([control[measure] for control in drawn])
-                row[f"{measure}_controls"] = values.mean() if len(values) else np.nan
-                row[f"p_{test}"] = control_p(mean[measure], values, two_sided=two_sided)
-        return row
+
+    def _matched(self, p: int, s: int) -> dict[Genes, dict[str, float]]:
+        """Means of each control over as many cells as the perturbation itself is tested in."""
+        n = len(self.tested.get((p, s), ()))
+        drawn = {g: self.control_effects[g, s] for g in self.controls.get((p, s), [])}
+        return {g: self._means(values[:n]) for g, values in drawn.items() if 0 < n <= len(values)}
 
     def _means(self, values: np.ndarray) -> dict[str, float]:
-        values = values[np.isfinite(values[:, 0])]  # without those that lost their only gene
         mean = values.mean(axis=0) if len(values) else np.full(len(MEASURES), np.nan)
         return dict(zip(self.measures, mean.tolist(), strict=False))
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    """Leave out cells that lost their only gene."""
+    return values[np.isfinite(values[:, 0])]

@@ -49,18 +49,36 @@ class Direction:
         return (far - near) / np.linalg.norm(self.target - self.source)
 
 
-def control_p(value: float, controls: np.ndarray, *, two_sided: bool = False) -> float:
-    """Return how often a control is as extreme: ``(1 + hits) / (1 + controls)``.
+def control_p(
+    values: np.ndarray, controls: Sequence[np.ndarray], *, two_sided: bool = False
+) -> np.ndarray:
+    """Return how often a control of any row is as extreme: ``(1 + hits) / (1 + controls)``.
+
+    Each value and its own controls are first put into units of their median and interquartile
+    range; so the controls of all rows are one null distribution. Of a single row, p is the rank of
+    the value among its controls.
 
     One-sided: as large. Two-sided: twice the smaller side, at most 1. NaN without controls.
     """
-    controls = controls[np.isfinite(controls)]
-    if not len(controls) or not np.isfinite(value):
-        return np.nan
-    larger = 1 + int((controls >= value).sum())
-    smaller = 1 + int((controls <= value).sum())
-    hits = min(2 * min(larger, smaller), 1 + len(controls)) if two_sided else larger
-    return hits / (1 + len(controls))
+    own, null = np.full(len(values), np.nan), [np.empty(0)]
+    for row, (value, drawn) in enumerate(zip(values, controls, strict=True)):
+        drawn = drawn[np.isfinite(drawn)]
+        if len(drawn) and np.isfinite(value):
+            own[row], *standard = _standard(np.append(value, drawn))
+            null.append(np.array(standard))
+    pooled = np.sort(np.concatenate(null))
+    larger = 1 + len(pooled) - np.searchsorted(pooled, own, "left")
+    smaller = 1 + np.searchsorted(pooled, own, "right")
+    hits = larger
+    if two_sided:
+        hits = np.minimum(2 * np.minimum(larger, smaller), 1 + len(pooled))
+    return np.where(np.isfinite(own), hits / (1 + len(pooled)), np.nan)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Put values into units of their median and interquartile range, which outliers do not move."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return (values - middle) / max(high - low, np.finfo(float).tiny)
 
 
 def fdr(p: np.ndarray) -> np.ndarray:
@@ -83,10 +101,13 @@ class Profile:
     features
         ``(n, 2)`` float64: log of the share of cells that express the gene, and its mean place
         in these cells' sentences (0 first, 1 last), both in units of their spread over genes.
+    n_cells
+        ``(n,)`` int64, cells that express the gene.
     """
 
     tokens: np.ndarray
     features: np.ndarray
+    n_cells: np.ndarray
 
     @classmethod
     def of(cls, ranked: Ranked, tokens: np.ndarray) -> Profile:
@@ -99,15 +120,18 @@ class Profile:
         mean = np.divide(sums, n, out=np.ones(len(n)), where=n > 0)
         features = np.column_stack([np.log((n + 0.5) / (ranked.n_cells + 0.5)), mean])
         spread = features.std(axis=0)
-        return cls(tokens, features / np.where(spread > 0, spread, 1))
+        return cls(tokens, features / np.where(spread > 0, spread, 1), n)
 
-    def like(self, genes: Sequence[int], n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    def like(
+        self, genes: Sequence[int], n: int, rng: np.random.Generator, cells: int = 0
+    ) -> list[tuple[int, ...]]:
         """Draw up to `n` different sets of genes, each member like one of `genes`.
 
-        The candidates for a member are the `n` genes nearest to it, none of `genes` among them;
-        genes equally near are drawn at random.
+        The candidates for a member are the `n` genes nearest to it, none of `genes` among them, of
+        those that as many cells express, or `cells` of them; genes equally near are drawn at
+        random.
         """
-        nearest = [self._nearest(gene, genes, n, rng) for gene in genes]
+        nearest = [self._nearest(gene, genes, n, rng, cells) for gene in genes]
         if len(genes) == 1:
             return [(int(token),) for token in nearest[0]]
         drawn: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -119,10 +143,11 @@ class Profile:
         return list(drawn.values())
 
     def _nearest(
-        self, gene: int, without: Sequence[int], n: int, rng: np.random.Generator
+        self, gene: int, without: Sequence[int], n: int, rng: np.random.Generator, cells: int
     ) -> np.ndarray:
-        home = self.features[np.flatnonzero(self.tokens == gene)[0]]
-        distance = ((self.features - home) ** 2).sum(axis=1)
-        distance[np.isin(self.tokens, without)] = np.inf
+        home = np.flatnonzero(self.tokens == gene)[0]
+        distance = ((self.features - self.features[home]) ** 2).sum(axis=1)
+        too_rare = self.n_cells < min(cells, self.n_cells[home])
+        distance[too_rare | np.isin(self.tokens, without)] = np.inf
         order = np.lexsort((rng.random(len(distance)), distance))
         return self.tokens[order[: min(n, int(np.isfinite(distance).sum()))]]

@@ -66,7 +66,7 @@ def put_first(
     (array([0]), array([7, 5, 9], dtype=int32))
     """
     front = np.asarray(genes, dtype=np.int32)
-    cells = np.flatnonzero((ranked.lengths > 0) & ~_begins_with(ranked, front[:max_tokens]))
+    cells = np.flatnonzero((ranked.lengths > 0) & ~begins_with(ranked, front[:max_tokens]))
     rest = _keep(ranked, cells, ~np.isin(ranked.tokens, front))
     starts = rest.indptr + len(front) * np.arange(len(cells) + 1)
     tokens = np.empty(starts[-1], dtype=np.int32)
@@ -85,7 +85,8 @@ def join(parts: Sequence[Ranked]) -> Ranked:
     return Ranked(tokens, np.append(0, np.cumsum(lengths)), total, known)
 
 
-def _begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
+def begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
+    """Return for each cell whether these tokens come first, in this order."""
     long_enough = ranked.lengths >= len(front)
     same = long_enough.copy()
     place = ranked.indptr[:-1][long_enough][:, None] + np.arange(len(front))

@@ -278,7 +278,10 @@ class _Run:
         weights = _kept(load_state(self.folder.path / STATE))
         if self.mix is not None:
             weights = self.mix.of(weights)
-        model.load_state_dict(weights, strict=False)
+        if model.config.tie_embeddings:  # an average holds it under its first name only
+            weights["lm_head.weight"] = weights["embeddings.weight"]
+        model.load_state_dict(weights)
+        del weights  # mapped from a file that is removed below, which Windows would refuse
         model.provenance = self._provenance()
         self.fabric.barrier()
         if done and self.fabric.is_global_zero:

@@ -172,7 +172,7 @@ class LabelModel(nn.Module):
         file.require((name, tuple(t.shape)) for name, t in model._head_tensors().items())
         if file.sha256() != described["head_sha256"]:
             raise CheckpointError(f"{file.path} does not have the sha256 that is stated", AGAIN)
-        model.load_state_dict(file.tensors(), strict=False)
+        model.load_state_dict(model.state_dict() | file.tensors())
         return model.eval()
 
     def _head_tensors(self) -> dict[str, Tensor]:

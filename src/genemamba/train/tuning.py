@@ -114,6 +114,8 @@ class Tuning:
             torch.manual_seed(recipe.seed)
             self.net = LabelModel(copy.deepcopy(model), classes)
         self.net.eval().requires_grad_(False).to(runtime.device)
+        # what has no gradients steps aside: compiled passes by themselves, the Triton kernel here
+        self.net.body.use("torch" if runtime.backend == "triton" else runtime.backend)
         counts = np.bincount(labels[training], minlength=len(classes)).clip(min=1)
         self.weight = torch.from_numpy(1 / np.sqrt(counts)).float().to(runtime.device)
         self.history: list[dict[str, Any]] = []
@@ -129,6 +131,7 @@ class Tuning:
         if self.recipe.tune != "head":
             self._tune_body(state, folder)
         self.net.requires_grad_(True).cpu()
+        self.net.body.use("torch")
 
     def best_logits(self) -> np.ndarray:
         """Logits of the validation cells by the best net."""
@@ -171,7 +174,7 @@ class Tuning:
 
     def _tune_body(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
         """Train the model on thinned cells; the head goes on learning."""
-        net, recipe, device = self.net, self.recipe, self.runtime.device
+        net, recipe, runtime = self.net, self.recipe, self.runtime
         if recipe.tune == "lora":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(recipe.seed)
@@ -186,14 +189,14 @@ class Tuning:
 
         def read(cells: np.ndarray, rng: np.random.Generator) -> Tensor:
             ids, lengths = _thinned(self.ranked, cells, recipe.length, rng)
-            half = self.runtime.precision == "bfloat16"
-            with torch.autocast(device, torch.bfloat16, enabled=half):
-                return net.states(ids.to(device), lengths.to(device))
+            half = runtime.precision == "bfloat16"
+            with torch.autocast(runtime.kind, torch.bfloat16, enabled=half):
+                return net.states(ids.to(runtime.device), lengths.to(runtime.device))
 
         self._fit(
             _Part(recipe.tune, recipe.epochs, recipe.patience, recipe.cells),
             read,
-            lambda: net.logits(self.judged, runtime=self.runtime),
+            lambda: net.logits(self.judged, runtime=runtime),
             state,
             folder,
         )
@@ -337,7 +340,7 @@ class Tuning:
         }
 
     def _set_weights(self, weights: dict[str, Tensor]) -> None:
-        self.net.load_state_dict(weights, strict=False)
+        self.net.load_state_dict(self.net.state_dict() | weights)
 
 
 @dataclass(frozen=True)
