@@ -4,10 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The tested set; `make test PINS=` takes the newest releases, PINS=--pre what comes after them.
 PINS   ?= -c constraints.txt
-# make mini FILES="one.h5ad two.h5ad" NAMES=ids-and-symbols.csv [MINI=output-folder]
+# make mini FILES="one.h5ad two.h5ad" NAMES=names.csv PROFILES=types.h5ad [MINI=output-folder]
 # Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
 FILES  ?=
 NAMES  ?=
+PROFILES ?=
 MINI   ?= build/genemamba-mini
 
 .NOTPARALLEL: # two installs into one environment would collide
@@ -39,9 +40,10 @@ docs: $(VENV)/installed-docs ## the documentation, into docs/_build/html
 tutorials: $(VENV)/installed-tutorials ## execute all notebooks and store their outputs; git diff shows what changed
 	$(BIN)/python tutorials/execute.py
 
-mini: $(VENV)/installed-train ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv
-	@test -n "$(FILES)" -a -n "$(NAMES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=ids-and-symbols.csv" >&2; exit 2; }
-	$(BIN)/genemamba build-corpus $(FILES) --out $(MINI)-corpus --gene-names $(NAMES)
+mini: $(VENV)/installed-train ## train genemamba-mini again: make mini FILES="*.h5ad" NAMES=csv PROFILES=h5ad
+	@test -n "$(FILES)" -a -n "$(NAMES)" -a -n "$(PROFILES)" || { echo "Say what to train on: make mini FILES=\"one.h5ad two.h5ad\" NAMES=names.csv PROFILES=types.h5ad" >&2; exit 2; }
+	$(BIN)/genemamba build-corpus $(FILES) --out $(MINI)-corpus --gene-names $(NAMES) \
+		--profiles $(PROFILES) --labels benchmarks/labels.csv
 	$(BIN)/genemamba pretrain genemamba-mini --corpus $(MINI)-corpus --out $(MINI)
 
 clean: ## remove everything that make made, .venv included

@@ -33,6 +33,11 @@ SETS = {
         BenchSet("pbmc3k", unlabelled=("unassigned",)),
         BenchSet("pbmc_combined_4batch", batch_key="batch"),
         BenchSet("kang_ctrl_8donors", batch_key="donor"),
+        BenchSet("kang_ifnb2800"),
+        BenchSet("onek1k_sub_scdesignpop"),
         BenchSet("sc_mixology_celseq2_dropseq", batch_key="batch"),
+        BenchSet("fetal_telencephalon_2000", unlabelled=("unknown",)),
+        BenchSet("pancreas_panc8_small"),
+        BenchSet("pancreatic_cancer_7000g"),
     )
 }

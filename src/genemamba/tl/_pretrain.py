@@ -16,13 +16,13 @@ def pretrain(
     corpus: Corpus | str | PathLike[str],
     out: str | PathLike[str],
     *,
-    recipe: str | PathLike[str] | Mapping[str, Any] = "genemamba-mini",
+    recipe: str | PathLike[str] | Mapping[str, Any] = "unlabelled",
     devices: int = 1,
     strategy: Literal["auto", "ddp", "fsdp"] = "auto",
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     stop_after: float | None = None,
 ) -> GeneMamba:
-    """Train a model on a corpus of cells; no labels are used.
+    """Train a model on a corpus of cells.
 
     A run that was stopped or killed goes on when called again, with the losses that it would have
     had without; one that is done returns its model. It needs the extra ``genemamba[train]``.
@@ -35,7 +35,8 @@ def pretrain(
         Folder to write; new, empty, or of the same run.
     recipe
         Model, objectives, data, optimiser: a TOML file, a mapping of its sections, or a ready one:
-        ``"genemamba-mini"``, ``"genemamba-small"`` or ``"paper"``.
+        ``"unlabelled"``; ``"genemamba-mini"`` and ``"genemamba-small"``, which need a corpus with
+        labels; or ``"paper"``.
     devices
         Processes, each with a GPU of its own, or on the CPU. A script that asks for several is
         started once for each, so the call has to stand where all reach it.

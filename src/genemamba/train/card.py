@@ -55,9 +55,12 @@ def _saw(said: dict[str, Any]) -> str:
         for file, kept in said["corpus"]["files"].items()
     )
     left = f" Held out whole: {', '.join(held)}." if held else ""
+    drawn = f", and {said['profiles']:,} average profiles, from which cells are drawn"
+    labels = f"labels of {said['labelled']:,} of all cells" if said["labelled"] else "no labels"
     return f"""## What it saw
 
-A corpus of {said["cells"]:,} human cells of {said["libraries"]} libraries, raw counts, no labels.
+A corpus of {said["cells"]:,} human cells of {said["libraries"]} libraries, raw
+counts{drawn if said["profiles"] else ""}; {labels}.
 To judge it, {said["recipe"]["data"]["held_out_share"]:.0%} of each library were held out.{left}
 
 | file | cells |

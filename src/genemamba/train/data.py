@@ -173,7 +173,7 @@ class Pairs:
         if not self.cells:
             raise InputError(
                 f"[data] pairs is set, and no label of {corpus.folder} occurs in two libraries",
-                "build the corpus with labels, or set pairs = 0",
+                "build the corpus with labels, or use the recipe 'unlabelled'",
             )
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:

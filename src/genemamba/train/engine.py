@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -299,7 +300,9 @@ class _Run:
         return {
             "name": self.recipe.name,
             "objective": self.recipe.objectives.text(),
-            "cells": len(self.corpus),
+            "cells": int((self.corpus.profile < 0).sum()),
+            "profiles": len(np.unique(self.corpus.profile[self.corpus.profile >= 0])),
+            "labelled": int((self.corpus.label >= 0).sum()),
             "libraries": len(self.corpus.groups),
             "genes": self.corpus.vocab.n_genes,
             "recipe": self.recipe.to_dict(),

@@ -14,7 +14,7 @@ from genemamba.errors import CheckpointError, InputError, shown
 from genemamba.model import GeneMambaConfig
 from genemamba.train.settings import number, one_of, read_section, unknown, whole
 
-READY = ("genemamba-mini", "genemamba-small", "paper")
+READY = ("unlabelled", "genemamba-mini", "genemamba-small", "paper")
 _NAMES = {"masked": "masked genes", "next": "next gene",
           "contrast": "cell contrast", "labels": "cell types and their ancestors",
           "profile": "expression of the other view",

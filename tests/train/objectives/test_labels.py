@@ -57,5 +57,5 @@ def test_without_labels_the_loss_is_zero() -> None:
 
 @pytest.mark.parametrize("labels", [[], ["CL:0000084"]])
 def test_a_corpus_without_labels_is_refused(labels: list[str]) -> None:
-    with pytest.raises(InputError, match="set labels = 0"):
+    with pytest.raises(InputError, match="recipe 'unlabelled'"):
         Labels(LabelTree(labels), 4)

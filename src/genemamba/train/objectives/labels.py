@@ -37,7 +37,7 @@ class Labels(Objective):
         if not len(tree.member):
             raise InputError(
                 "[objectives] labels has a weight, and the corpus has fewer than two labels",
-                "build the corpus with labels, or set labels = 0",
+                "build the corpus with labels, or use the recipe 'unlabelled'",
             )
         self.head = nn.Linear(width, len(tree.labels))
         nn.init.zeros_(self.head.weight)
