@@ -25,7 +25,6 @@ from genemamba.model import GeneMamba
 from genemamba.train import engine
 from genemamba.train.data import split
 from genemamba.train.recipe import Recipe
-from genemamba.train.run_folder import load_state
 from genemamba.train.start import new_model
 
 NewRecipe = Callable[..., Recipe]
@@ -96,15 +95,25 @@ def test_a_resumed_run_is_the_unbroken_run(
     assert same(whole, part)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_the_average_is_what_is_returned(
-    tied: bool, corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path
+def test_with_profiles_labels_and_panels_it_is_the_same_again_and_resumed(
+    labelled: Corpus, new_recipe: NewRecipe, tmp_path: Path
 ) -> None:
-    recipe = new_recipe(optimiser={"ema": 0.9}, model={"tie_embeddings": tied})
-    model = engine.pretrain(corpus, recipe, tmp_path / "out", stop_after=0.0, **ON_CPU)
-    average = load_state(tmp_path / "out" / "state.pt")["ema"]
-    for name, weight in model.named_parameters():
-        torch.testing.assert_close(weight.data, average[f"model.{name}"], rtol=0, atol=0)
+    """Down to the bytes that are stored."""
+    recipe = new_recipe(
+        objectives={"labels": 0.5},
+        data={"pairs": 0.4, "panels": 0.5, "capture": 0.7},
+        optimiser={"steps": 8, "start_share": 0.25},
+    )
+    for name in ("one", "two"):
+        engine.pretrain(labelled, recipe, tmp_path / name, **ON_CPU)
+    for _ in range(9):
+        engine.pretrain(labelled, recipe, tmp_path / "parts", stop_after=0, **ON_CPU)
+    one, two, parts = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "parts")
+    )
+    assert one == two == parts
+    said = models.load(tmp_path / "one").provenance
+    assert (said["cells"], said["profiles"]) == (700, 3)
 
 
 @pytest.mark.parametrize("name", ["norm_f.weight", "embeddings.weight"])

@@ -177,13 +177,11 @@ class BiMambaLayer(nn.Module):
                 self.merge.weight.uniform_(-bound, bound, generator=generator)
                 self.merge.bias.zero_()
 
-    def forward(
-        self, x_BLD: Tensor, segment_BL: Tensor | None = None, *, one_way: bool = False
-    ) -> Tensor:
+    def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Return the merged reading of both directions, or that of one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
         projected = self.mamba.project(u)  # once: the projection is the same both ways
-        if one_way or not self.bidirectional:
+        if not self.bidirectional:
             (y,) = self.mamba.read(projected, segment_BL)
             return self.merge_forward(x_BLD, y)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
