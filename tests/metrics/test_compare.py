@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.metrics._scoreboard import as_text, winners
+from genemamba.metrics._scoreboard import as_text, paired, winners
 
 PLAIN = ["pca", "hvg"]
 
@@ -47,7 +47,7 @@ def test_every_row_and_column(cells, small_model):
     assert table["kind"].tolist() == ["zero-shot", "control"] + ["baseline"] * 4
     folded = ["macro_f1", "balanced_accuracy", "knn_accuracy"]
     scores = [*folded, *[f"{s}_sd" for s in folded], "avg_bio", "avg_batch", "bras", "ilisi"]
-    assert list(table.columns) == ["kind", *scores]
+    assert list(table.columns) == ["kind", *scores, *[f"{s}_gap_sd" for s in folded]]
     only_classified = table.loc["expression (LR)", scores].isna()
     assert only_classified.to_numpy().tolist() == [False, False, True] * 2 + [True] * 4
     assert table.drop(index="expression (LR)").notna().all(axis=None)
@@ -61,6 +61,7 @@ def test_scores_are_those_of_plain_code(cells):
     work = log_normalised(cells)
     sc.pp.pca(work, n_comps=50, mask_var=None, random_state=0)
     y, donor = cells.obs["bulk_labels"].to_numpy(str), cells.obs["donor"].to_numpy()
+    kept = {}
     for title, X in {"PCA-50": work.obsm["X_pca"], "HVG": np.asarray(work.X)}.items():
         folds = []
         for d in ("d1", "d2", "d3"):
@@ -83,9 +84,17 @@ def test_scores_are_those_of_plain_code(cells):
         folds = pd.DataFrame(folds)
         for name in folds:
             assert table.loc[title, name] == pytest.approx(folds[name].mean(), abs=0.02)
+            kept[title, name] = folds[name]
             assert table.loc[title, f"{name}_sd"] == pytest.approx(folds[name].std(), abs=0.02)
         assert table.loc[title, "avg_bio"] == pytest.approx(gm.metrics.avg_bio(X, y), abs=0.02)
         assert table.loc[title, "ilisi"] == pytest.approx(gm.metrics.ilisi(X, donor), abs=0.02)
+    for name in folds:
+        best = table[name].idxmax()
+        if best in ("PCA-50", "HVG"):
+            (other,) = {"PCA-50", "HVG"} - {best}
+            gap = (kept[best, name] - kept[other, name]).std()
+            assert table.loc[other, f"{name}_gap_sd"] == pytest.approx(gap, abs=0.02)
+        assert table.loc[best, f"{name}_gap_sd"] == 0
 
 
 def test_what_is_written_survives_a_file_and_is_all(cells, tmp_path):
@@ -134,8 +143,28 @@ def test_several_embeddings_and_what_they_have_seen(cells):
 
 def scored(**rows):
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "macro_f1", "bras"])
-    table["macro_f1_sd"] = 0.05
+    table["macro_f1_sd"] = table["macro_f1_gap_sd"] = 0.05
     return table
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 10])
+@pytest.mark.parametrize(("gap", "noise", "tied"), [(0.02, 0.001, False), (0.02, 0.1, True)])
+def test_ties_are_judged_fold_by_fold(n_folds, gap, noise, tied):
+    """Hard and easy folds spread all rows alike; that says nothing of their differences."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.3, 0.9, n_folds)
+    wobble = noise * np.resize([1, -1], n_folds)
+    folds = {name: pd.DataFrame({"macro_f1": f}) for name, f in
+             (("model", hard), ("close", hard - gap + wobble - wobble.mean()),
+              ("random", hard + 0.3))}  # fmt: skip
+    table = pd.DataFrame(
+        {"kind": ["zero-shot", "baseline", "control"],
+         "macro_f1": [f["macro_f1"].mean() for f in folds.values()]}, index=list(folds),
+    )  # fmt: skip
+    table = table.assign(**paired(table, folds))
+    won = winners(table).loc["macro_f1"]
+    assert won["won"] == "model" and won["tied"] == (["close"] if tied else [])
+    assert won["higher, not ranked"] == ["random"]
 
 
 def test_who_won(cells):
@@ -148,11 +177,12 @@ def test_who_won(cells):
     )
     won = winners(table)
     assert won["won"].to_dict() == {"macro_f1": "model", "bras": "close"}
-    assert won["level"].to_dict() == {"macro_f1": ["close"], "bras": []}
-    assert won["not in the running"].to_dict() == {"macro_f1": ["tuned"], "bras": ["random"]}
+    assert won["tied"].to_dict() == {"macro_f1": ["close"], "bras": []}
+    assert won["higher, not ranked"].to_dict() == {"macro_f1": ["tuned"], "bras": ["random"]}
     text = as_text(table)
     assert "0.800 ± 0.050" in text
-    assert "model 0.800; level within its sd: close; higher, but not in the running: tuned" in text
+    said = "tied (within 1 SD of the paired difference): close; higher, not ranked: tuned"
+    assert f"model 0.800; {said}" in text
 
 
 def test_it_prints_unless_told_not_to(cells, capsys):

@@ -77,7 +77,7 @@ def test_tdigests_agree_within_half_a_percent(shape: tuple[float, float]) -> Non
     rng = np.random.default_rng(0)
     depth = np.exp(rng.normal(size=(2500, 1)) * spread)
     counts = rng.poisson(depth * [*np.geomspace(least, 50, 7), 3000])
-    counts[:, 7] += 1
+    counts[:, -1] += 1  # no cell is empty
     adata = AnnData(counts.astype(np.int32))
     np.testing.assert_allclose(by_tdigest(adata), exact(counts + 0.0), rtol=5e-3)
     assert adata.uns["genemamba"][KEY]["params"]["method"] == "tdigest"

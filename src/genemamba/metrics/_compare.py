@@ -16,7 +16,9 @@ from genemamba.metrics._scoreboard import (
     TITLES,
     as_text,
     make_split,
+    paired,
     score,
+    score_folds,
 )
 
 if TYPE_CHECKING:
@@ -84,8 +86,9 @@ def compare(
     Returns
     -------
     Table of rows × scores: means as ``macro_f1``, … and standard deviations over folds as
-    ``macro_f1_sd``, …; NaN where a score does not apply. ``kind`` tells ``zero-shot`` from
-    ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored on cells that the tuning did
+    ``macro_f1_sd``, …; NaN where a score does not apply. ``macro_f1_gap_sd``, … is the standard
+    deviation, over folds, of the difference to the best row: rows within it are tied. ``kind``
+    tells ``zero-shot`` from ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored on cells that the tuning did
     not see), ``label-tuned, in-sample``, ``given`` (of unknown origin), ``baseline`` and
     ``control``; in-sample rows and the control cannot win. ``attrs`` holds the split, and the
     classes that no training cell of a fold shows (each scores 0 there). Also writes
@@ -132,14 +135,17 @@ def compare(
     arrays = {name: cells[name].to_numpy(dtype=object) for name in cells}
     labels, batch = arrays["labels"], arrays.get("batch")
     folds, text, unseen = make_split(labels, arrays.get("groups"), split or batch_key, rng)
+    kept = {title: X[keep] for title, X in spaces.items()}
+    over_folds = {title: score_folds(X, labels, folds) for title, X in kept.items()}
     table = pd.DataFrame.from_dict(
         {
             title: {"kind": kinds[title]}
-            | score(X[keep], labels, batch, folds, components=components, seed=rng)
-            for title, X in spaces.items()
+            | score(X, labels, batch, over_folds[title], components=components, seed=rng)
+            for title, X in kept.items()
         },
         orient="index",
     )
+    table = table.assign(**paired(table, over_folds))
     about = {
         "label_key": label_key,
         "batch_key": batch_key or "",

@@ -77,15 +77,14 @@ def score(
     X: Space,
     labels: NDArray[Any],
     batch: NDArray[Any] | None,
-    folds: Folds,
+    over_folds: pd.DataFrame,
     *,
     components: bool,
     seed: int,
 ) -> dict[str, float]:
     """Return every column of one row. A sparse matrix is expression: only classified, no space."""
-    table = score_folds(X, labels, folds)
-    row = {name: float(table[name].mean()) for name in table}
-    row |= {f"{name}_sd": float(table[name].std()) for name in table}
+    row = {name: float(over_folds[name].mean()) for name in over_folds}
+    row |= {f"{name}_sd": float(over_folds[name].std()) for name in over_folds}
     if hasattr(X, "toarray"):
         return row
     row |= avg_bio(X, labels, rng=seed, components=True)
@@ -123,23 +122,41 @@ def score_folds(X: Space, labels: NDArray[Any], folds: Folds) -> pd.DataFrame:
     return pd.DataFrame(scores)
 
 
-def winners(table: pd.DataFrame) -> pd.DataFrame:
-    """Say of each score which row won, and which are level: within its sd over folds.
+def paired(table: pd.DataFrame, over_folds: dict[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """Return of each score over folds how far the gap to the best row varies, as a column.
 
-    Random weights are a control, and in-sample rows know the answer: neither can win.
+    All rows share the folds, and what makes a fold hard makes it so for all: the standard deviation
+    of the differences counts, not that of a row.
     """
-    running = table[~table["kind"].isin([CONTROL, IN_SAMPLE])]
+    columns = {}
+    for name in OVER_FOLDS:
+        values = _ranked(table)[name].dropna() if name in table else pd.Series(dtype=float)
+        if len(values):
+            best = over_folds[values.idxmax()][name]
+            gaps = {title: best - own[name] for title, own in over_folds.items() if name in own}
+            columns[f"{name}_gap_sd"] = pd.Series({title: gap.std() for title, gap in gaps.items()})
+    return columns
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that can win: neither the control nor those that know the answer."""
+    return table[~table["kind"].isin([CONTROL, IN_SAMPLE])]
+
+
+def winners(table: pd.DataFrame) -> pd.DataFrame:
+    """Say of each score which row won, and which are tied: within 1 SD of the paired difference."""
+    running = _ranked(table)
     rows = {}
     for name in [s for s in SCORES if s in table]:
         values = running[name].dropna()
         if values.empty:
             continue
         best = str(values.idxmax())
-        spread = float(running[f"{name}_sd"][best]) if f"{name}_sd" in running else 0.0
-        level = values.index[(values >= values[best] - spread) & (values.index != best)]
+        spread = running.get(f"{name}_gap_sd", pd.Series(0.0, values.index))[values.index]
+        tied = values.index[(values[best] - values <= spread) & (values.index != best)]
         higher = table.index[(table[name] > values[best]) & ~table.index.isin(running.index)]
-        rows[name] = {"won": best, "score": values[best], "level": list(level),
-                      "not in the running": list(higher)}  # fmt: skip
+        rows[name] = {"won": best, "score": values[best], "tied": list(tied),
+                      "higher, not ranked": list(higher)}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -153,8 +170,10 @@ def as_text(table: pd.DataFrame) -> str:
         shown.loc[table[name].isna(), name] = "–"
     lines = [shown.to_string(), "", "won by"]
     for name, row in winners(table).iterrows():
-        level = f"; level within its sd: {', '.join(row['level'])}" if row["level"] else ""
-        out = row["not in the running"]
-        more = f"; higher, but not in the running: {', '.join(out)}" if out else ""
-        lines.append(f"  {name:<18} {row['won']} {row['score']:.3f}{level}{more}")
+        text = f"  {name:<18} {row['won']} {row['score']:.3f}"
+        if row["tied"]:
+            text += f"; tied (within 1 SD of the paired difference): {', '.join(row['tied'])}"
+        if row["higher, not ranked"]:
+            text += f"; higher, not ranked: {', '.join(row['higher, not ranked'])}"
+        lines.append(text)
     return "\n".join(lines)

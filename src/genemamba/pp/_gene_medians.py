@@ -61,7 +61,8 @@ def gene_medians(
     ------
     InputError
         If the values are no counts and cannot be brought to them (negative, NaN, scaled, empty),
-        the slot is taken, or `tdigest` is asked for and not installed; nothing is written then.
+        the slot is taken, or `tdigest` is asked for and not installed. Nothing has been written
+        then.
 
     References
     ----------
