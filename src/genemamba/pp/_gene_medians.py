@@ -66,7 +66,7 @@ def gene_medians(
     >>> print(adata.var["genemamba_median"][["CD3D", "CST3"]].round(1).to_dict())
     {'CD3D': 56.1, 'CST3': 253.1}
     """
-    check_slots(adata, key_added, var=[key_added])
+    check_slots(adata, key_added, copy=copy, var=[key_added])
     counts = read_counts(adata, layer)
     var, where = counts.var, counts.where
     if not var.index.is_unique and where == "adata.raw.X":

@@ -134,7 +134,7 @@ def annotate(
     True
     """
     keys = annotation_keys(key_added)
-    check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
+    check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
     _check_arguments(reference, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)
