@@ -79,8 +79,8 @@ def lost(share: float) -> str:
     if share <= MUCH_LOST:
         return ""
     return (
-        f"results rest on a part of each cell: on average {share:.0%} of its counts are in genes "
-        "that the model does not know"
+        f"results rest on a part of each cell: on average {share:.0%} of a cell's counts are in "
+        "genes that the model does not know"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -10,20 +11,38 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from genemamba._progress import say
 from genemamba._version import __version__
 from genemamba.errors import GeneMambaError, GeneMambaWarning, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if closed
+            stream.reconfigure(errors="replace")  # "×" where the encoding has none
     arguments = vars(_parser().parse_args(argv))
     command = arguments.pop("command")
     warnings.showwarning = _show(warnings.showwarning)
     try:
-        return command(**arguments) or 0
+        return max(command(**arguments) or 0, _flushed())
     except (GeneMambaError, FloatingPointError) as error:
-        print(f"genemamba: {error}", file=sys.stderr)
+        say(f"genemamba: {error}", "stderr")
+    except OSError:
+        if not _flushed():  # it is not of standard output
+            raise
+    return 1
+
+
+def _flushed() -> int:
+    """Write what is printed; return 1 if it cannot be: head has seen enough, or a disk is full."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 1
+    return 0
 
 
 def _demo(out: Path) -> None:
@@ -87,6 +106,8 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
     """Apply a function to a file of cells and write another, or stream into a zarr store."""
     import anndata
 
+    from genemamba.io.files import opened
+
     if target.suffix == ".zarr":
         function(source, **options, out=target)
         print(f"{target}: obsm[{options['key_added']!r}]")
@@ -97,10 +118,14 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
         raise InputError(f"{target} is the input itself", "write to another file")
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent}", "make it first")
+    with opened(source):  # says what it is, if it is something else
+        pass
     try:
         adata = anndata.read_h5ad(source)
     except Exception as error:  # a file can be broken in any way
-        raise InputError(f"{source} is not an h5ad file ({error})", "give an .h5ad file") from None
+        raise InputError(
+            f"{source} is not an h5ad file ({error})", "give an .h5ad file, or write to an OUT.zarr"
+        ) from None
     function(adata, **options)
     adata.write_h5ad(target)
     print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
@@ -220,7 +245,7 @@ def _show(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
     def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, GeneMambaWarning):
-            print(f"genemamba: note: {message}", file=sys.stderr)
+            say(f"genemamba: note: {message}", "stderr")
         else:
             otherwise(message, category, *rest, **more)
 
