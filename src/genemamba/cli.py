@@ -25,24 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = arguments.pop("command")
     warnings.showwarning = _show(warnings.showwarning)
     try:
-        return max(command(**arguments) or 0, _flushed())
+        return command(**arguments) or 0
     except (GeneMambaError, FloatingPointError) as error:
         say(f"genemamba: {error}", "stderr")
-    except OSError:
-        if not _flushed():  # it is not of standard output
-            raise
+    except _UnheardError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
     return 1
 
 
-def _flushed() -> int:
-    """Write what is printed; return 1 if it cannot be: head has seen enough, or a disk is full."""
+class _UnheardError(Exception):
+    """What is printed reaches nobody: head has seen enough, or a disk is full."""
+
+
+def _print(text: object) -> None:
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        print(text, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        return 1
-    return 0
+        raise _UnheardError from None
 
 
 def _demo(out: Path) -> None:
@@ -54,7 +53,7 @@ def _demo(out: Path) -> None:
 def _doctor(**options: Any) -> None:
     import genemamba
 
-    print(genemamba.doctor(**options))
+    _print(genemamba.doctor(**options))
 
 
 def _embed(source: Path, target: Path, **options: Any) -> None:
@@ -84,8 +83,8 @@ def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
             if source[key]
         )
         kept = f"{source['file']}: {source['kept']:,} of {source['read']:,} cells"
-        print(kept + (f" ({left_out})" if left_out else ""))
-    print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
+        _print(kept + (f" ({left_out})" if left_out else ""))
+    _print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
 
 
 def _pretrain(config: str, **options: Any) -> None:
@@ -96,7 +95,7 @@ def _pretrain(config: str, **options: Any) -> None:
         return  # one of several processes speaks
     out, said = options["out"], model.provenance
     done = "path" in said
-    print(
+    _print(
         f"{out}: {said['cells_seen']:,} cells and {said['hours']:.2f} hours"
         + (", done" if done else "; run the same command again to go on")
     )
@@ -110,7 +109,7 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
 
     if target.suffix == ".zarr":
         function(source, **options, out=target)
-        print(f"{target}: obsm[{options['key_added']!r}]")
+        _print(f"{target}: obsm[{options['key_added']!r}]")
         return
     if not source.is_file():
         raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
@@ -128,14 +127,14 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
         ) from None
     function(adata, **options)
     adata.write_h5ad(target)
-    print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
+    _print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
 
 
 def _check(source: Path, **options: Any) -> int:
     from genemamba import pp
 
     report = pp.check(source, **options)
-    print(report)
+    _print(report)
     return 0 if report.ok else 1
 
 
