@@ -133,8 +133,10 @@ def match_genes(
         return match(names, vocab, where=where, genes=is_gene(var))
     except InputError as error:
         turned = cells is not None and _share_known(cells, vocab) > 0.1
-        fix = "the rows are genes: use adata.T" if turned else _better_names(var, vocab, names)
-        raise InputError(error.what, fix or error.fix) from None
+        fix, also = _better_names(var, vocab, names)
+        if turned:
+            fix = "the rows are genes: use adata.T"
+        raise InputError(error.what + also, fix or error.fix) from None
 
 
 def _share_known(names: Iterable[object], vocab: Vocabulary) -> float:
@@ -344,12 +346,13 @@ def _names(var: pd.DataFrame, gene_ids: str | Sequence[str] | None) -> tuple[lis
     return names, "gene_ids"
 
 
-def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> str:
-    """Name the column of ``var`` in which most genes are known, if there is one.
+def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tuple[str, str]:
+    """Name the column of ``var`` in which most genes are known, or that tells the species.
 
     The symbols of another species are known in upper case, too: such a column is none.
     """
     columns = {column: var[column].astype(str).tolist() for column in var.columns}
+    columns = {name: own for name, own in columns.items() if len(set(own)) > len(own) / 2}
     foreign = [other for other in [names, *columns.values()] if _is_foreign(other)]
     best, found = "", 0.1
     for column, own in columns.items():
@@ -357,7 +360,10 @@ def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> str
         human = guess(own).startswith("are human") or not any(_alike(own, o) for o in foreign)
         if share > found and human:
             best, found = column, share
-    return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}" if best else ""
+    if best:
+        return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}", ""
+    told = [c for c, own in columns.items() if _is_foreign(own) and not _is_foreign(names)]
+    return "", "".join(f"; those in adata.var[{c!r}] {guess(columns[c])}" for c in told[:1])
 
 
 def _is_foreign(names: list[str]) -> bool:

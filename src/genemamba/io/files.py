@@ -50,12 +50,13 @@ def choose_modality(there: Sequence[str], mod: str | None) -> str:
     InputError
         If it is not there.
     """
-    mod = mod or ("rna" if "rna" in there or len(there) != 1 else there[0])
-    if mod not in there:
+    chosen = mod or ("rna" if "rna" in there or len(there) != 1 else there[0])
+    if chosen not in there:
         raise InputError(
-            f"mod={mod!r} is not in the MuData", f"use one of {', '.join(map(repr, there))}"
+            f"mod={mod!r} is not in the MuData" if mod else "the MuData has no modality 'rna'",
+            f"say which modality has genes: mod= one of {', '.join(map(repr, there))}",
         )
-    return mod
+    return chosen
 
 
 @contextmanager

@@ -23,6 +23,7 @@ _LOOKS = {
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
     r"ENSG\d+.*": "are human Ensembl ids, but none that the model knows",
     r"ENS[A-Z]+G\d+.*": "look like Ensembl ids of another species than human",
+    r"(?i:genes?|row|features?|var|[gvx])[_ .-]?\d+": "are numbered: the names were lost",
     r"\d+(\.0)?": "are numbers: Entrez ids, or the names were lost",
     r"(.*[^ACGTN])?[ACGTN]{8,}(-\d+)?(_.*)?": "look like cell barcodes: is the matrix transposed?",
     r"(hg|mm|GRC[hm])\d+_+.*": "have the name of a genome before the gene",
