@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -14,15 +15,19 @@ from scipy import sparse
 
 from genemamba._keys import OWN_RECORDS, UNS
 from genemamba._version import __version__
-from genemamba.errors import InputError
-from genemamba.io.counts import Counts, count, is_lazy
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.io.counts import Counts, by_columns, count, is_gene, is_lazy
 from genemamba.tokens import GeneMatch, Ranked, Values, match, rank_csr
+from genemamba.tokens.genes import guess, look_up
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
     from genemamba.model.runtime import Runtime
     from genemamba.models._load import ModelLike
     from genemamba.tokens import Vocabulary
+
+MUCH_LOST = 0.1
+"""Share of a cell's counts beyond which their loss is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +38,6 @@ class Tokens:
     genes: GeneMatch
     values: Values
     where: str
-
-    @property
-    def measured(self) -> np.ndarray:
-        """Tokens of the genes that are there and known, ascending."""
-        return np.unique(self.genes.token[self.genes.token >= 0])
 
     def report(self) -> dict[str, Any]:
         """Return what ``uns`` keeps about the input: which genes and counts were used."""
@@ -66,11 +66,22 @@ def report(
         "values_reason": values.reason,
         "values_doubt": values.doubt,
         "genes": len(genes.token),
-        "genes_known": int((genes.token >= 0).sum()),
+        "genes_known": len(genes.tokens),
         "gene_status": genes.counts,
+        "genes_added": genes.added,
         "counts_lost": counts_lost,
         "tokens_per_cell": tokens_per_cell,
     }
+
+
+def lost(share: float) -> str:
+    """Say what it means that so many of a cell's counts are not used, if it means anything."""
+    if share <= MUCH_LOST:
+        return ""
+    return (
+        f"results rest on a part of each cell: on average {share:.0%} of a cell's counts are in "
+        "genes that the model does not know"
+    )
 
 
 def tokenise(
@@ -116,27 +127,31 @@ def match_genes(
 
     With the names of `cells` it also says if these are the genes.
     """
+    var = var.to_memory() if hasattr(var, "to_memory") else var
     names, where = _names(var, gene_ids)
     try:
-        return match(names, vocab, where=where)
+        return match(names, vocab, where=where, genes=is_gene(var))
     except InputError as error:
         turned = cells is not None and _share_known(cells, vocab) > 0.1
-        fix = "the rows are genes: use adata.T" if turned else _better_names(var, vocab)
-        raise InputError(error.what, fix or error.fix) from None
+        fix, also = _better_names(var, vocab, names)
+        if turned:
+            fix = "the rows are genes: use adata.T"
+        raise InputError(error.what + also, fix or error.fix) from None
 
 
-def _share_known(names: pd.Index | pd.Series, vocab: Vocabulary) -> float:
-    known = vocab.name_to_gene
-    if not len(names):
-        return 0.0
-    return float(np.mean([str(name).split(".")[0] in known for name in names]))
+def _share_known(names: Iterable[object], vocab: Vocabulary) -> float:
+    plain = [str(name) for name in names]
+    return float(np.mean(look_up(plain, vocab)[0] >= 0)) if plain else 0.0
 
 
-def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
-    """Refuse what is no AnnData, and slots that no tool with the record `key` wrote.
+def check_slots(adata: AnnData, key: str, *, copy: bool = False, **slots: Sequence[str]) -> None:
+    """Refuse what cannot be written to, and slots that no tool with the record `key` wrote.
 
     Slots named by default are this package's, even where their record was lost.
     """
+    _refuse_other_types(adata)
+    if any(slots.values()):
+        check_backed(adata, copy=copy)
     ours = key in _records(adata) or key in OWN_RECORDS
     for slot, names in slots.items():
         for name in names:
@@ -145,6 +160,15 @@ def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
                     f"adata.{slot}[{name!r}] exists and was not written by genemamba",
                     f"choose another key_added, or delete it first: del adata.{slot}[{name!r}]",
                 )
+
+
+def check_backed(adata: AnnData, *, copy: bool) -> None:
+    """Refuse to copy what lies in a file, and to write to some cells of it."""
+    if adata.isbacked and (copy or adata.is_view):
+        what = "is backed by a file, which copy=True cannot copy"
+        if adata.is_view:
+            what = "is a view of a backed AnnData, which cannot be written to"
+        raise InputError(f"adata {what}", "read it first: adata = adata.to_memory()")
 
 
 def _records(adata: AnnData) -> Mapping[str, Any]:
@@ -198,11 +222,20 @@ def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
 
 def read_counts(adata: AnnData, layer: str | None) -> Counts:
     """Return the counts, the gene table, what was found, and where."""
-    _matrix(adata, layer)
+    matrix, _, where = _matrix(adata, layer)
     try:
-        return _count(adata, layer, log1p_hint=_log1p_hint(adata))
+        counts = _count(adata, layer, log1p_hint=_log1p_hint(adata))
     except InputError as error:
         raise InputError(error.what, _elsewhere(adata) or error.fix) from None
+    if by_columns(matrix):
+        size = sum(part.nbytes for part in (counts.matrix.data, counts.matrix.indices)) / 1e9
+        warnings.warn(
+            f"memory grows with the cells: {where} is stored gene by gene (CSC), so all of it "
+            f"({size:.1f} GB) was read; store it by cells to stream it: {where} = {where}.tocsr()",
+            GeneMambaWarning,
+            stacklevel=2,
+        )
+    return counts
 
 
 def _count(adata: AnnData, layer: str | None, *, log1p_hint: float | None = None) -> Counts:
@@ -245,11 +278,15 @@ def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
         return adata.layers[layer], adata.var, f"adata.layers[{layer!r}]"
     if layer == "raw" and adata.raw is not None:
         return adata.raw.X, adata.raw.var, "adata.raw.X"
-    have = [*map(repr, adata.layers), *(["'raw'"] if adata.raw is not None else [])]
+    have = [*map(repr, _layers(adata)), *(["'raw'"] if adata.raw is not None else [])]
     raise InputError(
         f"layer={layer!r} is not in adata.layers",
         f"use one of {', '.join(have)}" if have else "leave out layer: adata has only X",
     )
+
+
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # None is X, from anndata 0.13 on
 
 
 def _log1p_hint(adata: AnnData) -> float | None:
@@ -260,18 +297,19 @@ def _log1p_hint(adata: AnnData) -> float | None:
     return float(np.e if base is None else base)
 
 
-def kinds(adata: AnnData) -> dict[str, str]:
+def kinds(adata: AnnData, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return what each matrix of an AnnData holds, by the layer that reads it; "X" is ``X``.
 
-    Those that cannot be ranked are left out.
+    Those that cannot be ranked are left out; what is `known` is not looked at.
     """
     _refuse_other_types(adata)
-    sources: list[str | None] = [*adata.layers]
+    sources: list[str | None] = [*_layers(adata)]
     sources += ["raw"] * (adata.raw is not None) + [None] * (adata.X is not None)
     found: dict[str, str] = {}
     for source in sources:
+        name = source or "X"
         try:
-            found[source or "X"] = _count(adata, source).values.kind
+            found[name] = (known or {}).get(name) or _count(adata, source).values.kind
         except InputError:
             continue
     return found
@@ -308,12 +346,32 @@ def _names(var: pd.DataFrame, gene_ids: str | Sequence[str] | None) -> tuple[lis
     return names, "gene_ids"
 
 
-def _better_names(var: pd.DataFrame, vocab: Vocabulary) -> str:
-    """Name the column of ``var`` in which most genes are known, if there is one."""
+def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tuple[str, str]:
+    """Name the column of ``var`` in which most genes are known, or that tells the species.
+
+    The symbols of another species are known in upper case, too: such a column is none.
+    """
+    columns = {column: var[column].astype(str).tolist() for column in var.columns}
+    columns = {name: own for name, own in columns.items() if len(set(own)) > len(own) / 2}
+    foreign = [other for other in [names, *columns.values()] if _is_foreign(other)]
     best, found = "", 0.1
-    for column in var.columns:
-        names = var[column].astype(str)
-        share = _share_known(names, vocab)
-        if share > found and names.is_unique:
+    for column, own in columns.items():
+        share = _share_known(own, vocab)
+        human = guess(own).startswith("are human") or not any(_alike(own, o) for o in foreign)
+        if share > found and human:
             best, found = column, share
-    return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}" if best else ""
+    if best:
+        return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}", ""
+    told = [c for c, own in columns.items() if _is_foreign(own) and not _is_foreign(names)]
+    return "", "".join(f"; those in adata.var[{c!r}] {guess(columns[c])}" for c in told[:1])
+
+
+def _is_foreign(names: list[str]) -> bool:
+    said = guess(names)
+    return "mouse" in said or "species" in said
+
+
+def _alike(names: list[str], foreign: list[str]) -> bool:
+    """Whether names may be those of another species in upper case; of ids nobody can tell."""
+    same = np.mean([a.upper() == b.upper() for a, b in zip(names, foreign, strict=True)])
+    return bool(same > 0.5) or foreign[0].startswith("ENS")

@@ -12,11 +12,32 @@ from genemamba._machine import peak_memory
 
 with warnings.catch_warnings():  # without ipywidgets bars are of text, which is no news
     warnings.simplefilter("ignore")
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm as _tqdm
 
-__all__ = ["Progress", "duration", "tqdm"]
+__all__ = ["Progress", "duration", "say", "tqdm"]
 
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
+
+
+class tqdm(_tqdm):  # type: ignore[type-arg]
+    """A bar that is silent where standard error is closed."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(
+            *args, **(options if _is_open(sys.stderr) else {**options, "disable": True})
+        )
+
+
+def say(text: str, to: str = "stdout") -> None:
+    """Print to ``sys.stdout`` or ``sys.stderr``, unless closed; "?" for signs it does not have."""
+    stream = getattr(sys, to)
+    if _is_open(stream):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        tqdm.write(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def _is_open(stream: Any) -> bool:
+    return stream is not None and not getattr(stream, "closed", False)
 
 
 class Progress:
@@ -66,7 +87,7 @@ class Progress:
             return
         self._told, whole = True, seconds * self.total / self._done
         if whole > _LONG and not self._bar.disable:
-            tqdm.write(self._estimate(whole), file=sys.stderr)
+            say(self._estimate(whole), "stderr")
 
     def _estimate(self, seconds: float) -> str:
         return (

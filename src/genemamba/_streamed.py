@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
-from genemamba._anndata import is_path, losses, no_genes, report
+from genemamba._anndata import check_backed, is_path, losses, no_genes, report
 from genemamba._keys import UNS
 from genemamba._version import __version__
 from genemamba.errors import InputError
-from genemamba.io.counts import BLOCK, Counts, opened
+from genemamba.io.counts import BLOCK, Counts
+from genemamba.io.files import choose_modality, opened
 from genemamba.io.store import filling
 from genemamba.io.stream import Step, fill
 
@@ -47,6 +48,7 @@ def cells_of(
     result = None
     if copy:
         assert not isinstance(adata, (str, PathLike))
+        check_backed(modality(adata, mod), copy=True)
         result = adata.copy()
     with opened_in(adata if result is None else result, mod) as cells:
         yield cells, result
@@ -62,8 +64,8 @@ def opened_in(adata: AnnData | MuData | str | PathLike[str], mod: str | None) ->
         If `mod` is not there.
     """
     if is_path(adata):
-        with opened(adata) as cells:
-            yield modality(cells, mod)
+        with opened(adata, mod) as cells:
+            yield cells
     else:
         yield modality(adata, mod)
 
@@ -74,13 +76,7 @@ def modality(adata: AnnData | MuData, mod: str | None) -> AnnData:
         if mod is not None:
             raise InputError(f"mod={mod!r}, and adata is no MuData", "leave out mod")
         return adata
-    there = list(adata.mod)
-    mod = mod or ("rna" if "rna" in there or len(there) != 1 else there[0])
-    if mod not in there:
-        raise InputError(
-            f"mod={mod!r} is not in the MuData", f"use one of {', '.join(map(repr, there))}"
-        )
-    return adata.mod[mod]
+    return adata.mod[choose_modality(list(adata.mod), mod)]
 
 
 def said_of(ranked: Ranked) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -10,20 +11,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from genemamba._progress import say
 from genemamba._version import __version__
 from genemamba.errors import GeneMambaError, GeneMambaWarning, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if closed
+            stream.reconfigure(errors="replace")  # "×" where the encoding has none
     arguments = vars(_parser().parse_args(argv))
     command = arguments.pop("command")
     warnings.showwarning = _show(warnings.showwarning)
     try:
         return command(**arguments) or 0
     except (GeneMambaError, FloatingPointError) as error:
-        print(f"genemamba: {error}", file=sys.stderr)
-        return 1
+        say(f"genemamba: {error}", "stderr")
+    except _UnheardError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+    return 1
+
+
+class _UnheardError(Exception):
+    """What is printed reaches nobody: head has seen enough, or a disk is full."""
+
+
+def _print(text: object) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:
+        raise _UnheardError from None
 
 
 def _demo(out: Path) -> None:
@@ -35,7 +53,7 @@ def _demo(out: Path) -> None:
 def _doctor(**options: Any) -> None:
     import genemamba
 
-    print(genemamba.doctor(**options))
+    _print(genemamba.doctor(**options))
 
 
 def _embed(source: Path, target: Path, **options: Any) -> None:
@@ -65,11 +83,11 @@ def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
             if source[key]
         )
         kept = f"{source['file']}: {source['kept']:,} of {source['read']:,} cells"
-        print(kept + (f" ({left_out})" if left_out else ""))
+        _print(kept + (f" ({left_out})" if left_out else ""))
     unmapped = corpus.manifest["unmapped"]
     if unmapped:
-        print(f"unlabelled, without a Cell Ontology term: {'; '.join(unmapped)}")
-    print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
+        _print(f"unlabelled, without a Cell Ontology term: {'; '.join(unmapped)}")
+    _print(f"{out}: {len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
 
 
 def _pretrain(config: str, **options: Any) -> None:
@@ -80,7 +98,7 @@ def _pretrain(config: str, **options: Any) -> None:
         return  # one of several processes speaks
     out, said = options["out"], model.provenance
     done = "path" in said
-    print(
+    _print(
         f"{out}: {said['cells_seen']:,} cells and {said['hours']:.2f} hours"
         + (", done" if done else "; run the same command again to go on")
     )
@@ -90,9 +108,11 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
     """Apply a function to a file of cells and write another, or stream into a zarr store."""
     import anndata
 
+    from genemamba.io.files import opened
+
     if target.suffix == ".zarr":
         function(source, **options, out=target)
-        print(f"{target}: obsm[{options['key_added']!r}]")
+        _print(f"{target}: obsm[{options['key_added']!r}]")
         return
     if not source.is_file():
         raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
@@ -100,20 +120,24 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
         raise InputError(f"{target} is the input itself", "write to another file")
     if not target.parent.is_dir():
         raise InputError(f"there is no folder {target.parent}", "make it first")
+    with opened(source):  # says what it is, if it is something else
+        pass
     try:
         adata = anndata.read_h5ad(source)
     except Exception as error:  # a file can be broken in any way
-        raise InputError(f"{source} is not an h5ad file ({error})", "give an .h5ad file") from None
+        raise InputError(
+            f"{source} is not an h5ad file ({error})", "give an .h5ad file, or write to an OUT.zarr"
+        ) from None
     function(adata, **options)
     adata.write_h5ad(target)
-    print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
+    _print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
 
 
 def _check(source: Path, **options: Any) -> int:
     from genemamba import pp
 
     report = pp.check(source, **options)
-    print(report)
+    _print(report)
     return 0 if report.ok else 1
 
 
@@ -230,7 +254,7 @@ def _show(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
     def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, GeneMambaWarning):
-            print(f"genemamba: note: {message}", file=sys.stderr)
+            say(f"genemamba: note: {message}", "stderr")
         else:
             otherwise(message, category, *rest, **more)
 

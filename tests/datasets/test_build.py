@@ -65,6 +65,26 @@ def content(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
+def test_columns_of_one_gene_are_added_and_others_left_out(
+    names: Path, pbmc: AnnData, tmp_path: Path
+) -> None:
+    pbmc.write_h5ad(tmp_path / "cells.h5ad")
+    plain = build_corpus([tmp_path / "cells.h5ad"], tmp_path / "a", gene_names=names, **SETTINGS)
+    part = np.random.default_rng(0).binomial(pbmc.X[:, :50], 0.4)
+    x = np.hstack([part, pbmc.X, np.full((700, 2), 300)])
+    x[:, 50:100] -= part
+    two = AnnData(sparse.csr_matrix(x), obs=pbmc.obs)
+    two.var_names = [*ids(50), *pbmc.var_names, "CD3", "CD19_TotalSeq"]
+    two.var["feature_types"] = ["Gene Expression"] * 815 + ["Antibody Capture"] * 2
+    (tmp_path / "two").mkdir()
+    two.write_h5ad(tmp_path / "two/cells.h5ad")
+    joined = build_corpus(
+        [tmp_path / "two/cells.h5ad"], tmp_path / "b", gene_names=names, **SETTINGS
+    )
+    assert joined.vocab.sha256 == plain.vocab.sha256
+    np.testing.assert_array_equal(everything(joined).toarray(), everything(plain).toarray())
+
+
 def test_files_with_other_genes_become_one_corpus(
     two_files: list[Path], names: Path, pbmc: AnnData, tmp_path: Path
 ) -> None:
@@ -277,7 +297,8 @@ def test_a_file_that_cannot_be_read(pbmc: AnnData, names: Path, tmp_path: Path, 
         file.write_bytes(file.read_bytes()[:-20_000])
     elif how == "text":
         file.write_text("cells")
-    with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
+    said = "is not there" if how == "missing" else "cannot be read"
+    with pytest.raises(InputError, match=rf"bad\.h5ad {said}"):
         build_corpus([file], tmp_path / "c", gene_names=names)
     assert not (tmp_path / "c").exists()
 
@@ -293,7 +314,8 @@ def test_a_matrix_that_is_damaged(pbmc: AnnData, names: Path, tmp_path: Path, ho
             data = file["X/data"][:-9]
             del file["X/data"]
             file["X/data"] = data
-    with pytest.raises(InputError, match=r"bad\.h5ad cannot be read"):
+    said = "is not there" if how == "missing" else "cannot be read"
+    with pytest.raises(InputError, match=rf"bad\.h5ad {said}"):
         build_corpus([tmp_path / "bad.h5ad"], tmp_path / "c", gene_names=names)
 
 

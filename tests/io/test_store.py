@@ -6,15 +6,18 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
+import zarr
 from anndata import AnnData
 from filelock import FileLock
 from scipy import sparse
@@ -152,6 +155,125 @@ def test_the_same_call_again_does_nothing_and_another_is_refused(
     assert tree(out) == before
 
 
+def test_what_changes_no_vector_does_not_matter(
+    cells: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version, batch size or name of the model: a store is finished or gone on with."""
+    out, moved = tmp_path / "out.zarr", tmp_path / "moved"
+    shutil.copytree(model, moved)
+    with monkeypatch.context() as patch:
+        fail_after(patch, "journal", 3)
+        with pytest.raises(GeneMambaError, match="full"):
+            gm.tl.embed(cells, model=str(model), out=out)
+    monkeypatch.setattr(_streamed, "__version__", "99")
+    for batch_size in (7, 8):
+        gm.tl.embed(cells, model=str(moved), out=out, batch_size=batch_size)
+    adata = ad.read_h5ad(cells)
+    gm.tl.embed(adata, model=str(model))
+    found = ad.read_zarr(out).obsm["X_genemamba"]
+    np.testing.assert_allclose(found, adata.obsm["X_genemamba"], atol=1e-5)
+    with pytest.raises(InputError, match="precision is 'float32' there"):
+        gm.tl.embed(cells, model=str(model), out=out, precision="bfloat16")
+
+
+def test_blocks_of_another_size_are_no_reason_to_lose_a_finished_store(
+    cells: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        fail_after(patch, "journal", 3)
+        with pytest.raises(GeneMambaError, match="full"):
+            gm.tl.embed(cells, model=str(model), out=out)
+    for module in (counts, _streamed):
+        monkeypatch.setattr(module, "BLOCK", 32)
+    with pytest.raises(InputError, match="in blocks of 64"):
+        gm.tl.embed(cells, model=str(model), out=out)
+    for size in (64, 32):
+        for module in (counts, _streamed):
+            monkeypatch.setattr(module, "BLOCK", size)
+        gm.tl.embed(cells, model=str(model), out=out)
+
+
+def test_zarr_v3_consolidated(cells: Path, model: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # zarr's, of text in v3
+        warnings.simplefilter("ignore", GeneMambaWarning)
+        gm.tl.embed(cells, model=str(model), out=tmp_path / "out.zarr")
+    root = zarr.open_group(str(tmp_path / "out.zarr"), mode="r")
+    assert root.metadata.zarr_format == 3
+    assert root.metadata.consolidated_metadata is not None
+
+
+@pytest.mark.parametrize("killed", ["while blocks are written", "before it gets its name"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_store_that_was_begun_is_gone_on_with(
+    cells: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: str,
+    zarr_format: int,
+) -> None:
+    """Of v2, too, which stores of earlier versions are."""
+    out = tmp_path / "out.zarr"
+    open_group, replace = zarr.open_group, os.replace
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            zarr, "open_group",
+            lambda path, **how: open_group(
+                path, **{**how, **({"zarr_format": zarr_format} if how["mode"] == "w" else {})}
+            ),
+        )  # fmt: skip
+        if killed == "while blocks are written":
+            fail_after(patch, "journal", 5)
+        else:
+            patch.setattr(store.os, "replace", lambda a, b: stop() if b == out else replace(a, b))
+        with pytest.raises((GeneMambaError, KeyboardInterrupt)):
+            gm.tl.embed(cells, model=str(model), out=out)
+    gm.tl.embed(cells, model=str(model), out=out)
+    adata = ad.read_h5ad(cells)
+    gm.tl.embed(adata, model=str(model))
+    assert zarr.open_group(str(out), mode="r").metadata.zarr_format == zarr_format
+    found = ad.read_zarr(out).obsm["X_genemamba"]
+    np.testing.assert_allclose(found, adata.obsm["X_genemamba"], atol=1e-5)
+    gm.tl.embed(cells, model=str(model), out=out)
+
+
+def test_finished_by_another_process_while_this_one_waited(
+    cells: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real = tmp_path / "out.zarr", FileLock.acquire
+
+    def acquire(lock: FileLock, *args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(store.FileLock, "acquire", real)
+        gm.tl.embed(cells, model=str(model), out=out)
+        Path(lock.lock_file).parent.mkdir()
+        monkeypatch.setattr("genemamba.tl._stream.EmbedBlock.__call__", None)
+        return real(lock, *args, **options)
+
+    monkeypatch.setattr(store.FileLock, "acquire", acquire)
+    gm.tl.embed(cells, model=str(model), out=out)
+    assert not out.with_name("out.zarr.partial").exists()
+
+
+def test_the_lock_is_held_until_the_tree_is_gone(
+    cells: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, release = [], FileLock.release
+    monkeypatch.setattr(
+        store.FileLock, "release",
+        lambda lock, **how: (seen.append((out.parent / "out.zarr.partial/store").exists()),
+                             release(lock, **how))[1],
+    )  # fmt: skip
+    out = tmp_path / "out.zarr"
+    gm.tl.embed(cells, model=str(model), out=out)
+    assert seen[0] is False
+
+
 def test_what_another_wrote_is_not_touched(cells: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.zarr"
     out.mkdir()
@@ -200,8 +322,8 @@ def fail_after(patch: pytest.MonkeyPatch, at: str, n: int) -> None:
 
 
 def chunks_of(partial: Path) -> list[Path]:
-    array = partial / "store/obsm/X_genemamba"
-    return [f for f in sorted(array.rglob("*0")) if f.is_file() and f.name[0].isdigit()]
+    blocks = partial / "store/obsm/X_genemamba/c"
+    return sorted(blocks.glob("*/0"), key=lambda file: int(file.parent.name))
 
 
 def blocks(partial: Path) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,7 @@ GOOD: dict[str, tuple[Change, str]] = {
     "counts, one cell": (lambda a: a[:1].copy(), "counts"),
     "counts, some cells empty": (empty_cells, "counts"),
     "counts, five genes": (lambda a: a[:, FIVE].copy(), "counts"),
+    "counts, a gene twice": (repeated, "counts"),
     "counts, versions of ids": (names(lambda n: f"{IDS[n]}.3" if n in IDS else n), "counts"),
     "log1p": (values(logged(np.e)), "log1p"),
     "log1p, base 2": (values(logged(2)), "log1p"),
@@ -185,7 +187,6 @@ BAD: dict[str, tuple[Change, str, str]] = {
     "no genes": (lambda a: a[:, :0].copy(), "0 genes", "counts"),
     "no X": (no_x, "is empty", "set adata.X"),
     "transposed": (lambda a: a.T.copy(), "genes of the model", "use adata.T"),
-    "a gene twice": (repeated, "more than once", "Sum or drop"),
     "numbers for names": (no_names, "Entrez", "symbols"),
     "names in a column": (in_column, "genes of the model", "gene_ids='symbol'"),
     "mouse ids": (names(lambda n: f"ENSMUSG{abs(hash(n)) % 10**11:011}"), "mouse", "human"),
@@ -205,6 +206,7 @@ def fingerprint(adata: AnnData) -> str:
     ).hexdigest()
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.parametrize("case", GOOD)
 def test_what_can_be_read_is_read_as_what_it_is(
     pbmc: AnnData, small_model: GeneMamba, case: str
@@ -220,7 +222,6 @@ def test_what_can_be_read_is_read_as_what_it_is(
     assert report.genes["share_of_counts"].sum() == pytest.approx(1)
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_read_is_refused_with_a_remedy(
     pbmc: AnnData, small_model: GeneMamba, case: str
@@ -283,6 +284,74 @@ def test_shares_are_those_of_a_plain_count(pbmc: AnnData, small_model: GeneMamba
     np.testing.assert_allclose(report.cells["counts_lost"], x[:, odd].sum(1) / x.sum(1))
     assert (report.genes["status"] == "unknown").sum() == odd.sum() == report.gene_status["unknown"]
     np.testing.assert_allclose(report.genes["share_of_counts"], x.sum(0) / x.sum())
+
+
+@pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+def test_stored_zeros_are_not_expressed(pbmc: AnnData, small_model: GeneMamba, layout: Any) -> None:
+    pbmc.var_names = [f"odd{i}" if i % 3 == 0 else n for i, n in enumerate(pbmc.var_names)]
+    expected = gm.pp.check(pbmc, model=small_model).cells
+    stored = layout(pbmc.X + 1)
+    stored.data -= 1
+    assert stored.nnz == pbmc.X.size
+    found = gm.pp.check(AnnData(stored, obs=pbmc.obs, var=pbmc.var), model=small_model).cells
+    assert found["genes_lost"].to_numpy() == pytest.approx(expected["genes_lost"].to_numpy())
+
+
+@pytest.mark.parametrize("n_unknown", [20, 250, 600])
+def test_lost_counts_are_said_from_a_tenth_on(
+    pbmc: AnnData, small_model: GeneMamba, n_unknown: int
+) -> None:
+    pbmc.var_names = [f"odd{i}" if i < n_unknown else n for i, n in enumerate(pbmc.var_names)]
+    report = gm.pp.check(pbmc, model=small_model)
+    much = report.cells["counts_lost"].mean() > 0.1
+    assert much == (n_unknown > 20)
+    said = "results rest on a part of each cell"
+    assert any(said in note for note in report.notes) == much
+    bare = pbmc.copy()
+    for call in (
+        lambda: gm.tl.embed(pbmc, model=small_model),
+        lambda: gm.tl.annotate(
+            bare, reference=bare.copy(), label_key="bulk_labels", model=small_model
+        ),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        texts = [str(w.message) for w in caught if w.category is GeneMambaWarning]
+        assert any(said in text for text in texts) == much
+
+
+MOUSE: dict[str, tuple[Callable[[str, int], str], Callable[[str, int], str]]] = {
+    "symbols, upper case": (lambda n, i: n.title(), lambda n, i: n),
+    "ids, upper case": (lambda n, i: f"ENSMUSG{i:011d}", lambda n, i: n),
+    "upper case, symbols": (
+        lambda n, i: f"GM{10000 + i}" if i % 9 == 0 else n, lambda n, i: n.title()),
+    "numbers, ids": (lambda n, i: str(i), lambda n, i: f"ENSMUSG{i:011d}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MOUSE)
+def test_a_mouse_is_a_mouse_whatever_its_other_columns(
+    pbmc: AnnData, small_model: GeneMamba, case: str
+) -> None:
+    names, column = MOUSE[case]
+    pbmc.var["other"] = [column(n, i) for i, n in enumerate(pbmc.var_names)]
+    pbmc.var_names = [names(n, i) for i, n in enumerate(pbmc.var_names)]
+    report = gm.pp.check(pbmc, model=small_model)
+    assert "mouse" in report.problem
+    assert "gene_ids=" not in report.fix
+    assert small_model.vocab is not None
+    pbmc.var["orthologue"] = small_model.vocab.ensembl_id  # these are human for certain
+    assert "gene_ids='orthologue'" in gm.pp.check(pbmc, model=small_model).fix
+
+
+def test_numbered_rows_are_no_mouse(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.var["name"] = pbmc.var_names.to_numpy()
+    pbmc.var["chosen"] = [False] * 765
+    pbmc.var_names = [f"Gene{i}" for i in range(765)]
+    report = gm.pp.check(pbmc, model=small_model)
+    assert "the names were lost" in report.problem
+    assert "gene_ids='name'" in report.fix
 
 
 @pytest.mark.parametrize("how", ["backed", "path", "lazy"])

@@ -114,7 +114,7 @@ BAD = {
     "scaled": (lambda a: sc.pp.scale(a), "scaled"),
     "all zero": (lambda a: setattr(a, "X", np.zeros(a.shape)), "above zero"),
     "bool": (lambda a: setattr(a, "X", a.X > 0), "bool"),
-    "repeated names": (lambda a: setattr(a, "var_names", ["CD3D"] * a.n_vars), "more than once"),
+    "one name": (lambda a: setattr(a, "var_names", ["CD3D"] * a.n_vars), "1 of 765 names"),
     "mouse": (
         lambda a: setattr(
             a, "var_names", [m if (m := n.capitalize()) != n else f"Gm{n}" for n in a.var_names]

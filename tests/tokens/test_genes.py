@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_every_status() -> None:
         *("symbol", "id", "ambiguous", "ambiguous", "alias", "symbol"),
         *("duplicate", "unknown", "unknown"),
     ]
-    assert found.token.tolist() == [3, 2, -1, -1, 7, 6, -1, -1, -1]
+    assert found.token.tolist() == [3, 2, -1, -1, 7, 6, 3, -1, -1]
     assert found.token.dtype == np.int32
     np.testing.assert_array_equal(found.median[[0, 1, 4, 5]], [2, 1, 6, 5])
     assert np.isnan(found.median[found.token < 0]).all()
@@ -32,6 +34,7 @@ def test_every_status() -> None:
         "ambiguous": 2,
         "duplicate": 1,
         "unknown": 2,
+        "other": 0,
     }
 
 
@@ -44,10 +47,64 @@ def test_every_status() -> None:
         (["ENSG00000000001.1_PAR_Y", "CD19"], 0),
     ],
 )
-def test_the_better_match_keeps_the_gene(names: list[str], winner: int) -> None:
+def test_of_several_columns_of_a_gene_the_best_has_its_status(
+    names: list[str], winner: int
+) -> None:
     found = match(names, VOCAB)
-    assert np.flatnonzero(found.token >= 0).tolist() == [winner]
-    assert (np.delete(found.status, winner) == "duplicate").all()
+    assert set(found.token.tolist()) == {3}
+    assert np.flatnonzero(found.status != "duplicate").tolist() == [winner]
+    assert found.tokens.tolist() == [3]
+    assert found.example[0] == names[winner]
+    assert f"{len(names) - 1} of {len(names)} columns" in found.added
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("ENSG00000000004.12", "id"),
+        ("ENSG00000000004.12_PAR_Y", "id"),
+        ("ENSG00000000004_PAR_Y", "id"),
+        ("ENSG00000000004.12-PAR-Y", "id"),
+        ("ENSGR0000000004.7", "id"),
+        ("ENSG00000000004-1", "id"),
+        ("ENSG00000000004.12-1", "id"),
+        ("ENSG00000000004_CD3E", "id"),
+        ("ENSG00000000004.12_CD3E", "id"),
+        ("ENSG00000000004_AC0123.4", "id"),
+        ("ENSG00000000004-CD3E", "id"),
+        ("CD3E_ENSG00000000004", "id"),
+        ("CD3E|ENSG00000000004.3", "id"),
+        ("GRCh38_ENSG00000000004", "id"),
+        ("CD3E-1", "symbol"),
+        ("CD3E.1", "symbol"),
+        ("CD3E_PAR_Y", "symbol"),
+        ("CD3E|916", "symbol"),
+        ("ORF9-2", "alias"),
+        ("ENSG00000000004-U", "unknown"),
+        ("ENSG00000000004_ENSG00000000001", "unknown"),
+        ("ENSMUSG00000000004_CD3E", "unknown"),
+        ("CD3E-AS1", "unknown"),
+        ("CD3E-1-1-1", "unknown"),
+        ("N" * 100_000, "unknown"),
+    ],
+)
+def test_what_annotations_and_programs_add_to_a_name(name: str, status: str) -> None:
+    found = match(["CD4", name], VOCAB)
+    assert found.status[1] == status
+    assert found.token[1] == (-1 if status == "unknown" else 7 if "ORF" in name else 6)
+
+
+def test_a_real_name_is_no_other_with_a_number() -> None:
+    vocab = Vocabulary(["ENSG1", "ENSG2"], ["NKX2", "NKX2-1"], [1.0, 2.0], ["", ""])
+    assert match(["NKX2", "NKX2-1", "NKX2-1-1"], vocab).token.tolist() == [2, 3, 3]
+
+
+def test_what_is_no_gene() -> None:
+    genes = np.array([False, True, True, False])
+    found = match(["CD4", "CD4", "CD19", "CD3E"], VOCAB, genes=genes)
+    assert found.status.tolist() == ["other", "symbol", "symbol", "other"]
+    assert found.token.tolist() == [-1, 2, 3, -1]
+    assert found.median.shape == (4,)
 
 
 def test_a_symbol_goes_before_an_alias() -> None:
@@ -55,11 +112,22 @@ def test_a_symbol_goes_before_an_alias() -> None:
     assert (found.token.tolist(), found.status.tolist()) == ([2], ["symbol"])
 
 
-def test_repeated_names() -> None:
-    with pytest.raises(InputError, match=r"adata.var_names has 1 names .* such as 'CD4'") as caught:
-        match(["CD4", "CD19", "CD4"], VOCAB)
-    assert "Sum or drop" in caught.value.fix
-    assert "make_unique" not in caught.value.fix
+def test_a_repeated_name_is_one_gene() -> None:
+    found = match(["CD4", "CD19", "CD4"], VOCAB)
+    assert found.token.tolist() == [2, 3, 2]
+    assert found.status.tolist() == ["symbol", "symbol", "duplicate"]
+
+
+def test_a_long_name_takes_no_memory_of_others() -> None:
+    ids = [f"ENSG{g:011d}" for g in range(5_000)]
+    blank = [""] * 5_000
+    vocab = Vocabulary(ids, blank, np.ones(5_000), blank)
+    tracemalloc.start()
+    match(["N" * 100_000, *ids[1:]], vocab)
+    with pytest.raises(InputError, match="…"):  # shown cut
+        match(["N" * 100_000] * 3, vocab)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -75,6 +143,8 @@ def test_repeated_names() -> None:
         (["AAACATACAACCAC-1", "AAACATTGAGCTAC-1"], "transposed"),
         (["donor1_AAACATACAACCACGT", "donor1_AAACATTGAGCTACGT"], "transposed"),
         (["GRCh38_CD4", "GRCh38_CD19"], "genome"),
+        (["Cd4_ENSMUSG00000000001", "Cd19_ENSMUSG00000000003.2"], "mouse Ensembl"),
+        (["Cd4-1", "Cd19-1"], "mouse symbols"),
         (["gene one", "gene two"], "neither"),
         ([], "no names"),
     ],

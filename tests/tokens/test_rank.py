@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from genemamba.errors import InputError
-from genemamba.tokens import Ranked, as_csr, rank_csr
+from genemamba.tokens import Ranked, add_columns, as_csr, rank_csr
 
 
 def slow_rank(
@@ -21,11 +21,12 @@ def slow_rank(
     cells = []
     for row in dense.astype(np.float64):
         total = row.sum()
-        values = {
-            int(token[gene]): float(f"{count / total * 1e4 / median[gene]:.9e}")
-            for gene, count in enumerate(row)
-            if count > 0 and token[gene] >= 0
-        }
+        sums: dict[int, float] = {}
+        for gene, count in enumerate(row):
+            if count > 0 and token[gene] >= 0:
+                value = count / total * 1e4 / median[gene]
+                sums[int(token[gene])] = sums.get(int(token[gene]), 0) + value
+        values = {t: float(f"{value:.9e}") for t, value in sums.items()}
         cells.append(sorted(values, key=lambda t: (-values[t], t))[:max_tokens])
     return cells
 
@@ -53,6 +54,25 @@ def genes(n_genes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     token = rng.permutation(n_genes).astype(np.int32) + 2
     token[rng.random(n_genes) < 0.2] = -1
     return token, rng.lognormal(0, 1, n_genes)
+
+
+@pytest.mark.parametrize("repeats", [1, 50, 250])
+def test_columns_of_one_gene_are_added(repeats: int) -> None:
+    dense, (token, median) = counts(200, 300), genes(300)
+    rng = np.random.default_rng(repeats)
+    other, one = rng.permutation(300)[: 2 * repeats].reshape(2, -1) if repeats < 150 else (
+        np.arange(50, 300), np.arange(250) % 50)  # fmt: skip
+    token[other], median[other] = token[one], median[one]
+    ranked = rank(dense, token, median, 100)
+    assert cells_of(ranked) == slow_rank(dense, token, median, 100)
+    np.testing.assert_array_equal(ranked.total, dense.sum(1))
+    np.testing.assert_array_equal(ranked.known, dense[:, token >= 0].sum(1))
+    csr = as_csr(dense.astype(np.uint16))
+    found = add_columns(csr, token)
+    assert found.dtype.itemsize == 8
+    assert cells_of(rank(found, token, median, 100)) == cells_of(ranked)
+    assert csr.dtype == np.uint16
+    assert add_columns(csr, np.arange(300)) is csr
 
 
 @pytest.mark.parametrize("max_tokens", [1, 17, 100, 2048])

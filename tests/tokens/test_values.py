@@ -95,6 +95,25 @@ def test_a_note_decides_where_entries_do_not() -> None:
         kind(noise, log1p_hint=10.0)
 
 
+TRANSFORMED = {
+    "arcsinh": (np.arcsinh, "np.sinh"),
+    "arcsinh by 5": (lambda x: np.arcsinh(x / 5), "np.sinh"),
+    "square root": (np.sqrt, "np.square"),
+    "cube root": (np.cbrt, ""),
+    "acosh": (lambda x: np.arccosh(0.1 * x + 1), ""),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+@pytest.mark.parametrize("target", [None, 1e4])
+@pytest.mark.parametrize("decimals", [7, 3])
+def test_other_transformations_are_no_logs(name: str, target: float | None, decimals: int) -> None:
+    transform, undo = TRANSFORMED[name]
+    dense = counts() if target is None else scaled_to(counts(), target)
+    with pytest.raises(InputError, match=undo or "do not tell"):
+        kind(transform(dense).astype(np.float32).round(decimals))
+
+
 def test_few_entries_do_not_decide() -> None:
     with pytest.raises(InputError, match="do not tell"):
         kind(np.array([[0.5, 1.0, 0.25]]))

@@ -16,7 +16,7 @@ from genemamba._progress import tqdm
 from genemamba.datasets._sources import Source
 from genemamba.datasets._store import MOST
 from genemamba.errors import InputError
-from genemamba.tokens import FIRST_GENE, Vocabulary, match
+from genemamba.tokens import FIRST_GENE, Vocabulary, add_columns, match
 from genemamba.tokens.genes import diagnose
 
 BLOCK = 2_048  # cells that are read, and written, at a time
@@ -64,8 +64,9 @@ def read_blocks(
 def tokens_of(source: Source, reference: Vocabulary) -> np.ndarray:
     """Return the token of each gene of a file; refuse files of other species."""
     names, where = source.var.index.tolist(), f"var_names of {source.path}"
-    gene = match(names, reference, where=where).token
-    if (gene >= 0).mean() < _FEW:
+    found = match(names, reference, where=where, genes=source.genes)
+    gene = found.token
+    if (gene[found.status != "other"] >= 0).mean() < _FEW:
         raise InputError(
             f"only {(gene >= 0).sum()} of {len(gene)} names in {where} are human genes: "
             f"{diagnose(names)}",
@@ -144,6 +145,7 @@ def _filter(
     name: str,
 ) -> dict[str, Any]:
     """Keep cells of counts with enough known genes, on the genes of the reference."""
+    block = add_columns(block, gene)
     # one compiled kernel for all dtypes
     indptr = block.indptr.astype(np.int64, copy=False)
     indices = block.indices.astype(np.int32, copy=False)

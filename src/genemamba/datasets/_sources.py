@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from genemamba.datasets._labels import Labels
 from genemamba.errors import InputError
-from genemamba.io.counts import root_of, rows_of, shape_of
+from genemamba.io.counts import is_gene, only_genes, rows_of
+from genemamba.io.files import opened
 from genemamba.tokens import as_csr
 
 
@@ -46,15 +46,16 @@ class Source:
         InputError
             If the file is missing, truncated, or holds no AnnData.
         """
-        try:
-            with root_of(path) as group:
-                obs, var = (ad.io.read_elem(group[name]) for name in ("obs", "var"))
-                shape = shape_of(group["X"])
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise _unreadable(path, error) from None
-        if shape != (len(obs), len(var)):
-            raise _unreadable(path, f"X is {shape}, obs and var say {len(obs)} × {len(var)}")
-        return cls(path, obs, var, labels.of(path.stem, obs.get("cell_type"), len(obs)))
+        with opened(path) as adata:
+            if adata.X is None:
+                raise _unreadable(path, "it has no X")
+            label = labels.of(path.stem, adata.obs.get("cell_type"), adata.n_obs)
+            return cls(path, adata.obs, adata.var, label)
+
+    @property
+    def genes(self) -> np.ndarray | None:
+        """Which columns are genes, None if all are."""
+        return is_gene(self.var)
 
     @property
     def samples(self) -> np.ndarray:
@@ -66,8 +67,8 @@ class Source:
     def blocks(self, n_cells: int, first: int = 0) -> Iterator[sparse.csr_matrix]:
         """Yield the values of so many cells at a time, from a multiple of `n_cells` on."""
         try:
-            with root_of(self.path) as group:
-                rows = rows_of(group["X"])
+            with opened(self.path) as adata:
+                rows = rows_of(adata.X)
                 for start in range(first, len(self.obs), n_cells):
                     yield self._checked(rows(start, start + n_cells))
         except InputError:
@@ -80,7 +81,7 @@ class Source:
         # compiled code would read foreign memory
         if block.nnz and not 0 <= block.indices.min() <= block.indices.max() < len(self.var):
             raise _unreadable(self.path, f"X has entries beyond its {len(self.var)} columns")
-        return block
+        return sparse.csr_matrix(only_genes(block, self.genes))
 
 
 def _unreadable(path: Path, why: object) -> InputError:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from genemamba.errors import InputError
@@ -22,6 +17,9 @@ from genemamba.tokens import Values, as_csr, judge, linear, recheck
 
 BLOCK = 1_024  # cells read, embedded and stored at a time
 _PIECES, _PIECE = 16, 64  # what is looked at of counts that are not in memory
+_GENES = "gene expression"
+_OTHERS = {"antibody capture", "antigen capture", "crispr guide capture", "custom",
+           "multiplexing capture", "peaks"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +36,15 @@ class Counts:
         What was judged: of all entries in memory, else of some cells, and then of every block.
     where
         What to call it in an error.
+    genes
+        Which columns are genes, if not all are; the others are read as empty.
     """
 
     matrix: Any
     var: pd.DataFrame
     values: Values
     where: str
+    genes: np.ndarray | None = None
 
     @property
     def n_cells(self) -> int:
@@ -99,8 +100,16 @@ class Counts:
         """Give rows that were read as counts: sound, and of the kind that was judged."""
         csr = as_csr(rows, where=self.where)
         if not self.in_memory:
+            csr = only_genes(csr, self.genes)
             recheck(csr, self.values, where=self.where, first=start)
         return linear(csr, self.values)
+
+    def some(self) -> tuple[sparse.csr_matrix | sparse.csr_array, np.ndarray]:
+        """Return counts that are quickly had: all in memory, else of cells all over; and which."""
+        if self.in_memory:
+            return self.whole(), np.arange(self.n_cells)
+        some, which = some_of(self.matrix, self.where)
+        return linear(only_genes(some, self.genes), self.values), which
 
     @cached_property
     def _rows(self) -> Callable[[int, int], Any]:
@@ -109,12 +118,56 @@ class Counts:
 
 def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | None = None) -> Counts:
     """Judge a matrix: all entries if they are in memory, else those of cells here and there."""
-    lazy = is_lazy(matrix)
-    if not lazy:
-        matrix = as_csr(matrix, where=where)
-    seen = some_of(matrix, where)[0] if lazy else matrix
+    var = var.to_memory() if hasattr(var, "to_memory") else var
+    genes = is_gene(var)
+    if genes is not None and not genes.any():
+        kind = var["feature_types"].iloc[0]
+        raise InputError(
+            f"no column of {where} is a gene: adata.var['feature_types'] says {kind!r}",
+            "give the AnnData with Gene Expression; of a MuData, mod='rna'",
+        )
+    try:
+        if by_columns(matrix):  # its rows are everywhere in the file
+            matrix = matrix.to_memory()
+        lazy = is_lazy(matrix)
+        seen = some_of(matrix, where)[0] if lazy else as_csr(matrix, where=where)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise InputError(f"{where} cannot be read: {error}", "copy the file again") from error
+    seen = only_genes(seen, genes)
+    matrix = matrix if lazy else seen
     values = judge(seen, log1p_hint=log1p_hint, where=where)
-    return Counts(matrix, var.to_memory() if hasattr(var, "to_memory") else var, values, where)
+    return Counts(matrix, var, values, where, genes)
+
+
+def is_gene(var: pd.DataFrame) -> np.ndarray | None:
+    """Return which rows of a table of features are genes, None if nothing speaks against it.
+
+    ``feature_types`` is Cell Ranger's column; in a joined file some rows may say nothing.
+    """
+    if "feature_types" not in var:
+        return None
+    said = var["feature_types"].astype(object)
+    kind = said.where(said.notna(), "").astype(str).str.casefold().to_numpy()
+    genes = (kind == _GENES) | (kind == "")
+    if not (kind == _GENES).any():
+        genes = ~np.isin(kind, list(_OTHERS))
+    return None if genes.all() else genes
+
+
+def only_genes(
+    csr: sparse.csr_matrix | sparse.csr_array, genes: np.ndarray | None
+) -> sparse.csr_matrix | sparse.csr_array:
+    """Empty the columns that are no genes: antibodies, guides, peaks."""
+    if genes is None:
+        return csr
+    kept = genes[csr.indices]
+    indptr = np.append(0, np.cumsum(kept))[csr.indptr]
+    return sparse.csr_matrix((csr.data[kept], csr.indices[kept], indptr), shape=csr.shape)
+
+
+def by_columns(matrix: Any) -> bool:
+    """Whether a matrix lies in a file gene by gene."""
+    return is_lazy(matrix) and getattr(matrix, "format", "") == "csc"
 
 
 def is_lazy(matrix: Any) -> bool:
@@ -145,13 +198,12 @@ def rows_of(matrix: Any) -> Callable[[int, int], Any]:
     if hasattr(matrix, "dask"):
         blocks = matrix.rechunk({1: -1})
         return lambda start, stop: blocks[start:stop].compute(scheduler="synchronous")
+    if by_columns(matrix):
+        matrix = matrix.to_memory().tocsr()
     if hasattr(matrix, "group"):  # of a backed AnnData
         matrix = matrix.group
     if hasattr(matrix, "shape"):
         return lambda start, stop: matrix[start:stop]
-    if matrix.attrs["encoding-type"] == "csc_matrix":  # its rows are everywhere in the file
-        whole = ad.io.sparse_dataset(matrix).to_memory().tocsr()
-        return lambda start, stop: whole[start:stop]
     starts, indices, data = matrix["indptr"][:], matrix["indices"], matrix["data"]
     n_genes = shape_of(matrix)[1]
 
@@ -163,58 +215,3 @@ def rows_of(matrix: Any) -> Callable[[int, int], Any]:
         return sparse.csr_matrix((data[part], indices[part], own - own[0]), shape=shape)
 
     return rows
-
-
-@contextmanager
-def opened(path: str | PathLike[str]) -> Iterator[AnnData]:
-    """Open an h5ad file or a zarr store; only its tables are read.
-
-    Raises
-    ------
-    InputError
-        If it is not there, or holds no AnnData.
-    """
-    if not Path(path).exists():
-        raise InputError(f"{path} is not there", "give the path of an .h5ad file or a .zarr store")
-    with ExitStack() as stack:
-        try:
-            adata = _lazily(stack.enter_context(root_of(Path(path))))
-        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise InputError(
-                f"{path} cannot be read as an AnnData file: {error}",
-                "copy the file again",
-            ) from error
-        yield adata
-
-
-@contextmanager
-def root_of(path: Path) -> Iterator[Any]:
-    """Open the root group of an h5ad file or a zarr store, closed in the end."""
-    if path.suffix == ".zarr":
-        import zarr
-
-        yield zarr.open_group(str(path), mode="r")
-        return
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        yield file
-
-
-def _lazily(root: Any) -> AnnData:
-    """Make an AnnData of a file's tables and of matrices that stay in the file."""
-
-    def matrix(at: Any) -> Any:
-        return at if hasattr(at, "shape") else ad.io.sparse_dataset(at)
-
-    layers = {name: matrix(root["layers"][name]) for name in root.get("layers", {})}
-    uns = {"log1p": ad.io.read_elem(root["uns/log1p"])} if "uns/log1p" in root else {}
-    raw = root["raw"] if "raw/X" in root else None  # a file may say that there is none
-    return AnnData(
-        X=matrix(root["X"]) if "X" in root else None,
-        obs=ad.io.read_elem(root["obs"]),
-        var=ad.io.read_elem(root["var"]),
-        layers=layers,
-        uns=uns,
-        raw=raw and {"X": matrix(raw["X"]), "var": ad.io.read_elem(raw["var"])},
-    )

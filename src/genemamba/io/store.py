@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -27,6 +28,7 @@ from genemamba._keys import UNS
 from genemamba.errors import GeneMambaError, InputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_NO_MATTER = {"version", "model", "batch_size", "block"}  # settings that change no vector
 
 
 class Store:
@@ -50,15 +52,21 @@ class Store:
         self.partial = out.with_name(out.name + ".partial")
         self.journal = self.partial / "journal.jsonl"
         self.done: dict[int, dict[str, Any]] = {}
-        if self.finished():
-            self._same(_settings_of(out), out)
+        self._check_finished()
 
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.out.exists()
 
+    def _check_finished(self) -> bool:
+        if self.finished():
+            self._same(_settings_of(self.out), self.out)
+        return self.finished()
+
     def open(self) -> None:
         """Begin, or find out what is there already."""
+        if self._check_finished():  # by another process, while this one waited for the lock
+            return
         begun = self.partial / "settings.json"
         if begun.exists():
             self._verify(begun)
@@ -68,9 +76,10 @@ class Store:
         shutil.rmtree(self._store, ignore_errors=True)
         import zarr
 
-        root: Any = zarr.open_group(str(self._store), mode="w", zarr_format=2)
+        root: Any = zarr.open_group(str(self._store), mode="w", zarr_format=3)
         obs = pd.DataFrame(index=self.names)
-        ad.io.write_elem(root, "/", AnnData(obs=obs, var=pd.DataFrame(index=[])))
+        with _quiet():
+            ad.io.write_elem(root, "/", AnnData(obs=obs, var=pd.DataFrame(index=[])))
         root["obsm"].create_array(
             self.key,
             shape=(len(self.names), self.width),
@@ -97,8 +106,10 @@ class Store:
         """Write the record, and give the store its name."""
         import zarr
 
-        root = zarr.open_group(str(self._store), mode="r+")
-        ad.io.write_elem(root, "uns", uns)
+        root = zarr.open_group(str(self._store), mode="r+", use_consolidated=False)
+        with _quiet():
+            ad.io.write_elem(root, "uns", uns)
+            zarr.consolidate_metadata(str(self._store))
         os.replace(self._store, self.out)
 
     @property
@@ -129,6 +140,11 @@ class Store:
         except (ValueError, KeyError, TypeError, RecursionError):
             settings, frame = self.settings, ""
         self._same(settings, self.partial)
+        if settings["block"] != self.block:
+            raise InputError(
+                f"{self.partial} was begun by another version, in blocks of {settings['block']}",
+                f"finish it with that version, give another out, or delete {self.partial}",
+            )
         if frame != self._frame():
             raise InputError(
                 f"{self.partial} is damaged", "delete it, and make the same call again"
@@ -138,11 +154,16 @@ class Store:
         """Hash all but the blocks, and what :meth:`finish` adds."""
         digest = hashlib.sha256()
         array = self._store / "obsm" / self.key
+        blocks = array / "c" if (array / "zarr.json").exists() else array  # zarr v3, or v2
         for file in sorted(path for path in self._store.rglob("*") if path.is_file()):
-            is_block = file.parent == array and not file.name.startswith(".")
-            if not is_block and self._store / "uns" not in file.parents:
+            is_block = blocks in file.parents and not file.name.startswith(".")
+            added = self._store / "uns" in file.parents or file.name == ".zmetadata"
+            if not is_block and not added:
+                content = file.read_bytes()
+                if file == self._store / "zarr.json":
+                    content = _without_consolidated(content)
                 digest.update(f"{file.relative_to(self._store).as_posix()}\0".encode())
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+                digest.update(hashlib.sha256(content).digest())
         return digest.hexdigest()
 
     def _sound(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -165,7 +186,7 @@ class Store:
 
     def _same(self, before: dict[str, Any], at: Path) -> None:
         """Refuse to go on with what was begun otherwise."""
-        for name in sorted({*before, *self.settings}):
+        for name in sorted({*before, *self.settings} - _OF_NO_MATTER):
             old, new = before.get(name), self.settings.get(name)
             if old != new:
                 raise InputError(
@@ -205,10 +226,12 @@ def filling(
         try:
             store.open()
             yield store
+            if store.finished():  # nobody else is in it yet
+                shutil.rmtree(store.partial, ignore_errors=True)
         finally:
             lock.release()
-        if store.finished():
-            shutil.rmtree(store.partial)
+        if store.finished():  # Windows keeps a lock that is held
+            shutil.rmtree(store.partial, ignore_errors=True)
 
 
 @contextmanager
@@ -224,6 +247,24 @@ def _room(store: Store) -> Iterator[None]:
             f"{-(-len(store.names) // store.block)} blocks are safe",
             "make room, and make the same call again: it goes on from there",
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Write text as all zarr libraries do, though its specification is not finished."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="zarr")
+        warnings.filterwarnings("ignore", message=".*(Zarr V3|Zarr format 3|Consolidated|zarr v2)")
+        yield
+
+
+def _without_consolidated(content: bytes) -> bytes:
+    """Leave out of a group's own description what is added when all is written."""
+    try:
+        described = {**json.loads(content), "consolidated_metadata": None}
+        return json.dumps(described, sort_keys=True).encode()
+    except (ValueError, TypeError, RecursionError):
+        return content
 
 
 def _settings_of(out: Path) -> dict[str, Any]:

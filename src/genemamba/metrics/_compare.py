@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from genemamba._keys import COMPARE, OBSM_EMBEDDING
+from genemamba._progress import say
 from genemamba.errors import InputError
 from genemamba.metrics._check import as_embedding, check_batches, check_groups
 from genemamba.metrics._from_anndata import cells_seen, column, provenance, slot
@@ -158,7 +159,7 @@ def compare(
     record(adata, COMPARE, {"table": table, **about})
     table.attrs = about | {"unseen": unseen}
     if verbose:
-        print(as_text(table))
+        say(as_text(table))
     return table
 
 

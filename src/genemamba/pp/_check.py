@@ -15,12 +15,11 @@ from genemamba import models
 from genemamba._anndata import kinds, match_genes, rank, read_counts
 from genemamba._streamed import opened_in
 from genemamba.errors import InputError
-from genemamba.io.counts import Counts, some_of
 from genemamba.io.stream import Csr
 from genemamba.model.inference import embed_tokens
 from genemamba.model.runtime import choose_runtime
 from genemamba.pp._report import Report
-from genemamba.tokens import FIRST_GENE, linear
+from genemamba.tokens import FIRST_GENE, add_columns
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -87,16 +86,17 @@ def check(
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
     with opened_in(adata, mod) as cells:
-        sources = kinds(cells)
-        base = {"n_cells": cells.n_obs, "n_genes": cells.n_vars, "sources": sources}
+        base: dict[str, Any] = {"n_cells": cells.n_obs, "n_genes": cells.n_vars}
         try:
             counts = read_counts(cells, layer)
             genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
         except InputError as error:
             if "is not in adata.layers" in error.what:
                 raise
-            return Report(ok=False, problem=error.what, fix=error.fix, **base)
-        csr, names = _looked_at(counts, cells.obs_names)
+            return Report(ok=False, problem=error.what, fix=error.fix, sources=kinds(cells), **base)
+        base["sources"] = kinds(cells, {layer or "X": counts.values.kind})
+        csr, which = counts.some()
+        names = cells.obs_names[which]
         ranked = rank(csr, genes, max_tokens)
         per_gene = _genes(csr, genes, counts.var, vocab)
         per_cell = _cells(csr, genes, names, ranked)
@@ -108,19 +108,12 @@ def check(
         genes=per_gene,
         cells=per_cell,
         gene_status=genes.counts,
+        added=genes.added,
         seen=seen,
         unseen=unseen,
         seconds=_seconds(loaded, ranked, base["n_cells"]),
         **base,
     )
-
-
-def _looked_at(counts: Counts, names: pd.Index) -> tuple[Csr, pd.Index]:
-    """All cells, or some if they are not in memory."""
-    if counts.in_memory:
-        return counts.whole(), names
-    some, which = some_of(counts.matrix, counts.where)
-    return linear(some, counts.values), names[which]
 
 
 def _genes(csr: Csr, genes: GeneMatch, var: pd.DataFrame, vocab: Vocabulary) -> pd.DataFrame:
@@ -140,9 +133,9 @@ def _genes(csr: Csr, genes: GeneMatch, var: pd.DataFrame, vocab: Vocabulary) -> 
 
 def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, ranked: Ranked) -> pd.DataFrame:
     cell = np.repeat(np.arange(len(names)), np.diff(csr.indptr))
-    found = (genes.token[csr.indices] >= 0) & (csr.data > 0)
-    known = np.bincount(cell[found], minlength=len(names))
-    expressed = np.diff(csr.indptr)
+    above = csr.data > 0  # zeros may be stored
+    known = np.bincount(cell[above & (genes.token[csr.indices] >= 0)], minlength=len(names))
+    expressed = np.bincount(cell[above], minlength=len(names))
     least = np.finfo(float).tiny
     return pd.DataFrame(
         {
@@ -164,7 +157,7 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
     if missing := model.sketch.missing(gene):
         n_genes = len(model.sketch.genes)
         return None, f"{missing} of the {n_genes} genes that cells are recognised by are not there"
-    seen = model.sketch.look_up(csr, gene)
+    seen = model.sketch.look_up(add_columns(csr, genes.token), gene)
     return (seen, "") if seen.looked_up else (None, "too few cells")
 
 

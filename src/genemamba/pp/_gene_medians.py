@@ -77,7 +77,7 @@ def gene_medians(
     >>> print(adata.var["genemamba_median"][["CD3D", "CST3"]].round(1).to_dict())
     {'CD3D': 56.1, 'CST3': 253.1}
     """
-    check_slots(adata, key_added, var=[key_added])
+    check_slots(adata, key_added, copy=copy, var=[key_added])
     if method not in get_args(Method):
         raise InputError(f"method={method!r} is unknown", "use 'exact' or 'tdigest'")
     counts = read_counts(adata, layer)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from genemamba._anndata import lost
 from genemamba._progress import duration
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Report:
         know (``genes_lost``, ``counts_lost``), and its ``tokens``.
     gene_status
         Number of genes of each status.
+    added
+        Which columns are one gene, if several are: their counts are added.
     seen
         How many of the cells could be looked up among the model's training cells, and how many
         were found; None if that cannot be told, for the reason in ``unseen``.
@@ -60,6 +63,7 @@ class Report:
     genes: pd.DataFrame = field(default_factory=pd.DataFrame)
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     gene_status: dict[str, int] = field(default_factory=dict)
+    added: str = ""
     seen: Seen | None = None
     unseen: str = ""
     seconds: float = 0.0
@@ -67,7 +71,7 @@ class Report:
     @property
     def n_known(self) -> int:
         """Number of genes that the model knows."""
-        return int((self.genes["ensembl_id"] != "").sum())
+        return self.genes.loc[self.genes["ensembl_id"] != "", "ensembl_id"].nunique()
 
     @property
     def notes(self) -> list[str]:
@@ -87,9 +91,9 @@ class Report:
             said.append(
                 f"only {self.n_known:,} genes are known: gm.tl.annotate needs a reference then"
             )
-        lost = float(self.cells["counts_lost"].mean())
-        if lost > 0.5:
-            said.append(f"{lost:.0%} of a cell's counts are in genes the model lacks")
+        said += filter(None, (lost(float(self.cells["counts_lost"].mean())), self.added))
+        if n := self.gene_status["other"]:
+            said.append(f"{n:,} columns are no genes (adata.var['feature_types']): left out")
         if self.seen and self.seen.found:
             said.append("the model was trained on some of these cells: scores on them flatter it")
         without = int((self.cells["tokens"] == 0).sum())

@@ -14,11 +14,12 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import check_slots, record
+from genemamba._anndata import check_slots, lost, record
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
 from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
+from genemamba.tl._embed import warn
 from genemamba.tl._source import UNKNOWN, Source, read_labelled, require_common_genes
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def annotate(
     model
         As for :func:`genemamba.tl.embed`.
     layer, gene_ids
-        As for :func:`genemamba.tl.embed`, of `adata` and of `reference`.
+        As for :func:`genemamba.tl.embed`, of `adata`. Of `reference` a layer or column of the same
+        name is read, if it has one, else ``X`` and ``var_names``.
     recipe
         Settings of fine-tuning, fields of :class:`genemamba.train.finetune.FineTuneRecipe`:
         ``{"tune": "lora"}`` trains low-rank adapters, ``{"tune": "head"}`` the classifier alone.
@@ -134,7 +136,7 @@ def annotate(
     True
     """
     keys = annotation_keys(key_added)
-    check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
+    check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
     _check_arguments(reference, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)
@@ -146,6 +148,8 @@ def annotate(
         require_common_genes(cells, source)
         labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
         fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
+        if source.new and (said := lost(source.new.entry["counts_lost"])):
+            warnings.warn(f"of reference: {said}", GeneMambaWarning, stacklevel=2)
     else:
         labelled = read_labelled(cells, label_key, batch_key, unknown=unknown)
         given = labelled.given
@@ -161,6 +165,7 @@ def annotate(
         adata = adata.copy()
     if cells.new is not None:
         cells.new.write(adata, OBSM_EMBEDDING)
+        warn(cells.new.entry, OBSM_EMBEDDING)
     entry = _write(adata, keys, head, answer, unknown=unknown)
     record(
         adata,

@@ -126,7 +126,7 @@ def attribute(
     (20, 765)
     >>> top = adata.varm["genemamba_attribution"]["CD19+ B"].nlargest(5).index
     """
-    check_slots(adata, key_added, layers=(key_added,), varm=(key_added,))
+    check_slots(adata, key_added, copy=copy, layers=(key_added,), varm=(key_added,))
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
     runtime = choose_runtime(device, "float32")
@@ -242,7 +242,9 @@ def _by_gene(adata: AnnData, tokens: Tokens, values: np.ndarray) -> sparse.csr_m
     columns = np.arange(len(tokens.genes.token))
     if tokens.where == "adata.raw.X":  # it has genes that adata has not
         columns = adata.var_names.get_indexer(adata.raw.var_names)
-    known = np.flatnonzero(tokens.genes.token >= 0)
+    known = np.flatnonzero((tokens.genes.token >= 0) & (columns >= 0))
+    # of several columns of a gene the one that names it best comes last, and stays
+    known = known[np.argsort(tokens.genes.status[known] != "duplicate", kind="stable")]
     place = np.full(tokens.genes.token.max() + 1, -1)
     place[tokens.genes.token[known]] = columns[known]
     column_of = place[tokens.ranked.tokens]

@@ -18,6 +18,7 @@ from genemamba._anndata import (
     entry_of,
     identity,
     lazy,
+    lost,
     no_genes,
     record,
     tokenise,
@@ -257,8 +258,9 @@ def warn(entry: Mapping[str, Any], key: str) -> None:
             f"{shown}; drop them before sc.pp.neighbors: "
             f"adata = adata[~np.isnan(adata.obsm[{key!r}]).any(axis=1)].copy()"
         )
-    if entry["counts_lost"] > 0.5:
-        lost = entry["counts_lost"]
-        said.append(f"on average {lost:.0%} of a cell's counts are in genes the model lacks")
+    if text := lost(entry["counts_lost"]):
+        said.append(text)
+    if entry["gene_status"]["duplicate"] > 0.01 * entry["genes_known"]:  # some are in most files
+        said.append(f"{entry['input']}: {entry['genes_added']}")
     for text in said:
         warnings.warn(text, GeneMambaWarning, stacklevel=3)

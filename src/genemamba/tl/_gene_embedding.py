@@ -133,7 +133,7 @@ def gene_embedding(
     """
     _check(adata, kind, groupby, min_cells)
     if adata is not None:
-        check_slots(adata, key_added, varm=[key_added], var=[gene_cells_key(key_added)])
+        check_slots(adata, key_added, copy=copy, varm=[key_added], var=[gene_cells_key(key_added)])
     loaded = models.load(model)
     if adata is None:
         return _of_model(loaded, gene_ids)

@@ -18,6 +18,7 @@ from genemamba.errors import InputError
 from genemamba.model.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, embed_cells, warn, write
 from genemamba.tl._source import column
+from genemamba.tokens import add_columns
 from genemamba.train.halves import expression_view, model_view, split
 from genemamba.train.integration import beside, log_normalised, mix, supervised, unit
 
@@ -129,7 +130,7 @@ def integrate(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
     """
-    check_slots(adata, key_added, obsm=[key_added])
+    check_slots(adata, key_added, copy=copy, obsm=[key_added])
     batch = _batches(adata, batch_key)
     labels = None if label_key is None else _labels(adata, label_key, batch, batch_key)
     loaded = models.load(model)
@@ -159,7 +160,8 @@ def integrate(
     entry["embedding_reused"] = embedded.reused
     entry["batches"] = np.unique(adata.obs[batch_key].astype(str)).astype(str)
 
-    counts = sparse.csr_matrix(read_counts(adata, layer).whole()[known])
+    whole = add_columns(read_counts(adata, layer).whole(), embedded.tokens.genes.token)
+    counts = sparse.csr_matrix(whole[known])
     runtime = choose_runtime(device, precision)
     vectors, sizes = _joined(embedded, counts, batch[known], loaded, runtime, rng)
     entry |= sizes

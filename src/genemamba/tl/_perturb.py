@@ -152,7 +152,7 @@ def perturb(
     >>> table["perturbation"].tolist()
     ['CD79A', 'CD3D+CD3E']
     """
-    check_slots(adata, key_added, obsm=(f"{key_added}_cosine", f"{key_added}_euclidean"))
+    check_slots(adata, key_added, copy=copy, obsm=(f"{key_added}_cosine", f"{key_added}_euclidean"))
     _check_arguments(how, n_controls, control_cells, max_tokens)
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
@@ -164,7 +164,7 @@ def perturb(
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens + deeper)
     editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
     found = Run(
-        editor, asked, states, target, tokens.measured, n_controls, control_cells, rng
+        editor, asked, states, target, tokens.genes.tokens, n_controls, control_cells, rng
     ).all()
     if copy:
         adata = adata.copy()

@@ -158,7 +158,7 @@ def reconstruct(
     True
     """
     keys = reconstruction_keys(key_added)
-    check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
+    check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
@@ -169,7 +169,7 @@ def reconstruct(
     ranked = tokens.ranked.take(cells)
     ranking = loaded.ranking or MeanRanking.of(tokens.ranked, vocab.n_genes)
     asked = _asked(protocol, ranked, mask_fraction, prefix_fraction, rng_)
-    measured = tokens.measured
+    measured = tokens.genes.tokens
     rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, batch_size, runtime)
     rows = {"model": rebuilt} | _baselines(protocol, loaded, ranked, asked, measured, ranking)
     scores = {name: core.score(ranked, row, asked) for name, row in rows.items()}

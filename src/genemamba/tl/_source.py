@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,10 @@ class Source:
         gene_ids: str | Sequence[str] | None,
         of: str = "adata",
     ) -> None:
+        if of != "adata":  # what is said of the cells goes for it if it has the same
+            has_raw = layer == "raw" and adata.raw is not None
+            layer = layer if layer in adata.layers or has_raw else None
+            gene_ids = gene_ids if isinstance(gene_ids, str) and gene_ids in adata.var else None
         self.adata, self.loaded, self.layer, self.gene_ids = adata, loaded, layer, gene_ids
         self.of = of
         self._present = _present_embedding(adata, loaded, of)
@@ -56,25 +62,47 @@ class Source:
         if self._present is None:
             return self._embedded.tokens.ranked
         vocab = models.vocabulary(self.loaded)
-        return tokenise(
-            self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids, max_tokens=MAX_TOKENS
-        ).ranked
+        with _speaking_of(self.of):
+            return tokenise(
+                self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids, max_tokens=MAX_TOKENS
+            ).ranked
 
     @cached_property
     def genes(self) -> set[int]:
         """Tokens of the genes that are there and known."""
         vocab = models.vocabulary(self.loaded)
-        return known_genes(self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids)
+        with _speaking_of(self.of):
+            return known_genes(self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids)
 
     @cached_property
     def _embedded(self) -> Embedded:
-        return embed_cells(
-            self.adata,
-            self.loaded,
-            layer=self.layer,
-            gene_ids=self.gene_ids,
-            max_tokens=MAX_TOKENS,
-        )
+        with _speaking_of(self.of):
+            return embed_cells(
+                self.adata,
+                self.loaded,
+                layer=self.layer,
+                gene_ids=self.gene_ids,
+                max_tokens=MAX_TOKENS,
+            )
+
+
+@contextmanager
+def _speaking_of(name: str) -> Iterator[None]:
+    """Call what an error is about by its name; `layer` and `gene_ids` are those of `adata`."""
+    try:
+        yield
+    except InputError as error:
+        if name == "adata":
+            raise
+        fix = error.fix
+        if "use layer='raw'" in fix:
+            fix = "give it with them: reference=reference.raw.to_adata()"
+        elif found := re.search(r"use layer=('.*')", fix):
+            fix = f"put them into X: adata.X = adata.layers[{found[1]}]"
+        elif found := re.search(r"use gene_ids=('.*')", fix):
+            fix = f"name its genes by it: adata.var_names = adata.var[{found[1]}]"
+        named = (re.sub(r"\badata\b(?!\()", name, text) for text in (error.what, fix))
+        raise InputError(*named) from None
 
 
 @dataclass(frozen=True, eq=False)

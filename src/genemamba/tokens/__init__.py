@@ -5,7 +5,7 @@ from __future__ import annotations
 from .batches import length_batches, longest_first, pack, pad
 from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
-from .rank import Ranked, as_csr, rank_csr
+from .rank import Ranked, add_columns, as_csr, rank_csr
 from .ranking import MeanRanking
 from .sketch import Seen, Sketch
 from .values import Values, judge, linear, recheck
@@ -24,6 +24,7 @@ __all__ = [
     "Sketch",
     "Values",
     "Vocabulary",
+    "add_columns",
     "as_csr",
     "judge",
     "length_batches",

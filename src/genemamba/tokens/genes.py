@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from .vocab import FIRST_GENE, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-STATUSES = ("id", "symbol", "alias", "ambiguous", "duplicate", "unknown")
-"""What can become of a gene; the first three have a token, best match first."""
+STATUSES = ("id", "symbol", "alias", "duplicate", "ambiguous", "unknown", "other")
+"""What can become of a column; the first four have a token, best match first."""
 
 _LOOKS = {
     r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model knows human genes",
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
     r"ENSG\d+.*": "are human Ensembl ids, but none that the model knows",
     r"ENS[A-Z]+G\d+.*": "look like Ensembl ids of another species than human",
+    r"(?i:genes?|row|features?|var|[gvx])[_ .-]?\d+": "are numbered: the names were lost",
     r"\d+(\.0)?": "are numbers: Entrez ids, or the names were lost",
     r"(.*[^ACGTN])?[ACGTN]{8,}(-\d+)?(_.*)?": "look like cell barcodes: is the matrix transposed?",
     r"(hg|mm|GRC[hm])\d+_+.*": "have the name of a genome before the gene",
@@ -35,7 +36,11 @@ _LOOKS = {
 _UPPER_MOUSE = re.compile(r"GM\d{4,}|\d{4,}[A-Z]\d\dRIK|H2-[A-Z0-9]+")
 _MANY_MOUSE = 20
 _UNKNOWN = -2  # beside -1, which the vocabulary has for a name of several genes
-_VERSION = re.compile(r"(ENS[A-Z]*G\d{11})\.\d+\w*")
+_ID = re.compile(r"(?<![A-Za-z0-9])(?:ENS[A-Z]*G\d{11}|ENSGR\d{10})(?![A-Za-z0-9])")
+# a version, the copy on Y of a pseudoautosomal gene, the number that makes a name unique
+_ADDED = re.compile(r"(?:\.\d+)?(?:[-_]PAR[-_]Y)?(?:[-.|]\d+)?")
+_SYMBOL = re.compile(r"(.+?)(?:[-_]PAR[-_]Y)?(?:[-.|]\d+)?")
+_LONGEST = 200  # characters of a name that are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +54,18 @@ class GeneMatch:
     median
         ``(n_vars,)`` float64, the model's non-zero median, NaN for a gene that is not used.
     status
-        ``(n_vars,)`` str: ``"id"``, ``"symbol"`` or ``"alias"`` (used); ``"ambiguous"`` (a name
-        of several genes), ``"duplicate"`` (the gene is already taken by a better or earlier
-        column) or ``"unknown"`` (not used).
+        ``(n_vars,)`` str: ``"id"``, ``"symbol"`` or ``"alias"``; ``"duplicate"`` (another column
+        of a gene that a better or earlier one names: their counts are added); not used are
+        ``"ambiguous"`` (a name of several genes), ``"unknown"``, and ``"other"`` (no gene: an
+        antibody, a guide, a peak).
+    example
+        Two names of one gene, if there are.
     """
 
     token: np.ndarray
     median: np.ndarray
     status: np.ndarray
+    example: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -64,40 +73,69 @@ class GeneMatch:
         found = Counter(self.status.tolist())
         return {status: found[status] for status in STATUSES}
 
+    @property
+    def added(self) -> str:
+        """Say which columns are one gene, if several are."""
+        if not self.example:
+            return ""
+        return (
+            f"{self.counts['duplicate']:,} of {len(self.status):,} columns name genes that others "
+            f"name, too (such as {' and '.join(self.example)}): counts of one gene are added"
+        )
 
-def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_names") -> GeneMatch:
+    @property
+    def tokens(self) -> np.ndarray:
+        """The tokens that are there, ascending."""
+        return np.unique(self.token[self.token >= 0])
+
+
+def match(
+    names: Sequence[str],
+    vocab: Vocabulary,
+    *,
+    where: str = "adata.var_names",
+    genes: np.ndarray | None = None,
+) -> GeneMatch:
     """Find each gene of a data set in the model's vocabulary, by Ensembl id, symbol or alias.
 
-    The version of an Ensembl id is ignored; the case of a symbol is not. Where two columns are
-    the same gene, the better match (id, then symbol, then alias; then the first) keeps it.
+    The version of an Ensembl id is ignored, and what makes names unique (``_PAR_Y``, ``-1``); the
+    case of a symbol is not. Several columns may be one gene: the best match (id, then symbol, then
+    alias; then the first) has its status, the others are duplicates.
 
     Parameters
     ----------
     names
-        ``(n_vars,)`` unique Ensembl ids or symbols, mixed as you like.
+        ``(n_vars,)`` Ensembl ids or symbols, mixed as you like, or joined (``ENSG…_CD4``).
     vocab
         Genes of the model.
     where
         What to call the names in an error.
+    genes
+        ``(n_vars,)`` bool, which of them name genes, if not all do.
 
     Raises
     ------
     InputError
-        If a name occurs twice, or no name (or not 1 in 100) is in the vocabulary; the message
-        says what the names look like.
+        If no name (or not 1 in 100) is in the vocabulary; the message says what the names look
+        like.
 
     Examples
     --------
     >>> from genemamba.tokens import Vocabulary
     >>> ids = ["ENSG00000010610", "ENSG00000177455"]
     >>> vocab = Vocabulary(ids, ["CD4", "CD19"], median=[1.5, 2.0], alias=["", ""])
-    >>> match(["CD19", "ENSG00000010610.15", "Cd4"], vocab).status.tolist()
-    ['symbol', 'id', 'unknown']
+    >>> match(["CD19", "ENSG00000010610.15", "Cd4", "CD19-1"], vocab).status.tolist()
+    ['symbol', 'id', 'unknown', 'duplicate']
     """
     names = [str(name) for name in names]
-    _refuse_repeats(names, where)
+    if genes is not None:
+        found = match([names[i] for i in np.flatnonzero(genes)], vocab, where=where)
+        token, median = np.full(len(names), -1, np.int32), np.full(len(names), np.nan)
+        status = np.full(len(names), "other", dtype=found.status.dtype)
+        token[genes], median[genes], status[genes] = found.token, found.median, found.status
+        return GeneMatch(token, median, status, found.example)
     gene, status = look_up(names, vocab)
-    _drop_duplicates(gene, status)
+    example = _mark_duplicates(gene, status, names)
     used = gene >= 0
     unknown = [names[i] for i in np.flatnonzero(~used)]
     mouse = [name for name in unknown if _UPPER_MOUSE.fullmatch(name)]
@@ -108,25 +146,28 @@ def match(names: Sequence[str], vocab: Vocabulary, *, where: str = "adata.var_na
             "The model knows human genes: name the columns by human orthologues.",
         )
     # a few hits by chance, as mouse symbols have, are no match
-    share = used.sum() / max(1, min(len(names), vocab.n_genes))
-    if share <= 0.01 or (share < 0.1 and _guess(names)):
+    n_found = len(np.unique(gene[used]))
+    share = n_found / max(1, min(len(names), vocab.n_genes))
+    if share <= 0.01 or (share < 0.1 and guess(names)):
         raise InputError(
-            f"{used.sum() or 'none'} of {len(names)} names in {where} are genes of the model: "
+            f"{n_found or 'none'} of {len(names)} names in {where} are genes of the model: "
             f"{diagnose(names)}",
             f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
             f"({_example_symbol(vocab)}), or give the column of adata.var that does.",
         )
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
-    return GeneMatch(token, median, status)
+    return GeneMatch(token, median, status, example)
 
 
 def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Return the gene of each name and how it was found; -1 if it is unknown or ambiguous."""
-    plain = [_without_version(name) if name.startswith("ENS") else name for name in names]
     known = vocab.name_to_gene
+    plain = [_plain(name, known) for name in names]
     found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
-    gene, text = np.maximum(found, -1), np.array(plain, dtype=str)
+    gene = np.maximum(found, -1)
+    # of a name that is not known the text is of no use, and numpy gives all the longest's width
+    text = np.array([name if name in known else "" for name in plain], dtype=str)
     status = np.select(
         [found == _UNKNOWN, gene < 0, text == vocab.ensembl_id[gene], text == vocab.symbol[gene]],
         ["unknown", "ambiguous", "id", "symbol"],
@@ -135,47 +176,53 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
     return gene, status
 
 
-def _without_version(name: str) -> str:
-    versioned = _VERSION.fullmatch(name)
-    return versioned[1] if versioned else name
+def _plain(name: str, known: Mapping[str, int]) -> str:
+    """Take away what annotations and programs add to the name of a gene."""
+    if name in known or len(name) > _LONGEST:
+        return name
+    ids = _ID.findall(name)
+    if len(ids) == 1:
+        plain = ids[0].replace("ENSGR", "ENSG0")
+        before, after = name.split(ids[0])
+        after = after[_ADDED.match(after).end() :]  # type: ignore[union-attr]
+        # "ENSG…_CD4"; but "ENSG…-U" are unspliced reads, "ENSG…-CD4" what Seurat makes of "_"
+        by_hyphen = "-" in before[-1:] + after[:1]
+        if not by_hyphen or known.get((before + after).strip("-")) == known.get(plain, _UNKNOWN):
+            return plain
+    base = _SYMBOL.fullmatch(name)
+    return base[1] if base and base[1] in known else name
 
 
-def _drop_duplicates(gene: np.ndarray, status: np.ndarray) -> None:
+def _mark_duplicates(gene: np.ndarray, status: np.ndarray, names: list[str]) -> tuple[str, ...]:
+    """Give all columns of a gene but the best the status of duplicates; return two such names."""
     grade = np.select([status == better for better in STATUSES], range(len(STATUSES)))
     best_first = np.lexsort((grade, gene))  # stable: the first column wins among equals
     best_first = best_first[gene[best_first] >= 0]
-    repeat = best_first[1:][gene[best_first[1:]] == gene[best_first[:-1]]]
-    gene[repeat], status[repeat] = -1, "duplicate"
-
-
-def _refuse_repeats(names: list[str], where: str) -> None:
-    if len(set(names)) < len(names):
-        repeated = [name for name, n in Counter(names).items() if n > 1]
-        raise InputError(
-            f"{where} has {len(repeated)} names that occur more than once, {_some(repeated)}",
-            "Sum or drop the repeated columns. Making names unique by a suffix would hide "
-            "these genes from the model.",
-        )
+    again = np.flatnonzero(gene[best_first[1:]] == gene[best_first[:-1]])
+    status[best_first[1:][again]] = "duplicate"
+    return tuple(names[i] for i in best_first[again[0] : again[0] + 2]) if len(again) else ()
 
 
 def diagnose(names: list[str]) -> str:
     """Say what names that match nothing look like, with examples."""
     if not names:
         return "there are no names"
-    guess = _guess(names) or "look like neither human gene symbols nor Ensembl ids"
-    return f"they {guess}; {_some(names)}"
+    found = guess(names) or "look like neither human gene symbols nor Ensembl ids"
+    return f"they {found}; {_some(names)}"
 
 
-def _guess(names: list[str]) -> str:
+def guess(names: list[str]) -> str:
     """Say what most names are if they are no human genes."""
-    for pattern, guess in _LOOKS.items():
-        if sum(bool(re.fullmatch(pattern, name)) for name in names) > len(names) / 2:
-            return guess
+    ids = [_ID.search(name[:_LONGEST]) for name in names]
+    plain = [found[0] if found else name[:_LONGEST] for found, name in zip(ids, names, strict=True)]
+    for pattern, said in _LOOKS.items():
+        if sum(bool(re.fullmatch(pattern, name)) for name in plain) > len(names) / 2:
+            return said
     return ""
 
 
 def _some(names: list[str]) -> str:
-    return "such as " + ", ".join(repr(name) for name in names[:3])
+    return "such as " + ", ".join(shown(name) for name in names[:3])
 
 
 def _example_symbol(vocab: Vocabulary) -> str:

@@ -91,8 +91,9 @@ def rank_csr(
 ) -> Ranked:
     """Rank the expressed genes of every cell by count / cell total / gene median.
 
-    Only entries above zero in a gene with a token are ranked. Values that agree to about 10
-    significant digits are ties and go by ascending token, which is Ensembl-id order.
+    Only entries above zero in a gene with a token are ranked; those of columns with the same token
+    are added first. Values that agree to about 10 significant digits are ties and go by ascending
+    token, which is Ensembl-id order.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def rank_csr(
         Cells by genes in CSR form: int32 or int64 indices, data of any integer or float dtype,
         finite and not negative (see :func:`judge`), no entry stored twice.
     token
-        ``(n_genes,)`` int32, the token of each column, -1 where the gene is unknown.
+        ``(n_genes,)`` int32, the token of each column, -1 where the gene is unknown; columns of
+        one gene have the same.
     median
         ``(n_genes,)`` float64, ignored where the gene is unknown.
     max_tokens
@@ -129,19 +131,20 @@ def rank_csr(
     median = np.array(median, dtype=np.float64)
     indptr = np.array(indptr, dtype=np.int64)
     _check(indptr, indices, data, token, median, max_tokens)
+    column = first_columns(token)
 
     def rank_block(first: int) -> tuple[np.ndarray, ...]:
         # Casting a block at a time needs little memory and one compiled kernel for all dtypes.
         block = indptr[first : first + _BLOCK + 1]
         entries = slice(block[0], block[-1])
-        return _rank_cells(
+        arrays = (
             block - block[0],
             indices[entries].astype(np.int32),
             data[entries].astype(np.float64),
-            token,
-            median,
-            max_tokens,
         )
+        if column is not None:
+            arrays = _add_columns(*arrays, column)
+        return _rank_cells(*arrays, token, median, max_tokens)
 
     # Threads of our own, not numba's: its pools abort the process when two threads call
     # them at once (workqueue) or when it forks afterwards (GNU OpenMP).
@@ -150,6 +153,40 @@ def rank_csr(
         blocks = list(pool.map(rank_block, range(0, max(1, len(indptr) - 1), _BLOCK)))
     tokens, lengths, total, known = map(np.concatenate, zip(*blocks, strict=True))
     return Ranked(tokens, np.append(0, np.cumsum(lengths)), total, known)
+
+
+def first_columns(token: np.ndarray) -> np.ndarray | None:
+    """Return for each column the first of its gene, or None if no gene has several."""
+    n_columns = np.bincount(token[token >= 0], minlength=1)
+    if n_columns.max() < 2:
+        return None
+    column = np.arange(len(token), dtype=np.int32)
+    of_token = np.empty(len(n_columns), dtype=np.int32)
+    known = np.flatnonzero(token >= 0)[::-1]
+    of_token[token[known]] = known  # the first comes last, and stays
+    column[known] = of_token[token[known]]
+    return column
+
+
+def add_columns(
+    csr: sparse.csr_matrix | sparse.csr_array, token: np.ndarray
+) -> sparse.csr_matrix | sparse.csr_array:
+    """Add the columns of each gene into its first, the others are then empty.
+
+    The matrix itself is returned if no gene has several.
+    """
+    column = first_columns(token)
+    if column is None:
+        return csr
+    # one compiled kernel for all dtypes
+    indptr, indices = csr.indptr.astype(np.int64), csr.indices.astype(np.int32)
+    indptr, indices, data = _add_columns(indptr, indices, csr.data.astype(np.float64), column)
+    return sparse.csr_matrix((data.astype(_wide(csr.dtype)), indices, indptr), shape=csr.shape)
+
+
+def _wide(dtype: np.dtype) -> np.dtype:
+    """Return a type that holds sums: that of two uint8 may be no uint8."""
+    return dtype if dtype.kind == "f" else np.result_type(dtype, np.int64)
 
 
 def _check(
@@ -185,6 +222,25 @@ def _check(
             f"indptr does not fit {len(indices)} indices and {len(data)} entries",
             "Build the CSR matrix again with scipy.sparse.csr_matrix.",
         )
+
+
+@njit(nogil=True, cache=True)
+def _add_columns(indptr, indices, data, column):  # type: ignore[no-untyped-def]
+    """Add the entries of a cell that belong into one column, in place; return what is left."""
+    ends = np.zeros_like(indptr)
+    place = np.full(len(column), -1)  # of a column's entry in this cell, or in one before
+    n = 0
+    for cell in range(len(indptr) - 1):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            into = column[indices[entry]]
+            if place[into] >= ends[cell]:
+                data[place[into]] += data[entry]
+            else:
+                place[into] = n
+                indices[n], data[n] = into, data[entry]
+                n += 1
+        ends[cell + 1] = n
+    return ends, indices[:n], data[:n]
 
 
 @njit(nogil=True, cache=True)
@@ -295,7 +351,6 @@ def as_csr(matrix: Any, *, where: str = "the matrix") -> sparse.csr_matrix | spa
         matrix = matrix.astype(np.float32 if dtype.itemsize < 4 else np.float64)
     csr = matrix.tocsr() if sparse.issparse(matrix) else sparse.csr_matrix(matrix)
     if not csr.has_canonical_format:
-        # a copy, and a wide one: the sum of two uint8 may be no uint8
-        csr = csr.copy() if dtype.kind == "f" else csr.astype(np.result_type(dtype, np.int64))
+        csr = csr.astype(_wide(dtype), copy=True)
         csr.sum_duplicates()
     return csr

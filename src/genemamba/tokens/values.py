@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -87,7 +87,14 @@ def judge(
         return Values("counts", None, "every entry is a whole number", _doubt(csr, where))
     counted, others = _sample(csr)
     highest = float(csr.data.max())
-    if found := _by_steps(others):
+    found = _by_steps(others)
+    if isinstance(found, str):
+        raise InputError(
+            f"{where} holds transformed counts, and not by a log: {found} of the entries makes "
+            "them multiples of the cell's smallest",
+            f"{_FIX} Or undo it: {found}(…) of the entries.",
+        )
+    if found:
         many_counted = len(counted) > 0.02 * (len(counted) + len(others))
         if found.base and (many_counted or not _possible(found.base, highest)):
             raise InputError(
@@ -248,19 +255,25 @@ def _sample(
     return counted, others
 
 
-def _by_steps(cells: list[np.ndarray]) -> Values | None:
-    """Find the scale that makes a cell's entries multiples of its smallest, as counts are."""
+def _by_steps(cells: list[np.ndarray]) -> Values | str | None:
+    """Find the scale that makes a cell's entries multiples of its smallest, as counts are.
+
+    Return what undoes it, if that is no log.
+    """
     highest = max((entries.max() for entries in cells), default=0.0)
     found: dict[float | None, float] = {}
     for base in (None, *_BASES):
-        if not _possible(base, highest):
-            continue
-        scaled = [entries if base is None else _unlog(entries, base) for entries in cells]
-        steps = np.concatenate([entries / entries.min() for entries in scaled] or [np.empty(0)])
-        steps = steps[(steps > 1.01) & (steps < 12)]  # beyond, 2 % is too near to any number
-        error = np.abs(steps - np.rint(steps)) / steps
-        if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95:
-            found[base] = float(error.mean())
+        if _possible(base, highest):
+            scaled = cells if base is None else [_unlog(entries, base) for entries in cells]
+            _note(found, base, scaled)
+    others: dict[str, float] = {}
+    for undo in (np.sinh, np.square):
+        if undo is np.square or _possible(math.e, highest):
+            _note(others, f"np.{undo.__name__}", [undo(entries) for entries in cells])
+    nearest = min(others, key=lambda name: others[name], default="")
+    # of large values arcsinh and log are the same, and either may be undone
+    if nearest and others[nearest] < 0.5 * min(found.values(), default=math.inf):
+        return nearest
     if not found:
         return None
     best = min(found, key=lambda base: found[base])
@@ -269,6 +282,18 @@ def _by_steps(cells: list[np.ndarray]) -> Values | None:
         return Values("normalised", None, reason)
     reason = f"undoing a log1p in base {best:.6g} makes entries multiples of the cell's smallest"
     return Values("log1p", best, reason)
+
+
+def _note(found: dict[Any, float], scale: object, cells: list[np.ndarray]) -> None:
+    """Note how far entries are from multiples of their cell's smallest, if they are near them.
+
+    Doubles have to be among these: arcsinh undone as a log in base 10 leaves 4 and 10 only.
+    """
+    steps = np.concatenate([entries / entries.min() for entries in cells] or [np.empty(0)])
+    steps = steps[(steps > 1.01) & (steps < 12)]  # beyond, 2 % is too near to any number
+    error = np.abs(steps - np.rint(steps)) / steps
+    if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95 and (np.rint(steps) == 2).any():
+        found[scale] = float(error.mean())
 
 
 def _by_sums(cells: list[np.ndarray], highest: float) -> Values | None:

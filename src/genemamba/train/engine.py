@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genemamba._progress import tqdm
+from genemamba._progress import say, tqdm
 from genemamba._version import __version__
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
@@ -170,7 +170,7 @@ class _Run:
         norm = self._clip(settings.clip)
         why = self.guard.refuses(self.inner.total(torch.tensor(each)).item(), norm)
         if why:
-            tqdm.write(f"step {step + 1} is left out: {why}")
+            say(f"step {step + 1} is left out: {why}")
         else:
             self.optimiser.step()
             self._remember(each, norm)
