@@ -256,7 +256,7 @@ def _answer(
     distance = np.full(len(given), np.nan, dtype=np.float32)
     proba[asked] = fitted.proba(cells, asked)
     distance[asked] = fitted.head.distance(cells.vectors[asked])
-    sets = None if coverage is None else fitted.head.sets(proba, coverage)
+    sets = None if coverage is None else fitted.head.sets(cells.vectors, proba, coverage)
     return _Answer(given, proba, distance, sets)
 
 

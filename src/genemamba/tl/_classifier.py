@@ -59,7 +59,7 @@ def fit_classifier(
         "probe" if method == "auto" else method,
         groups=labelled.groups,
         rng=np.random.default_rng(rng),
-        held_out=None if tuned is None else HeldOut(tuned.validation, tuned.validation_logits),
+        held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
     )
     head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
     if folder is not None:
