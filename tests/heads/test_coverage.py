@@ -16,7 +16,7 @@ from genemamba.heads.head import Kind
 POPULATIONS = {
     "no signal": (3, 0.0, 1.0),
     "weak signal": (3, 0.3, 1.0),
-    "ten classes, rare ones among them": (10, 0.6, 0.77),
+    "ten classes, rare ones among them": (10, 0.35, 0.77),
 }
 """Number of classes, how far apart they lie, and how much rarer each is than the one before."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._machine import same_threads
+
 if TYPE_CHECKING:
     from pynndescent import NNDescent
 
@@ -40,7 +42,8 @@ class Reference:
         """Return indices and Euclidean distances of the `k` nearest, nearest first."""
         k = min(k, len(self.X))
         if len(self.X) > EXACT_UP_TO:
-            index, distance = self._index.query(X, k=k)
+            with same_threads():
+                index, distance = self._index.query(X, k=k)
             return index, distance
         blocks = [self._exact(X[i : i + _BLOCK], k) for i in range(0, len(X), _BLOCK)]
         index, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
@@ -104,7 +107,8 @@ class Reference:
     def _index(self) -> NNDescent:
         from pynndescent import NNDescent  # compiles for ten seconds when imported
 
-        return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
+        with same_threads():
+            return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
 
     @cached_property
     def _square(self) -> np.ndarray:

@@ -37,6 +37,7 @@ def annotate(
     coverage: float | None = None,
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
+    reference_layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     recipe: Mapping[str, Any] | None = None,
     folder: str | PathLike[str] | None = None,
@@ -69,11 +70,15 @@ def annotate(
         Call cells "unknown" that lie farther from the reference than 95 % of its own held-out
         cells do.
     coverage
-        Also write prediction sets that hold the true class with this probability [2]_.
+        Also write prediction sets that hold the true class with this probability [2]_ of cells
+        drawn as the labelled ones were, each set with the most probable class at least. Simulated
+        references of 150 and 600 cells: .90 ± .01 where .90 was asked for, ± .03 fine-tuned.
     model
         As for :func:`genemamba.tl.embed`.
     layer, gene_ids
         As for :func:`genemamba.tl.embed`, of `adata` and of `reference`.
+    reference_layer
+        Layer to read of `reference`, if it is another one; ``"X"`` reads its ``X``.
     recipe
         Settings of fine-tuning, fields of :class:`genemamba.train.finetune.FineTuneRecipe`:
         ``{"tune": "lora"}`` trains low-rank adapters, ``{"tune": "head"}`` the classifier alone.
@@ -101,14 +106,17 @@ def annotate(
         float32, mean Euclidean distance to the ten nearest reference cells, on which "unknown"
         rests; NaN as above.
     ``adata.obsm["genemamba_proba"]``
-        DataFrame of float32, ``n_obs × n_classes``, columns are the classes; NaN as above.
+        float32, ``n_obs × n_classes``, in the order of
+        ``adata.uns["genemamba"]["annotate"]["classes"]``; NaN as above.
     ``adata.obsm["genemamba_sets"]``
-        With `coverage`: DataFrame of bool, the prediction sets.
+        With `coverage`: bool, the prediction sets, in the same order.
     ``adata.obsm["X_genemamba"]``
-        The embedding and its record, if it was not there; it is used if this model made it.
+        The embedding and its record, if it was not there. One that is there stays; it is used if
+        it was made by this model, of this layer, these genes and 2,048 tokens a cell, and cells
+        are embedded again if not.
     ``adata.uns["genemamba"]["annotate"]``
-        Model, method, classes, temperature, distance of "unknown", accuracy and macro-F1 on
-        held-out reference cells, number of unknown cells.
+        Model, method, classes, temperature, distance of "unknown", number of unknown cells;
+        accuracy and macro-F1 on labelled cells that neither trained nor chose the classifier.
 
     Raises
     ------
@@ -135,14 +143,16 @@ def annotate(
     """
     keys = annotation_keys(key_added)
     check_slots(adata, keys.record, obs=keys.obs, obsm=keys.obsm)
-    _check_arguments(reference, label_key, method, coverage, recipe, folder)
+    _check_arguments(reference, reference_layer, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)
     given = np.full(adata.n_obs, "", dtype=object)
     if label_key is None:
         fitted = read_classifier(reference, loaded)
     elif isinstance(reference, AnnData):
-        source = Source(reference, loaded, layer, gene_ids, of="reference")
+        theirs = layer if reference_layer is None else reference_layer
+        theirs = None if reference_layer == "X" else theirs
+        source = Source(reference, loaded, theirs, gene_ids, of="reference")
         require_common_genes(cells, source)
         labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
         fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
@@ -159,7 +169,7 @@ def annotate(
     answer = _answer(fitted, cells, given, coverage)
     if copy:
         adata = adata.copy()
-    if cells.new is not None:
+    if cells.new is not None and OBSM_EMBEDDING not in adata.obsm:
         cells.new.write(adata, OBSM_EMBEDDING)
     entry = _write(adata, keys, head, answer, unknown=unknown)
     record(
@@ -175,7 +185,9 @@ def annotate(
                 "unknown": unknown,
                 "coverage": coverage or 0.0,
                 "rng": rng,
+                **cells.params,
             },
+            "embedding_reused": cells.new is None,
             "classes": np.array(head.classes, dtype=str),
             "temperature": head.temperature,
             "farthest": head.farthest,
@@ -212,6 +224,7 @@ class _Answer:
 
 def _check_arguments(
     reference: Any,
+    reference_layer: str | None,
     label_key: str | None,
     method: str,
     coverage: float | None,
@@ -234,6 +247,11 @@ def _check_arguments(
                 f"say which column of reference.obs holds the labels; its columns are: {have}",
             )
         return
+    if reference_layer is not None:
+        raise InputError(
+            f"reference_layer={reference_layer!r}, but reference is no AnnData",
+            "leave out reference_layer; layer is that of adata",
+        )
     if reference is not None and label_key is not None:
         raise InputError(
             f"reference={str(reference)!r} brings its own labels, and label_key={label_key!r}",
@@ -269,7 +287,8 @@ def _write(
     names[found] = np.array(head.classes, dtype=object)[answer.proba[found].argmax(axis=1)]
     none = answer.asked & ~(answer.distance <= head.farthest) if unknown else answer.asked & ~found
     names[none] = UNKNOWN if unknown else np.nan
-    categories = [*head.classes, *([UNKNOWN] if unknown else [])]
+    given = sorted({*answer.given} - {"", *head.classes})  # labels of cells without an embedding
+    categories = [*head.classes, *given, *([UNKNOWN] if unknown else [])]
     adata.obs[keys.label] = pd.Categorical(names, categories=categories)
     adata.obs[keys.confidence] = answer.proba.max(axis=1)
     adata.obs[keys.distance] = answer.distance
@@ -278,7 +297,7 @@ def _write(
         if table is None:
             adata.obsm.pop(key, None)  # of an earlier call
         else:
-            adata.obsm[key] = pd.DataFrame(table, index=adata.obs_names, columns=head.classes)
+            adata.obsm[key] = table
     return {"annotated": int(answer.asked.sum()), "unknown": int(none.sum()) if unknown else 0}
 
 
