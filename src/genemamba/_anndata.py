@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def report(
         "values_doubt": values.doubt,
         "genes": len(genes.token),
         "genes_known": len(genes.tokens),
+        "genes_sha256": genes_sha256(genes),
         "gene_status": genes.counts,
         "genes_added": genes.added,
         "counts_lost": counts_lost,
@@ -108,12 +110,17 @@ def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens
     return rank_csr(csr.indptr, csr.indices, csr.data, genes.token, genes.median, max_tokens)
 
 
-def known_genes(
+def genes_sha256(genes: GeneMatch) -> str:
+    """Hash which column is which gene."""
+    return hashlib.sha256(np.ascontiguousarray(genes.token, "<i4").data).hexdigest()
+
+
+def genes_of(
     adata: AnnData, vocab: Vocabulary, *, layer: str | None, gene_ids: str | Sequence[str] | None
-) -> set[int]:
-    """Return the tokens of the genes that an AnnData has and the vocabulary knows."""
-    _, var, _ = _matrix(adata, layer)
-    return set(match_genes(var, vocab, gene_ids=gene_ids).token.tolist()) - {-1}
+) -> tuple[GeneMatch, str]:
+    """Return the genes of the chosen source and its name, without reading a count."""
+    _, var, where = _matrix(adata, layer)
+    return match_genes(var, vocab, gene_ids=gene_ids, cells=adata.obs_names), where
 
 
 def match_genes(
@@ -153,6 +160,10 @@ def check_slots(adata: AnnData, key: str, *, copy: bool = False, **slots: Sequen
     if any(slots.values()):
         check_backed(adata, copy=copy)
     ours = key in _records(adata) or key in OWN_RECORDS
+    if "/" in key:
+        raise InputError(
+            f"key_added with a '/' ({key!r}) cannot be written to a file", "leave out the '/'"
+        )
     for slot, names in slots.items():
         for name in names:
             if name in getattr(adata, slot) and not ours:
@@ -213,6 +224,13 @@ def entry_of(
         "precision": runtime.precision,
         "backend": runtime.backend,
     }
+
+
+def recorded(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """Return the record of one slot; empty where there is none."""
+    records = adata.uns.get(UNS, {})
+    entry = records.get(key, {}) if isinstance(records, Mapping) else {}
+    return entry if isinstance(entry, Mapping) else {}
 
 
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ import scanpy as sc
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import read_counts, tokenise
+from genemamba._anndata import genes_sha256, read_counts, tokenise
+from genemamba._machine import same_threads
 from genemamba.errors import CheckpointError, InputError
 from genemamba.metrics._from_anndata import provenance
 from genemamba.metrics._scoreboard import TITLES
@@ -41,16 +42,17 @@ def make_baselines(
     """Return the representations by title. The values are those the embedding was made of."""
     made = _record_of_model(adata, use_rep)
     params = made.get("params", {})
-    layer = layer or params.get("layer") or None
     found: dict[str, Space] = {}
     if "random" in names:
         network = _load(made, model, use_rep)
-        found["random"] = random_weights(adata, network, params, layer=layer, seed=seed)
+        found["random"] = random_weights(adata, network, made, layer=layer, seed=seed)
+    layer = layer or params.get("layer") or None
     if {"harmony", "pca", "hvg", "expression"} & set(names):
         work = log_normalised(adata, layer)
         found["expression"] = work.X
         if work.n_vars > N_HVG:
-            sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
+            with same_threads():
+                sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
             work = work[:, work.var["highly_variable"]].copy()
         found["hvg"] = work.X.toarray()
     if {"harmony", "pca"} & set(names):
@@ -80,10 +82,15 @@ def harmony(pca: Space, batch: NDArray[Any], seed: int) -> NDArray[np.float32]:
 
 
 def random_weights(
-    adata: AnnData, model: Any, params: dict[str, Any], *, layer: str | None, seed: int
+    adata: AnnData, model: Any, made: dict[str, Any], *, layer: str | None, seed: int
 ) -> NDArray[np.float32]:
-    """Embed as the model was asked to, but with weights drawn anew; the model stays as it is."""
+    """Embed as the model was asked to, but with weights drawn anew; the model stays as it is.
+
+    `layer` is read where no record says which one it was.
+    """
     untrained = copy.deepcopy(model).reset_parameters(seed=seed)
+    params = made.get("params", {})
+    layer = params.get("layer", layer) or None
     tokens = tokenise(
         adata,
         models.vocabulary(untrained),
@@ -91,6 +98,14 @@ def random_weights(
         gene_ids=params.get("gene_ids") or None,
         max_tokens=int(params.get("max_tokens", 2048)),
     )
+    if made.get("genes_sha256", now := genes_sha256(tokens.genes)) != now:
+        raise InputError(
+            "the embedding was computed from other genes than adata.var_names"
+            + (f" or gene_ids={params['gene_ids']!r}" if params.get("gene_ids") else "")
+            + " now name, so random weights cannot read the same",
+            "embed these genes: gm.tl.embed(adata), with names in a column as gene_ids; or leave "
+            'out that row: baselines=["pca", "hvg", "expression"]',
+        )
     return embed_tokens(
         untrained, tokens.ranked, pooling=params.get("pooling", "mean"), runtime=choose_runtime()
     )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 
 def processor() -> str:
@@ -21,6 +25,13 @@ def processor() -> str:
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def same_threads() -> Iterator[None]:
+    """Give OpenMP back the threads it had: numba's parallel code takes all cores for good."""
+    with threadpool_limits():
+        yield
 
 
 def memory() -> float:

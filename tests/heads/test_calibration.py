@@ -8,7 +8,6 @@ from genemamba.heads.calibration import (
     fit_temperature,
     prediction_sets,
     probabilities,
-    set_threshold,
 )
 
 
@@ -38,23 +37,38 @@ def test_a_class_never_seen_has_no_probability() -> None:
     assert np.isfinite(fit_temperature(np.repeat(logits, 3, 0), np.array([0, 2, 0])))
 
 
+@pytest.mark.parametrize("n", [1, 5, 50])
+def test_a_few_cells_that_are_all_right_prove_little(n: int) -> None:
+    logits = np.tile(np.array([[30.0, 0, 0]], dtype=np.float32), (n, 1))
+    sure = probabilities(logits[:1], fit_temperature(logits, np.zeros(n, int))).max()
+    assert 1 - 1 / (n + 1) < sure < 1 - 0.5 / (n + 2)
+
+
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.99])
 def test_sets_cover_what_they_promise(coverage: float) -> None:
-    logits, y = drawn()
+    logits, y = drawn(12_000)
     proba = probabilities(logits, 1.7)  # sets do not need calibrated probabilities
-    threshold = set_threshold(proba[np.arange(2000), y[:2000]], coverage)
-    sets = prediction_sets(proba[2000:], threshold)
-    assert sets[np.arange(2000), y[2000:]].mean() == pytest.approx(coverage, abs=0.025) or (
-        sets[np.arange(2000), y[2000:]].mean() > coverage  # the top class is always in
-    )
-    assert sets.any(axis=1).all()
+    sets = prediction_sets([proba[6000:]], [proba[np.arange(6000), y[:6000]]], coverage)
+    assert sets[np.arange(6000), y[6000:]].mean() == pytest.approx(coverage, abs=0.025)
 
 
-def test_threshold_is_the_conformal_quantile() -> None:
-    assert set_threshold(np.arange(1, 100) / 100, 0.9) == pytest.approx(0.10)
-    assert set_threshold(np.array([0.5, 0.6]), 0.9) == 0.0  # too few to promise anything
+def test_one_classifier_gives_the_conformal_quantile() -> None:
+    scores, proba = np.arange(1, 100) / 100, np.array([[0.095, 0.1, 0.805]])
+    assert prediction_sets([proba], [scores], 0.9).tolist() == [[False, True, True]]
+    few = prediction_sets([proba], [np.array([0.5, 0.6])], 0.9)
+    assert few.all()  # too few to promise anything
 
 
-def test_cells_without_probabilities_have_empty_sets() -> None:
-    proba = np.array([[np.nan, np.nan], [0.9, 0.1]], dtype=np.float32)
-    assert prediction_sets(proba, 0.5).tolist() == [[False, False], [True, False]]
+def test_each_fold_is_compared_by_the_classifier_that_had_not_seen_it() -> None:
+    rng = np.random.default_rng(0)
+    scores = [rng.random(n) for n in (7, 5, 0, 11)]
+    probas = [rng.dirichlet(np.ones(3), 6) for _ in scores]
+    sets = prediction_sets(probas, scores, 0.75)
+    for cell in range(6):
+        for name in range(3):
+            less = sum(
+                score <= proba[cell, name]
+                for own, proba in zip(scores, probas, strict=True)
+                for score in own
+            )
+            assert sets[cell, name] == ((1 + less) / 24 > 0.25)

@@ -28,7 +28,7 @@ def test_names_cells_knows_its_doubts_and_its_limits(kind: str) -> None:
     assert proba.max(1).mean() == pytest.approx(accuracy, abs=0.03)
     assert 0.01 < (head.distance(X) > head.farthest).mean() < 0.1
     assert (head.distance(X + 10) > head.farthest).all()
-    sets = head.sets(proba, 0.9)
+    sets = head.sets(X, proba, 0.9)
     assert sets[np.arange(len(y)), y].mean() > 0.88
 
 

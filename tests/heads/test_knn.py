@@ -49,3 +49,19 @@ def test_fewer_reference_cells_than_neighbours() -> None:
 def test_identical_cells_do_no_harm() -> None:
     reference = Reference(np.ones((20, 3), np.float32), np.repeat([0, 1], 10), 2)
     assert np.isfinite(reference.logits(np.ones((2, 3), np.float32))).all()
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_voters_of_the_own_fold_are_left_out(n: int) -> None:
+    X, y, Q = cells(n), np.arange(n) % 3, cells(30, seed=1)
+    X[: n // 2] += 4  # so that some cells have neighbours of one fold only
+    Q[:10] += 4
+    fold = np.repeat([0, 1, 2], [n // 2, n // 4, n // 4])
+    reference, out = Reference(X, y, 3), np.arange(30) % 3
+    near = reference.without(Q, reference.search(Q, 2 * knn.VOTERS), fold, out)
+    found = reference.votes(near, reference.voters(fold)[out])
+    for k in range(3):
+        other = Reference(X[fold != k], y[fold != k], 3)
+        np.testing.assert_allclose(found[out == k], other.logits(Q[out == k]), atol=1e-4)
+        far = np.nanmean(near[1][out == k][:, : knn.NEAREST], axis=1)
+        np.testing.assert_allclose(far, other.mean_distance(Q[out == k]), atol=1e-4)

@@ -10,14 +10,19 @@ import genemamba as gm
 from genemamba.errors import InputError
 
 
-@pytest.fixture
-def attributed() -> AnnData:
+@pytest.fixture(params=["array", "table of an earlier version"])
+def attributed(request) -> AnnData:
     adata = AnnData(np.zeros((3, 6), dtype=np.float32))
     adata.var_names = list("abcdef")
     means = {"T": [5, 1, 2, 0, 0, -4.0], "B": [0, 0, 1, 4, 3, 0.0]}
-    adata.varm["genemamba_attribution"] = pd.DataFrame(means, index=adata.var_names)
-    params = {"target": "label", "method": "gradient_x_input"}
-    adata.uns["genemamba"] = {"genemamba_attribution": {"params": params}}
+    table = pd.DataFrame(means, index=adata.var_names)
+    record = {"params": {"target": "label", "method": "gradient_x_input"}}
+    if request.param == "array":
+        adata.varm["genemamba_attribution"] = table.to_numpy()
+        record["groups"] = np.array(["T", "B"])
+    else:
+        adata.varm["genemamba_attribution"] = table
+    adata.uns["genemamba"] = {"genemamba_attribution": record}
     return adata
 
 

@@ -25,7 +25,7 @@ from genemamba.train import tuning
 from genemamba.train.finetune import FineTuned, FineTuneRecipe, finetune
 from genemamba.train.label_model import HEAD, LabelModel
 from genemamba.train.lora import add_adapters, merge_adapters, projections
-from genemamba.train.split import hold_out
+from genemamba.train.split import hold_out, set_apart
 
 N_GENES = 80
 CLASSES = ("a", "b", "c")
@@ -140,7 +140,9 @@ def test_validation_groups_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
     result = tune(epochs=1, head_epochs=1)
     held = set(donors[result.validation])
     assert 1 <= len(held) < 5
-    assert seen == set(np.flatnonzero(~np.isin(donors, list(held))))
+    apart = set(donors[result.apart])
+    assert apart and not apart & held
+    assert seen == set(np.flatnonzero(~np.isin(donors, list(held | apart))))
 
 
 def test_the_model_given_is_left_alone() -> None:
@@ -193,7 +195,7 @@ def test_cells_without_tokens_are_left_out_and_nan() -> None:
         make_model(), pack(rows), labels, CLASSES, groups=donors,
         recipe=replace(RECIPE, epochs=1, head_epochs=1),
     )  # fmt: skip
-    assert not {0, 7} & set(result.validation)
+    assert not {0, 7} & {*result.validation, *result.apart}
     without = np.isnan(result.logits(pack(rows))).any(1)
     np.testing.assert_array_equal(np.flatnonzero(without), [0, 7])
     assert np.isnan(result.embed(pack(rows))).all(1).sum() == 2
@@ -258,6 +260,9 @@ def test_a_finished_folder_gives_the_same_result_at_once(
     assert (again.epoch, again.history) == (first.epoch, first.history)
     np.testing.assert_array_equal(again.validation, first.validation)
     np.testing.assert_array_equal(again.validation_logits, first.validation_logits)
+    np.testing.assert_array_equal(again.apart_logits, first.apart_logits)
+    np.testing.assert_array_equal(again.apart, first.apart)
+    np.testing.assert_allclose(first.logits(cells)[first.apart], first.apart_logits, atol=1e-5)
     np.testing.assert_array_equal(again.logits(cells), first.logits(cells))
     assert again.model.classes == CLASSES
     body = read_checkpoint(tmp_path / "f")  # a checkpoint like any other
@@ -438,6 +443,18 @@ def test_a_class_of_one_cell_is_for_training() -> None:
     assert 20 in training
     assert np.bincount(labels[validation]).tolist() == [2, 2]
     assert sorted([*training, *validation]) == list(range(21))
+
+
+def test_cells_set_apart_are_drawn_whatever_their_class() -> None:
+    labels = np.array([0] * 80 + [1] * 16 + [2] * 4 + [3])
+    counts = np.zeros(4)
+    for seed in range(200):
+        rest, apart = set_apart(labels, None, 0.2, seed)
+        assert sorted([*rest, *apart]) == list(range(101))
+        assert (np.bincount(labels[rest], minlength=4) >= [2, 2, 2, 1]).all()
+        counts += np.bincount(labels[apart], minlength=4)
+    assert counts[:3] / 200 == pytest.approx([16, 3.2, 0.7], rel=0.15)
+    assert counts[3] == 0
 
 
 def test_no_class_leaves_training_with_its_donor() -> None:

@@ -8,14 +8,16 @@ import numpy as np
 
 
 def held_out_folds(
-    y: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator, n_folds: int = 5
+    n_cells: int, groups: np.ndarray | None, rng: np.random.Generator, n_folds: int = 5
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (training cells, held-out cells); every cell is held out once.
 
     Whole groups (donors, batches) are held out where there are two or more of them, the large
-    ones first into the emptiest fold. Else cells are, the same share of every class.
+    ones first into the emptiest fold. Otherwise cells are drawn whatever their class: folds with
+    equal shares of every class would tell a classifier how common each class is among the cells
+    that judge it.
     """
-    fold = np.empty(len(y), dtype=np.intp)
+    fold = np.empty(n_cells, dtype=np.intp)
     if groups is not None and len(np.unique(groups)) > 1:
         codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)[1:]
         load = np.zeros(min(n_folds, len(sizes)))
@@ -23,8 +25,6 @@ def held_out_folds(
             fold[codes == group] = load.argmin()
             load[load.argmin()] += sizes[group]
     else:
-        order = rng.permutation(len(y))
-        order = order[np.argsort(y[order], kind="stable")]
-        fold[order] = np.arange(len(y)) % n_folds
+        fold[rng.permutation(n_cells)] = np.arange(n_cells) % n_folds
     for k in range(fold.max() + 1):
         yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)

@@ -1,7 +1,8 @@
-"""A classifier with all that makes its answers honest: calibration, prediction sets, "unknown"."""
+"""A classifier with calibration, prediction sets and novelty detection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,19 +10,22 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
+from genemamba.errors import InputError
 from genemamba.heads.calibration import (
     fit_temperature,
     prediction_sets,
     probabilities,
-    set_threshold,
 )
 from genemamba.heads.folds import held_out_folds
-from genemamba.heads.knn import Reference
+from genemamba.heads.knn import NEAREST, VOTERS, Reference
 from genemamba.heads.probe import STRENGTHS, Probe
 
 Kind = Literal["knn", "probe", "finetune"]
+Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
 FAMILIAR = 0.95
 """Share of held-out reference cells that must not be called unknown."""
+SMALL = 2000
+"""Labelled cells up to which more folds are worth their time: each leaves out fewer cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +44,17 @@ class LabelHead:
         The classifier of ``"probe"``.
     temperature
         Divides the logits.
-    true_probability
-        What each held-out cell gave to its true class: the ground of prediction sets.
+    scores
+        Of each fold, the probability that its cells gave to their true class when they were held
+        out, on which prediction sets rest; in one piece if one classifier judges all cells.
     farthest
         Mean distance to the nearest reference cells above which a cell is unknown.
     info
         Numbers and strings about the fit, for the reader.
+    fold
+        Of ``"knn"``, the fold of each reference cell.
+    fold_probes
+        Of ``"probe"``, the classifier that had not seen the fold, for each fold.
     """
 
     kind: Kind
@@ -53,9 +62,11 @@ class LabelHead:
     reference: Reference
     probe: Probe | None
     temperature: float
-    true_probability: np.ndarray
+    scores: tuple[np.ndarray, ...]
     farthest: float
     info: dict[str, Any] = field(default_factory=dict)
+    fold: np.ndarray | None = None
+    fold_probes: tuple[Probe, ...] = ()
 
     def proba(self, X: np.ndarray, logits: np.ndarray | None = None) -> np.ndarray:
         """Return calibrated probabilities ``(n_cells, n_classes)``; NaN where `X` is NaN.
@@ -77,9 +88,30 @@ class LabelHead:
             out[there] = self.reference.mean_distance(X[there])
         return out
 
-    def sets(self, proba: np.ndarray, coverage: float) -> np.ndarray:
-        """Return bool ``(n_cells, n_classes)``: prediction sets of this coverage."""
-        return prediction_sets(proba, set_threshold(self.true_probability, coverage))
+    def sets(self, X: np.ndarray, proba: np.ndarray, coverage: float) -> np.ndarray:
+        """Return bool ``(n_cells, n_classes)``: prediction sets of this coverage.
+
+        The most probable class is always in the set; rows of NaN have none.
+        """
+        there = np.flatnonzero(np.isfinite(proba).all(axis=1))
+        sets = np.zeros(proba.shape, dtype=bool)
+        probas = self._fold_probas(X[there], proba[there])
+        sets[there] = prediction_sets(probas, self.scores, coverage)
+        sets[there, proba[there].argmax(axis=1)] = True
+        return sets
+
+    def _fold_probas(self, X: np.ndarray, proba: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield what the classifier of each fold says."""
+        if self.fold is not None:
+            found = self.reference.search(X, 2 * VOTERS)
+            for k, voters in enumerate(self.reference.voters(self.fold)):
+                near = self.reference.without(X, found, self.fold, np.full(len(X), k))
+                yield probabilities(self.reference.votes(near, voters), self.temperature)
+        elif self.fold_probes:
+            for probe in self.fold_probes:
+                yield probabilities(probe.logits(X), self.temperature)
+        else:
+            yield proba
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         if self.kind == "knn":
@@ -103,10 +135,16 @@ class HeldOut:
     cells: np.ndarray
     logits: np.ndarray
 
-    def judged(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits and classes of the cells whose class the classifier knew."""
-        known = np.isfinite(self.logits[np.arange(len(self.cells)), y[self.cells]])
-        return self.logits[known], y[self.cells[known]]
+    def judged(self, y: np.ndarray, *, every: bool = False) -> Judged:
+        """Return cells whose class could be told from another, their logits and classes.
+
+        With `every`, also of those whose class the classifier had not seen.
+        """
+        seen = np.isfinite(self.logits)
+        fair = seen.sum(axis=1) > 1
+        if not every:
+            fair &= seen[np.arange(len(self.cells)), y[self.cells]]
+        return self.cells[fair], self.logits[fair], y[self.cells[fair]]
 
 
 def fit_head(
@@ -120,6 +158,10 @@ def fit_head(
     held_out: HeldOut | None = None,
 ) -> LabelHead:
     """Fit a classifier, and everything else on cells that it had not seen.
+
+    Penalty and temperature are chosen in folds of their own. Prediction sets rest on other folds,
+    whose classifiers are kept. The accuracy of the probe is that of outer folds whose cells took
+    no part in choosing its penalty.
 
     Parameters
     ----------
@@ -136,54 +178,118 @@ def fit_head(
     rng
         Draws the folds where there are no groups.
     held_out
-        Logits of held-out cells by a classifier that was fitted elsewhere.
+        Logits of a classifier that was fitted elsewhere, of cells that it was not chosen by.
+
+    Raises
+    ------
+    InputError
+        If no group that is held out has a class that other groups have, too.
     """
-    folds = list(held_out_folds(y, groups, rng))
-    probe = None
+    n, small = len(classes), len(y) <= SMALL
+    folds = list(held_out_folds(len(y), groups, rng, 40 if small else 20))
+    cells = np.concatenate([b for _, b in folds])
+    fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])[np.argsort(cells)]
+    reference = Reference(X, y, n)
+    near = reference.without(X, reference.search(X, 2 * VOTERS), fold, fold)
+    probe, fold_probes, info = None, (), {}
     if kind == "probe":
-        strength, held_out = _choose_strength(X, y, len(classes), folds)
-        probe = Probe.fit(X, y, len(classes), strength=strength)
-    elif kind == "knn":
-        logits = [Reference(X[a], y[a], len(classes)).logits(X[b]) for a, b in folds]
-        held_out = HeldOut(np.concatenate([b for _, b in folds]), np.concatenate(logits))
-    assert held_out is not None
-    logits_, truth = held_out.judged(y)
-    temperature = fit_temperature(logits_, truth)
-    proba = probabilities(logits_, temperature)
-    away = [Reference(X[a], y[a], len(classes)).mean_distance(X[b]) for a, b in folds]
-    info = {
+        strength, temperature = choose_strength(X, y, n, groups, rng, n_folds=5)
+        info = {"strength": strength}
+        probe = Probe.fit(X, y, n, strength=strength)
+        fold_probes = tuple(Probe.fit(X[a], y[a], n, strength=strength) for a, _ in folds)
+        logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
+        held_out = HeldOut(cells, np.concatenate(logits))
+        judge = _nested(X, y, n, groups, rng, n_folds=10 if small else 5)
+    else:
+        if kind == "knn":
+            voters = reference.voters(fold)[fold]
+            held_out = HeldOut(cells, reference.votes(near, voters)[cells])
+        assert held_out is not None
+        judge = held_out
+        temperature = fit_temperature(*_some(held_out.judged(y))[1:])
+    # a class that one group alone has says nothing of new groups; one that cells lack, of cells
+    every = groups is None
+    logits_, truth = _some(judge.judged(y, every=every))[1:]
+    named = logits_.argmax(axis=1)
+    info |= {
         "cells": len(y),
         "groups": 0 if groups is None else len(np.unique(groups)),
         "held_out_cells": len(truth),
-        "held_out_accuracy": float((proba.argmax(1) == truth).mean()),
-        "held_out_macro_f1": float(f1_score(truth, proba.argmax(1), average="macro")),
+        "held_out_accuracy": float((named == truth).mean()),
+        "held_out_macro_f1": float(
+            f1_score(truth, named, labels=np.unique(truth), average="macro")
+        ),
     }
+    judged, logits_, truth = _some(held_out.judged(y, every=every))
+    true = probabilities(logits_, temperature)[np.arange(len(truth)), truth]
+    crossed = kind != "finetune"
     return LabelHead(
         kind=kind,
         classes=classes,
-        reference=Reference(X, y, len(classes)),
+        reference=reference,
         probe=probe,
         temperature=temperature,
-        true_probability=np.sort(proba[np.arange(len(truth)), truth]),
-        farthest=float(np.quantile(np.concatenate(away), FAMILIAR)),
-        info=info | ({"strength": strength} if kind == "probe" else {}),
+        scores=tuple(np.sort(true[fold[judged] == k]) for k in range(len(folds)))
+        if crossed
+        else (np.sort(true),),
+        farthest=float(np.quantile(np.nanmean(near[1][:, :NEAREST], axis=1), FAMILIAR)),
+        info=info,
+        fold=fold if kind == "knn" else None,
+        fold_probes=fold_probes,
     )
 
 
-def _choose_strength(
-    X: np.ndarray, y: np.ndarray, n_classes: int, folds: list[tuple[np.ndarray, np.ndarray]]
-) -> tuple[float, HeldOut]:
-    """Take the penalty under which held-out cells are most likely, once calibrated."""
+def choose_strength(
+    X: np.ndarray,
+    y: np.ndarray,
+    n_classes: int,
+    groups: np.ndarray | None,
+    rng: np.random.Generator,
+    *,
+    n_folds: int,
+) -> tuple[float, float]:
+    """Take penalty and temperature under which held-out cells are most likely."""
+    folds = list(held_out_folds(len(y), groups, rng, n_folds))
     cells = np.concatenate([b for _, b in folds])
-    best: tuple[float, float, HeldOut] | None = None
-    for strength in STRENGTHS:
-        probes = [Probe.fit(X[a], y[a], n_classes, strength=strength) for a, _ in folds]
-        logits = [p.logits(X[b]) for p, (_, b) in zip(probes, folds, strict=True)]
+    paths = [[p.logits(X[b]) for p in Probe.path(X[a], y[a], n_classes)] for a, b in folds]
+    best = (np.inf, 0.0, 0.0)
+    for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
         held_out = HeldOut(cells, np.concatenate(logits))
-        known, truth = held_out.judged(y)
-        scaled = known / fit_temperature(known, truth)
-        loss = -float(log_softmax(scaled, axis=1)[np.arange(len(truth)), truth].mean())
-        if best is None or loss < best[0]:
-            best = loss, strength, held_out
-    assert best is not None
-    return best[1], best[2]
+        known, truth = _some(held_out.judged(y))[1:]
+        temperature = fit_temperature(known, truth)
+        scaled = log_softmax(known / temperature, axis=1)
+        loss = -float(scaled[np.arange(len(truth)), truth].mean())
+        best = min(best, (loss, strength, temperature))
+    return best[1:]
+
+
+def _nested(
+    X: np.ndarray,
+    y: np.ndarray,
+    n_classes: int,
+    groups: np.ndarray | None,
+    rng: np.random.Generator,
+    *,
+    n_folds: int,
+) -> HeldOut:
+    """Hold out cells that did not choose the penalty of their classifier either."""
+    folds = list(held_out_folds(len(y), groups, rng, n_folds))
+    logits = []
+    for a, b in folds:
+        within = None if groups is None else groups[a]
+        try:
+            strength = choose_strength(X[a], y[a], n_classes, within, rng, n_folds=3)[0]
+        except InputError:  # nothing to choose by: the strongest penalty
+            strength = STRENGTHS[0]
+        logits.append(Probe.fit(X[a], y[a], n_classes, strength=strength).logits(X[b]))
+    return HeldOut(np.concatenate([b for _, b in folds]), np.concatenate(logits))
+
+
+def _some(judged: Judged) -> Judged:
+    if not len(judged[0]):
+        raise InputError(
+            "no labelled cell can be held out: its class is in no other batch, or has no other "
+            "cell, so nothing says how sure an answer is",
+            "leave out batch_key, or label cells of the same type in several batches",
+        )
+    return judged

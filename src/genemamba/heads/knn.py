@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._machine import same_threads
+
 if TYPE_CHECKING:
     from pynndescent import NNDescent
 
+VOTERS, NEAREST = 30, 10
 EXACT_UP_TO = 20_000
 """Reference cells up to which all distances are computed; an index pays beyond."""
+Neighbours = tuple[np.ndarray, np.ndarray]
 _BLOCK = 1024  # cells whose distances to all reference cells stand in memory at once
 
 
@@ -34,41 +38,77 @@ class Reference:
     y: np.ndarray
     n_classes: int
 
-    def search(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, X: np.ndarray, k: int) -> Neighbours:
         """Return indices and Euclidean distances of the `k` nearest, nearest first."""
         k = min(k, len(self.X))
         if len(self.X) > EXACT_UP_TO:
-            index, distance = self._index.query(X, k=k)
+            with same_threads():
+                index, distance = self._index.query(X, k=k)
             return index, distance
         blocks = [self._exact(X[i : i + _BLOCK], k) for i in range(0, len(X), _BLOCK)]
         index, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
         return index, distance
 
-    def mean_distance(self, X: np.ndarray, n_nearest: int = 10) -> np.ndarray:
+    def mean_distance(self, X: np.ndarray, n_nearest: int = NEAREST) -> np.ndarray:
         """Return each cell's mean distance to its nearest reference cells: how novel it is."""
         return self.search(X, n_nearest)[1].mean(axis=1)
 
-    def logits(self, X: np.ndarray, n_neighbors: int = 30) -> np.ndarray:
+    def logits(self, X: np.ndarray, n_neighbors: int = VOTERS) -> np.ndarray:
         """Return log shares of the neighbours' votes, ``(n_cells, n_classes)`` float32.
 
         A vote weighs exp(-(d / d̄)²), d̄ the cell's mean distance to its neighbours. Every class of
         the reference has a tenth of a vote in advance, so that no share is zero.
         """
-        nearest, distance = self.search(X, n_neighbors)
-        mean = np.maximum(distance.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        voters = np.bincount(self.y, minlength=self.n_classes)
+        return self.votes(self.search(X, n_neighbors), voters)
+
+    def voters(self, fold: np.ndarray) -> np.ndarray:
+        """Count the cells of each class outside each fold, ``(n_folds, n_classes)``."""
+        counts = np.zeros((fold.max() + 1, self.n_classes), dtype=np.intp)
+        np.add.at(counts, (fold, self.y), 1)
+        return counts.sum(axis=0) - counts
+
+    def votes(self, found: Neighbours, voters: np.ndarray) -> np.ndarray:
+        """Return the logits of cells with these neighbours; classes without voters have -inf."""
+        nearest, distance = found
+        mean = np.nanmean(distance, axis=1, keepdims=True)
+        mean = np.maximum(mean, np.finfo(np.float32).tiny)
         weight = np.exp(-((distance / mean) ** 2))
-        votes = np.zeros((len(X), self.n_classes))
-        np.add.at(votes, (np.arange(len(X))[:, None], self.y[nearest]), weight)
-        present = np.bincount(self.y, minlength=self.n_classes) > 0
-        votes[:, present] += 0.1 * weight.mean(axis=1, keepdims=True)
+        advance = 0.1 * np.nanmean(weight, axis=1, keepdims=True)
+        votes = np.zeros((len(nearest), self.n_classes))
+        rows = np.arange(len(nearest))[:, None]
+        np.add.at(votes, (rows, self.y[nearest]), np.nan_to_num(weight))
+        votes += np.where(voters > 0, advance, 0)
         with np.errstate(divide="ignore"):
             return np.log(votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def without(
+        self, X: np.ndarray, found: Neighbours, fold: np.ndarray, out: np.ndarray
+    ) -> Neighbours:
+        """Return the nearest voters that are not of the cell's fold `out`.
+
+        They are taken from twice as many neighbours found, or searched anew where too many of
+        these are of that fold. Distances are NaN where a small reference has no more cells.
+        """
+        index, k = found[0], VOTERS
+        other = fold[index] != out[:, None]
+        first = np.argsort(~other, axis=1, kind="stable")[:, :k]
+        index, distance = (np.take_along_axis(part, first, 1) for part in found)
+        few = other.sum(axis=1) < k
+        for code in np.unique(out[few]):
+            rows, rest = np.flatnonzero(few & (out == code)), np.flatnonzero(fold != code)
+            nearest, far = Reference(self.X[rest], self.y[rest], self.n_classes).search(X[rows], k)
+            distance[rows] = np.nan
+            index[rows, : nearest.shape[1]] = rest[nearest]
+            distance[rows, : nearest.shape[1]] = far
+        return index, distance
 
     @cached_property
     def _index(self) -> NNDescent:
         from pynndescent import NNDescent  # compiles for ten seconds when imported
 
-        return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
+        with same_threads():
+            return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
 
     @cached_property
     def _square(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,24 +37,50 @@ class Probe:
     @classmethod
     def fit(cls, X: np.ndarray, y: np.ndarray, n_classes: int, *, strength: float) -> Probe:
         """Fit to ``(n_cells, n_features)`` embeddings and class codes ``0 … n_classes - 1``."""
+        return cls.path(X, y, n_classes, (strength,))[0]
+
+    @classmethod
+    def path(
+        cls, X: np.ndarray, y: np.ndarray, n_classes: int, strengths: Sequence[float] = STRENGTHS
+    ) -> list[Probe]:
+        """Fit one for each strength, each starting from the one before.
+
+        Cells of one class only give that class all probability.
+        """
         X = X.astype(np.float64)  # in float32 the solver stops where rounding tells it to
         mean, scale = X.mean(axis=0), X.std(axis=0)
         scale = np.where(scale > 0, scale, 1)
-        linear = LogisticRegression(C=strength, max_iter=500)
-        # the products are small: threads would only wait. A fit that stops early is one with a
-        # slightly stronger penalty, and held-out cells choose among penalties.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            linear.fit((X - mean) / scale, y)
-        coef, intercept = linear.coef_, linear.intercept_
-        if len(linear.classes_) == 2:  # scikit-learn keeps one row for two classes
-            coef = np.concatenate([-coef, coef]) / 2
-            intercept = np.concatenate([-intercept, intercept]) / 2
-        weight = np.zeros((n_classes, X.shape[1]), dtype=np.float32)
-        bias = np.full(n_classes, -np.inf, dtype=np.float32)
-        weight[linear.classes_], bias[linear.classes_] = coef, intercept
-        return cls(weight, bias, mean.astype(np.float32), scale.astype(np.float32))
+        X = (X - mean) / scale
+        linear = LogisticRegression(max_iter=500, warm_start=True)
+        classes = np.unique(y)
+        probes = []
+        for strength in strengths:
+            if len(classes) > 1:
+                coef, intercept = _fitted(linear.set_params(C=strength), X, y)
+            else:
+                coef, intercept = np.zeros((1, X.shape[1])), np.zeros(1)
+            weight = np.zeros((n_classes, X.shape[1]), dtype=np.float32)
+            bias = np.full(n_classes, -np.inf, dtype=np.float32)
+            weight[classes], bias[classes] = coef, intercept
+            probes.append(cls(weight, bias, mean.astype(np.float32), scale.astype(np.float32)))
+        return probes
 
     def logits(self, X: np.ndarray) -> np.ndarray:
         """Return ``(n_cells, n_classes)`` float32."""
         return ((X - self.mean) / self.scale @ self.weight.T + self.bias).astype(np.float32)
+
+
+def _fitted(
+    linear: LogisticRegression, X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a row of weights and a bias for each class."""
+    # the products are small: threads would only wait. A fit that stops early is one with a
+    # slightly stronger penalty, and held-out cells choose among penalties.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        linear.fit(X, y)
+    coef, intercept = linear.coef_, linear.intercept_
+    if len(linear.classes_) == 2:  # scikit-learn keeps one row for two classes
+        coef = np.concatenate([-coef, coef]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    return coef, intercept

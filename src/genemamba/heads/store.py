@@ -32,10 +32,16 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     arrays = {
         "reference.X": X.astype(np.float16 if half else np.float32),
         "reference.y": head.reference.y.astype(np.int32),
-        "true_probability": head.true_probability,
+        "true_probability": np.concatenate(head.scores),
+        "score_fold": np.repeat(np.arange(len(head.scores)), [len(s) for s in head.scores]),
     }
+    if head.fold is not None:
+        arrays["reference.fold"] = head.fold.astype(np.int32)
     if head.probe is not None:
         arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
+    if head.fold_probes:
+        probes = [vars(probe) for probe in head.fold_probes]
+        arrays |= {f"folds.{n}": np.stack([p[n] for p in probes]) for n in probes[0]}
     data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     (folder / ARRAYS).write_bytes(data)
     described = {
@@ -66,7 +72,15 @@ def read_head(folder: Path) -> LabelHead:
             raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load(data)
         classes = tuple(described["classes"])
-        probe = {k.removeprefix("probe."): v for k, v in arrays.items() if k.startswith("probe.")}
+        probe, folds = (_named(arrays, part) for part in ("probe", "folds"))
+        fold_probes = tuple(
+            Probe(**dict(zip(folds, parts, strict=True)))
+            for parts in zip(*folds.values(), strict=True)
+        )
+        fold, scores = arrays.get("reference.fold"), arrays["true_probability"]
+        # heads of earlier versions judged all cells by one classifier
+        own = arrays.get("score_fold", np.zeros(len(scores), dtype=int))
+        n_folds = len(fold_probes) or (1 if fold is None else int(fold.max()) + 1)
         head = LabelHead(
             kind=described["kind"],
             classes=classes,
@@ -75,9 +89,11 @@ def read_head(folder: Path) -> LabelHead:
             ),
             probe=Probe(**probe) if probe else None,
             temperature=float(described["temperature"]),
-            true_probability=arrays["true_probability"],
+            scores=tuple(scores[own == k] for k in range(n_folds)),
             farthest=float(described["farthest"]),
             info=described["info"],
+            fold=fold,
+            fold_probes=fold_probes,
         )
     except (
         OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
@@ -85,6 +101,10 @@ def read_head(folder: Path) -> LabelHead:
         raise CheckpointError(f"{folder} holds no whole label head ({error})", AGAIN) from None
     _check(head, folder)
     return head
+
+
+def _named(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(f"{part}."): v for k, v in arrays.items() if k.startswith(f"{part}.")}
 
 
 def _check(head: LabelHead, folder: Path) -> None:
@@ -95,7 +115,13 @@ def _check(head: LabelHead, folder: Path) -> None:
         and -1 <= head.reference.y.min() <= head.reference.y.max() < n
         and np.isfinite(head.reference.X).all()
         and (head.probe is not None) == (head.kind == "probe")
-        and (head.probe is None or head.probe.weight.shape == (n, width))
+        and all(
+            probe.weight.shape == (n, width)
+            for probe in (head.probe, *head.fold_probes)
+            if probe is not None
+        )
+        and (head.fold is None or len(head.fold) == len(head.reference.y))
+        and (head.fold is None or head.fold.min() >= 0)
         and 0 < head.temperature < np.inf
         and 0 <= head.farthest < np.inf
         and all(isinstance(name, str) for name in head.classes)

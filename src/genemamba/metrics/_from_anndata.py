@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 
 from genemamba._keys import OBSM_EMBEDDING, UNS
+from genemamba._labels import missing
 from genemamba.errors import GeneMambaWarning, InputError
 
 if TYPE_CHECKING:
@@ -86,11 +87,15 @@ def column(adata: CellTable, key: Any, name: str) -> NDArray[Any]:
             f"adata.obs[{key!r}] holds numbers ({values.dtype}), not names of groups",
             f'if they are codes of groups: adata.obs["{key}"] = adata.obs["{key}"].astype(str)',
         )
-    missing = int(values.isna().sum())
-    if missing:
+    without = missing(values)
+    if without.any():
+        known = f'adata.obs["{key}"].notna()'
+        if not values.isna()[without].all():  # "", or NaN as text
+            known = f'~adata.obs["{key}"].isin({sorted(set(map(str, values[without])))})'
         raise InputError(
-            f"adata.obs[{key!r}] is missing (NaN) for {missing} of {len(values)} cells",
-            f'leave these cells out: adata = adata[adata.obs["{key}"].notna()].copy()',
+            f"adata.obs[{key!r}] is missing (NaN, empty) for {without.sum()} of {len(values)} "
+            "cells",
+            f"leave these cells out: adata = adata[{known}].copy()",
         )
     return values.to_numpy(dtype=object)
 

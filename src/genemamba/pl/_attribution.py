@@ -65,7 +65,9 @@ def attribution(
         raise InputError(
             f"adata has no attributions under {key!r}", "make them first: gm.tl.attribute(adata)"
         )
-    means: pd.DataFrame = adata.varm[key]
+    means = adata.varm[key]
+    if not isinstance(means, pd.DataFrame):  # it is one where an earlier version wrote it
+        means = pd.DataFrame(means, adata.var_names, provenance(adata, key)["groups"])
     chosen = [groups] if isinstance(groups, str) else list(means if groups is None else groups)
     if missing := [g for g in chosen if g not in means]:
         raise InputError(

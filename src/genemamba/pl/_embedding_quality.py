@@ -11,6 +11,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from genemamba._keys import OBSM_EMBEDDING
+from genemamba._machine import same_threads
 from genemamba.metrics import avg_batch, avg_bio, bras, ilisi
 from genemamba.metrics._check import check_embedding
 from genemamba.metrics._from_anndata import column, from_anndata
@@ -82,8 +83,9 @@ def embedding_quality(
     groups = {"labels": label_key} | ({"batch": batch_key} if batch_key else {})
     scores = _scores(X, labels, column(adata, batch_key, "batch") if batch_key else None, rng)
     work = AnnData(obs=pd.DataFrame(index=adata.obs_names), obsm={"X": X})
-    sc.pp.neighbors(work, use_rep="X", random_state=rng)
-    sc.tl.umap(work, random_state=rng)
+    with same_threads():
+        sc.pp.neighbors(work, use_rep="X", random_state=rng)
+        sc.tl.umap(work, random_state=rng)
     names = [*groups, "scores"]
     figure = plt.figure(figsize=(4.6 * len(groups) + 3.6, 5.6), layout="constrained")
     panels = figure.subplots(1, len(names), width_ratios=[4.6] * len(groups) + [3.0])

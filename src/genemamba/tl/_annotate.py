@@ -38,6 +38,7 @@ def annotate(
     coverage: float | None = None,
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
+    reference_layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     recipe: Mapping[str, Any] | None = None,
     folder: str | PathLike[str] | None = None,
@@ -70,12 +71,16 @@ def annotate(
         Call cells "unknown" that lie farther from the reference than 95 % of its own held-out
         cells do.
     coverage
-        Also write prediction sets that hold the true class with this probability [2]_.
+        Also write prediction sets that hold the true class with this probability [2]_ of cells
+        drawn as the labelled ones were, each set with the most probable class at least. Simulated
+        references of 150 and 600 cells: .90 ± .01 where .90 was asked for, ± .03 fine-tuned.
     model
         As for :func:`genemamba.tl.embed`.
     layer, gene_ids
-        As for :func:`genemamba.tl.embed`, of `adata`. Of `reference` a layer or column of the same
-        name is read, if it has one, else ``X`` and ``var_names``.
+        As for :func:`genemamba.tl.embed`, of `adata` and of `reference`. Of `reference` a column
+        of the same name is read, if it has one, else ``var_names``.
+    reference_layer
+        Layer to read of `reference`, if it is another one; ``"X"`` reads its ``X``.
     recipe
         Settings of fine-tuning, fields of :class:`genemamba.train.finetune.FineTuneRecipe`:
         ``{"tune": "lora"}`` trains low-rank adapters, ``{"tune": "head"}`` the classifier alone.
@@ -103,14 +108,17 @@ def annotate(
         float32, mean Euclidean distance to the ten nearest reference cells, on which "unknown"
         rests; NaN as above.
     ``adata.obsm["genemamba_proba"]``
-        DataFrame of float32, ``n_obs × n_classes``, columns are the classes; NaN as above.
+        float32, ``n_obs × n_classes``, in the order of
+        ``adata.uns["genemamba"]["annotate"]["classes"]``; NaN as above.
     ``adata.obsm["genemamba_sets"]``
-        With `coverage`: DataFrame of bool, the prediction sets.
+        With `coverage`: bool, the prediction sets, in the same order.
     ``adata.obsm["X_genemamba"]``
-        The embedding and its record, if it was not there; it is used if this model made it.
+        The embedding and its record, if it was not there. One that is there stays; it is used if
+        it was made by this model, of this layer, these genes and 2,048 tokens a cell, and cells
+        are embedded again if not.
     ``adata.uns["genemamba"]["annotate"]``
-        Model, method, classes, temperature, distance of "unknown", accuracy and macro-F1 on
-        held-out reference cells, number of unknown cells.
+        Model, method, classes, temperature, distance of "unknown", number of unknown cells;
+        accuracy and macro-F1 on labelled cells that neither trained nor chose the classifier.
 
     Raises
     ------
@@ -137,14 +145,16 @@ def annotate(
     """
     keys = annotation_keys(key_added)
     check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
-    _check_arguments(reference, label_key, method, coverage, recipe, folder)
+    _check_arguments(reference, reference_layer, label_key, method, coverage, recipe, folder)
     loaded = models.load(model)
     cells = Source(adata, loaded, layer, gene_ids)
     given = np.full(adata.n_obs, "", dtype=object)
     if label_key is None:
         fitted = read_classifier(reference, loaded)
     elif isinstance(reference, AnnData):
-        source = Source(reference, loaded, layer, gene_ids, of="reference")
+        theirs = layer if reference_layer is None else reference_layer
+        theirs = None if reference_layer == "X" else theirs
+        source = Source(reference, loaded, theirs, gene_ids, of="reference")
         require_common_genes(cells, source)
         labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
         fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
@@ -163,7 +173,7 @@ def annotate(
     answer = _answer(fitted, cells, given, coverage)
     if copy:
         adata = adata.copy()
-    if cells.new is not None:
+    if cells.new is not None and OBSM_EMBEDDING not in adata.obsm:
         cells.new.write(adata, OBSM_EMBEDDING)
         warn(cells.new.entry, OBSM_EMBEDDING)
     entry = _write(adata, keys, head, answer, unknown=unknown)
@@ -180,7 +190,9 @@ def annotate(
                 "unknown": unknown,
                 "coverage": coverage or 0.0,
                 "rng": rng,
+                **cells.params,
             },
+            "embedding_reused": cells.new is None,
             "classes": np.array(head.classes, dtype=str),
             "temperature": head.temperature,
             "farthest": head.farthest,
@@ -217,6 +229,7 @@ class _Answer:
 
 def _check_arguments(
     reference: Any,
+    reference_layer: str | None,
     label_key: str | None,
     method: str,
     coverage: float | None,
@@ -239,6 +252,11 @@ def _check_arguments(
                 f"say which column of reference.obs holds the labels; its columns are: {have}",
             )
         return
+    if reference_layer is not None:
+        raise InputError(
+            f"reference_layer={reference_layer!r}, but reference is no AnnData",
+            "leave out reference_layer; layer is that of adata",
+        )
     if reference is not None and label_key is not None:
         raise InputError(
             f"reference={str(reference)!r} brings its own labels, and label_key={label_key!r}",
@@ -261,7 +279,7 @@ def _answer(
     distance = np.full(len(given), np.nan, dtype=np.float32)
     proba[asked] = fitted.proba(cells, asked)
     distance[asked] = fitted.head.distance(cells.vectors[asked])
-    sets = None if coverage is None else fitted.head.sets(proba, coverage)
+    sets = None if coverage is None else fitted.head.sets(cells.vectors, proba, coverage)
     return _Answer(given, proba, distance, sets)
 
 
@@ -274,7 +292,8 @@ def _write(
     names[found] = np.array(head.classes, dtype=object)[answer.proba[found].argmax(axis=1)]
     none = answer.asked & ~(answer.distance <= head.farthest) if unknown else answer.asked & ~found
     names[none] = UNKNOWN if unknown else np.nan
-    categories = [*head.classes, *([UNKNOWN] if unknown else [])]
+    given = sorted({*answer.given} - {"", *head.classes})  # labels of cells without an embedding
+    categories = [*head.classes, *given, *([UNKNOWN] if unknown else [])]
     adata.obs[keys.label] = pd.Categorical(names, categories=categories)
     adata.obs[keys.confidence] = answer.proba.max(axis=1)
     adata.obs[keys.distance] = answer.distance
@@ -283,7 +302,7 @@ def _write(
         if table is None:
             adata.obsm.pop(key, None)  # of an earlier call
         else:
-            adata.obsm[key] = pd.DataFrame(table, index=adata.obs_names, columns=head.classes)
+            adata.obsm[key] = table
     return {"annotated": int(answer.asked.sum()), "unknown": int(none.sum()) if unknown else 0}
 
 

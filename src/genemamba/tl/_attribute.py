@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
@@ -98,12 +97,12 @@ def attribute(
         embedding or of the logit; 0 for genes that the cell does not express or the model does not
         know. Cells without known genes have none.
     ``adata.varm["genemamba_attribution"]`` (or `key_added`)
-        DataFrame of float32, ``n_vars × groups``: the mean over the cells of each group, with 0
-        where a cell does not express the gene.
+        float32, ``n_vars × groups``: the mean over the cells of each group, with 0 where a cell
+        does not express the gene.
     ``adata.uns["genemamba"]["genemamba_attribution"]`` (or `key_added`)
-        Model, parameters, labels; for integrated gradients ``completeness_error``, the median over
-        cells of the part of the difference between cell and baseline that the sum misses (more
-        `steps` make it smaller).
+        Model, parameters, labels, ``groups``; for integrated gradients ``completeness_error``, the
+        median over cells of the part of the difference between cell and baseline that the sum
+        misses (more `steps` make it smaller).
 
     Raises
     ------
@@ -124,7 +123,9 @@ def attribute(
     >>> gm.tl.attribute(adata, target="label", groupby="bulk_labels", layer="raw")
     >>> adata.layers["genemamba_attribution"].shape
     (20, 765)
-    >>> top = adata.varm["genemamba_attribution"]["CD19+ B"].nlargest(5).index
+    >>> groups = adata.uns["genemamba"]["genemamba_attribution"]["groups"].tolist()
+    >>> b_cells = adata.varm["genemamba_attribution"][:, groups.index("CD19+ B")]
+    >>> top = adata.var_names[b_cells.argsort()[::-1][:5]]
     """
     check_slots(adata, key_added, copy=copy, layers=(key_added,), varm=(key_added,))
     loaded = models.load(model)
@@ -138,14 +139,12 @@ def attribute(
         loaded, tokens.ranked, aim.weights, method=method, steps=steps, runtime=runtime
     )
     matrix = _by_gene(adata, tokens, found.values)
-    means = {
-        name: np.asarray(matrix[np.flatnonzero(groups == name)].mean(axis=0)).ravel()
-        for name in np.unique(groups[groups != ""])
-    }
+    names = np.unique(groups[groups != ""])
+    means = [matrix[np.flatnonzero(groups == name)].mean(axis=0) for name in names]
     if copy:
         adata = adata.copy()
     adata.layers[key_added] = matrix
-    adata.varm[key_added] = pd.DataFrame(means, index=adata.var_names, dtype=np.float32)
+    adata.varm[key_added] = np.vstack(means).astype(np.float32).T
     record(
         adata,
         key_added,
@@ -163,6 +162,7 @@ def attribute(
             },
             "device": runtime.device,
             "labels": np.array(aim.labels, dtype=str),
+            "groups": names,
             **_completeness(tokens, found, method),
             **tokens.report(),
         },
@@ -182,6 +182,11 @@ def _read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
     if groupby is None:
         return np.full(adata.n_obs, "all")
     values = column(adata, groupby, "groupby")
+    if values.isna().all():
+        raise InputError(
+            f"adata.obs[{groupby!r}] names no group: it is missing (NaN) for every cell",
+            "give another column as groupby, or leave it out",
+        )
     return np.where(values.notna(), values.astype(str), "").astype(str)
 
 

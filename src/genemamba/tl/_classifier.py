@@ -14,6 +14,7 @@ import pandas as pd
 
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.heads.calibration import WORST
 from genemamba.tl._source import Labelled, Source
 
 if TYPE_CHECKING:
@@ -59,9 +60,16 @@ def fit_classifier(
         "probe" if method == "auto" else method,
         groups=labelled.groups,
         rng=np.random.default_rng(rng),
-        held_out=None if tuned is None else HeldOut(tuned.validation, tuned.validation_logits),
+        held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
     )
     head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
+    if head.temperature > 0.99 * WORST:
+        warnings.warn(
+            "these labels cannot be read from the embeddings: every answer is close to a guess "
+            f"(accuracy on held-out cells {head.info['held_out_accuracy']:.2f})",
+            GeneMambaWarning,
+            stacklevel=3,
+        )
     if folder is not None:
         write_head(head, Path(folder))
     return Classifier(head, None if tuned is None else tuned.model)

@@ -16,14 +16,16 @@ from genemamba._anndata import (
     Tokens,
     check_slots,
     entry_of,
+    genes_sha256,
     identity,
     lazy,
     lost,
     no_genes,
     record,
+    recorded,
     tokenise,
 )
-from genemamba._keys import OBSM_EMBEDDING, UNS
+from genemamba._keys import OBSM_EMBEDDING
 from genemamba._streamed import cells_of
 from genemamba.errors import GeneMambaWarning
 from genemamba.model.inference import check_pooling, embed_tokens
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from genemamba.model.genemamba import GeneMamba, Pooling
     from genemamba.model.runtime import Backend, Device, Precision
     from genemamba.models._load import ModelLike
+    from genemamba.tokens import GeneMatch
 
 
 def embed(
@@ -198,7 +201,7 @@ def embed_cells(
 ) -> Embedded:
     """Embed without writing: the part of :func:`embed` that other tools share.
 
-    With `reuse`, vectors that :func:`embed` wrote by the same model and parameters are taken.
+    With `reuse`, vectors are taken that are there already, if :func:`written_before` finds them.
     """
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
@@ -215,30 +218,43 @@ def embed_cells(
         **tokens.report(),
         "cells_without_genes": np.array(without, dtype=str),
     }  # fmt: skip
-    # a list of gene names leaves no trace in a record
-    known = reuse and (gene_ids is None or isinstance(gene_ids, str))
-    vectors = _written_before(adata, entry) if known else None
-    if vectors is not None:
-        return Embedded(vectors, tokens, entry, reused=True)
+    if reuse:
+        vectors = written_before(
+            adata, loaded, tokens.genes, tokens.where, max_tokens=max_tokens, pooling=pooling
+        )
+        if vectors is not None:
+            return Embedded(vectors, tokens, entry, reused=True)
     vectors = embed_tokens(
         loaded, tokens.ranked, pooling=pooling, batch_size=batch_size, runtime=runtime
     )
     return Embedded(vectors, tokens, entry)
 
 
-def _written_before(adata: AnnData, entry: Mapping[str, Any]) -> np.ndarray | None:
-    """Find what :func:`embed` wrote with the same model, genes and parameters."""
-    before = adata.uns.get(UNS, {}).get(OBSM_EMBEDDING, {})
-    if entry["model_sha256"] == "unsaved" or OBSM_EMBEDDING not in adata.obsm:
+def written_before(
+    adata: AnnData,
+    loaded: GeneMamba,
+    genes: GeneMatch,
+    where: str,
+    *,
+    max_tokens: int,
+    pooling: Pooling = "mean",
+) -> np.ndarray | None:
+    """Return the embedding that is there if it was computed as one would be now.
+
+    From the same layer, genes and number of tokens, by the same model. The values themselves are
+    not compared, and those of a model that was never saved have no name to be known by.
+    """
+    before = recorded(adata, OBSM_EMBEDDING)
+    if before.get("model_sha256") == "unsaved" or OBSM_EMBEDDING not in adata.obsm:
         return None
-    same = ("model_sha256", "vocabulary_sha256", "precision", "input", "values", "genes_known")
-    used = ("layer", "gene_ids", "max_tokens", "pooling")
+    now = {**identity(loaded), "input": where, "genes_sha256": genes_sha256(genes)}
+    del now["model"]  # the same weights by another name
     params = before.get("params", {})
-    if all(before.get(k) == entry[k] for k in same) and all(
-        params.get(k) == entry["params"][k] for k in used
+    if any(before.get(name) != value for name, value in now.items()) or (
+        (params.get("max_tokens"), params.get("pooling")) != (max_tokens, pooling)
     ):
-        return np.asarray(adata.obsm[OBSM_EMBEDDING])
-    return None
+        return None
+    return np.asarray(adata.obsm[OBSM_EMBEDDING], dtype=np.float32)
 
 
 def warn(entry: Mapping[str, Any], key: str) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import scanpy as sc
 from anndata import AnnData
 
+from genemamba._machine import same_threads
 from genemamba.errors import InputError
 from genemamba.tl._gene_tables import ONE, read_tables
 
@@ -66,7 +67,8 @@ def gene_modules(
     genes = AnnData(obs=pd.DataFrame(index=table.index))
     genes.obsm["X"] = x / np.linalg.norm(x, axis=1, keepdims=True)
     # exact neighbours: an approximate search differs with the number of threads
-    sc.pp.neighbors(genes, n_neighbors, use_rep="X", transformer="sklearn", random_state=rng)
+    with same_threads():
+        sc.pp.neighbors(genes, n_neighbors, use_rep="X", transformer="sklearn", random_state=rng)
     sc.tl.leiden(
         genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=rng
     )

@@ -14,6 +14,7 @@ from scipy import sparse
 from genemamba import models
 from genemamba._anndata import check_slots, read_counts
 from genemamba._keys import OBSM_INTEGRATED
+from genemamba._machine import same_threads
 from genemamba.errors import InputError
 from genemamba.model.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, embed_cells, warn, write
@@ -205,7 +206,8 @@ def _variable(counts: sparse.csr_matrix) -> np.ndarray:
     if counts.shape[1] <= N_HVG:
         return np.arange(counts.shape[1])
     work = AnnData(log_normalised(counts))
-    sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
+    with same_threads():
+        sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
     return np.flatnonzero(work.var["highly_variable"])
 
 

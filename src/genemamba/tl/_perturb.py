@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
@@ -106,18 +105,20 @@ def perturb(
     ``None``, or the changed copy. Writes (with `key_added` in place of "genemamba_perturb")
 
     ``adata.obsm["genemamba_perturb_cosine"]``
-        DataFrame of float32, ``n_obs × n_perturbations``, columns "CD3D", "CD3D+CD3E": cosine
-        distance between the cell before and after. Exactly 0 where its sentence did not change;
-        NaN where nothing was asked (`groups`) or there is no vector before or after.
+        float32, ``n_obs × n_perturbations``, in the order of ``perturbations`` below ("CD3D",
+        "CD3D+CD3E"): cosine distance between the cell before and after. Exactly 0 where its
+        sentence did not change; NaN where nothing was asked (`groups`) or there is no vector before
+        or after.
     ``adata.obsm["genemamba_perturb_euclidean"]``
         The same for Euclidean distance.
     ``adata.uns["genemamba"]["genemamba_perturb"]``
-        Model and parameters, and two tables. ``table``, a row for each perturbation and group:
-        ``cells`` of the group, ``changed`` cells; means over the changed cells: ``cosine``,
-        ``euclidean``, with `target` ``towards`` and ``score``; the number of ``controls``; the
-        number of cells ``tested`` and the means over them, ``cosine_tested`` and ``score_tested``;
-        ``cosine_controls`` and ``score_controls``, the controls' means; ``p_shift`` (one-sided,
-        cosine as large) and ``p_score`` (two-sided), with Benjamini–Hochberg ``fdr_shift`` and
+        Model and parameters, the names of the ``perturbations``, and two tables. ``table``, a row
+        for each perturbation and group: ``cells`` of the group, ``changed`` cells; means over the
+        changed cells: ``cosine``, ``euclidean``, with `target` ``towards`` and ``score``; the
+        number of ``controls``; the number of cells ``tested`` and the means over them,
+        ``cosine_tested`` and ``score_tested``; ``cosine_controls`` and ``score_controls``, the
+        controls' means; ``p_shift`` (one-sided, cosine as large) and ``p_score`` (two-sided), with
+        Benjamini–Hochberg ``fdr_shift`` and
         ``fdr_score`` over the rows. ``towards`` is the cosine between a cell's shift and the way
         from its group's centroid to the target's. ``score`` is how much nearer to the target's
         centroid and farther from its group's the cell came, as a share of their distance. Cells of
@@ -168,11 +169,8 @@ def perturb(
     ).all()
     if copy:
         adata = adata.copy()
-    names = [p.name for p in asked]
     for i, slot in enumerate((OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN)):
-        adata.obsm[key_added + slot.removeprefix(PERTURB)] = pd.DataFrame(
-            found.shifts[i], index=adata.obs_names, columns=names
-        )
+        adata.obsm[key_added + slot.removeprefix(PERTURB)] = found.shifts[i]
     record(
         adata,
         key_added,
@@ -193,6 +191,7 @@ def perturb(
             },
             "device": runtime.device,
             **tokens.report(),
+            "perturbations": np.array([p.name for p in asked], dtype=str),
             "table": found.table(),
             "control_table": found.control_table(vocab),
         },

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,11 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import known_genes, tokenise
-from genemamba._keys import OBSM_EMBEDDING, UNS
-from genemamba.errors import InputError
-from genemamba.tl._embed import Embedded, embed_cells
+from genemamba._anndata import genes_of, recorded, tokenise
+from genemamba._keys import OBSM_EMBEDDING
+from genemamba._labels import missing
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.tl._embed import Embedded, embed_cells, written_before
 
 if TYPE_CHECKING:
     from genemamba.model import GeneMamba
@@ -38,13 +40,15 @@ class Source:
         gene_ids: str | Sequence[str] | None,
         of: str = "adata",
     ) -> None:
-        if of != "adata":  # what is said of the cells goes for it if it has the same
-            has_raw = layer == "raw" and adata.raw is not None
-            layer = layer if layer in adata.layers or has_raw else None
+        if of != "adata":  # a column of the cells' names goes for it, too, if it has the same
             gene_ids = gene_ids if isinstance(gene_ids, str) and gene_ids in adata.var else None
         self.adata, self.loaded, self.layer, self.gene_ids = adata, loaded, layer, gene_ids
         self.of = of
-        self._present = _present_embedding(adata, loaded, of)
+        _refuse_other_model(adata, loaded, of)
+        vocab = models.vocabulary(loaded)
+        with _named(of):
+            self._genes, where = genes_of(adata, vocab, layer=layer, gene_ids=gene_ids)
+        self._present = written_before(adata, loaded, self._genes, where, max_tokens=MAX_TOKENS)
 
     @property
     def vectors(self) -> np.ndarray:
@@ -56,13 +60,23 @@ class Source:
         """The embedding made here, if one had to be made."""
         return self._embedded if self._present is None else None
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What a record keeps of the source."""
+        by_name = isinstance(self.gene_ids, str)
+        return {
+            "layer": self.layer or "",
+            "gene_ids": self.gene_ids if by_name else "",
+            "max_tokens": MAX_TOKENS,
+        }
+
     @cached_property
     def ranked(self) -> Ranked:
         """The ranked genes of every cell."""
         if self._present is None:
             return self._embedded.tokens.ranked
         vocab = models.vocabulary(self.loaded)
-        with _speaking_of(self.of):
+        with _named(self.of):
             return tokenise(
                 self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids, max_tokens=MAX_TOKENS
             ).ranked
@@ -70,13 +84,11 @@ class Source:
     @cached_property
     def genes(self) -> set[int]:
         """Tokens of the genes that are there and known."""
-        vocab = models.vocabulary(self.loaded)
-        with _speaking_of(self.of):
-            return known_genes(self.adata, vocab, layer=self.layer, gene_ids=self.gene_ids)
+        return set(self._genes.token.tolist()) - {-1}
 
     @cached_property
     def _embedded(self) -> Embedded:
-        with _speaking_of(self.of):
+        with _named(self.of):
             return embed_cells(
                 self.adata,
                 self.loaded,
@@ -87,22 +99,22 @@ class Source:
 
 
 @contextmanager
-def _speaking_of(name: str) -> Iterator[None]:
-    """Call what an error is about by its name; `layer` and `gene_ids` are those of `adata`."""
+def _named(of: str) -> Iterator[None]:
+    """Let errors speak of `of` and its own arguments instead of ``adata``."""
     try:
         yield
     except InputError as error:
-        if name == "adata":
+        if of == "adata":
             raise
-        fix = error.fix
-        if "use layer='raw'" in fix:
-            fix = "give it with them: reference=reference.raw.to_adata()"
-        elif found := re.search(r"use layer=('.*')", fix):
-            fix = f"put them into X: adata.X = adata.layers[{found[1]}]"
-        elif found := re.search(r"use gene_ids=('.*')", fix):
-            fix = f"name its genes by it: adata.var_names = adata.var[{found[1]}]"
-        named = (re.sub(r"\badata\b(?!\()", name, text) for text in (error.what, fix))
-        raise InputError(*named) from None
+        raise InputError(_about(error.what, of), _about(error.fix, of)) from None
+
+
+def _about(text: str, of: str) -> str:
+    text = re.sub(r"leave out layer: adata has only X|\buse X$", "use layer='X'", text)
+    text = re.sub(
+        r"use gene_ids=('.*')", rf"name its genes by it: {of}.var_names = {of}.var[\1]", text
+    )
+    return re.sub(r"\blayer=", f"{of}_layer=", re.sub(r"\badata\b", of, text))
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +177,30 @@ def read_labelled(
     given[there] = names
     cells = np.flatnonzero(there)
     embedded = np.isfinite(source.vectors[cells]).all(axis=1)
+    _say_lost(
+        sorted({*names.tolist()} - {*names[embedded].tolist()}), len(np.unique(names[embedded])), of
+    )
     cells = cells[embedded]
     return Labelled(cells, names[embedded], None if groups is None else groups[cells], given)
+
+
+def _say_lost(lost: list[str], n_left: int, of: str) -> None:
+    """Say which classes have no cell with an embedding; refuse to go on with fewer than two."""
+    if not lost:
+        return
+    named = ", ".join(map(repr, lost[:5])) + (", …" if len(lost) > 5 else "")
+    if n_left < 2:
+        raise InputError(
+            f"no labelled cell of {named} in {of} expresses a gene of the model, which leaves "
+            f"{n_left or 'no'} class, and one class cannot be told from another",
+            "label other cells of these types, or check gene_ids",
+        )
+    warnings.warn(
+        f"no cell will be named {named}: none of the cells with this label in {of} expresses a "
+        "gene of the model",
+        GeneMambaWarning,
+        stacklevel=4,
+    )
 
 
 def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarray | None:
@@ -183,13 +217,14 @@ def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarra
 
 
 def column(adata: AnnData, key: str, argument: str, of: str = "adata") -> pd.Series:
-    """Return a column of ``obs``, or say which there are."""
+    """Return a column of ``obs``, or say which there are; NaN where it is :func:`missing`."""
     if key not in adata.obs:
         have = ", ".join(map(repr, adata.obs.columns)) or "none"
         raise InputError(
             f"{argument}={key!r} is not a column of {of}.obs", f"its columns are: {have}"
         )
-    return adata.obs[key]
+    values = adata.obs[key]
+    return values.mask(missing(values))
 
 
 def require_common_genes(cells: Source, reference: Source) -> None:
@@ -202,18 +237,14 @@ def require_common_genes(cells: Source, reference: Source) -> None:
         )
 
 
-def _present_embedding(adata: AnnData, loaded: GeneMamba, of: str) -> np.ndarray | None:
-    """Return the embedding that is there if this very model wrote it, ``None`` if there is none."""
+def _refuse_other_model(adata: AnnData, loaded: GeneMamba, of: str) -> None:
     if OBSM_EMBEDDING not in adata.obsm:
-        return None
-    records = adata.uns.get(UNS, {})
-    entry: Any = records.get(OBSM_EMBEDDING, {}) if isinstance(records, Mapping) else {}
+        return
+    entry = recorded(adata, OBSM_EMBEDDING)
     wrote, wanted = entry.get("model_sha256", "?"), loaded.provenance.get("sha256", "unsaved")
-    if wrote == wanted:
-        # a model that was never saved has no name to be known by
-        return None if wanted == "unsaved" else np.asarray(adata.obsm[OBSM_EMBEDDING], np.float32)
-    raise InputError(
-        f"{of}.obsm[{OBSM_EMBEDDING!r}] was made by {entry.get('model', 'an unknown model')} "
-        f"({str(wrote)[:8]}), not by this model ({str(wanted)[:8]}): their vectors do not compare",
-        f"give model= the one that made it, or drop it: del {of}.obsm[{OBSM_EMBEDDING!r}]",
-    )
+    if wrote != wanted:
+        raise InputError(
+            f"{of}.obsm[{OBSM_EMBEDDING!r}] was made by {entry.get('model', 'an unknown model')} "
+            f"({str(wrote)[:8]}), not by this model ({str(wanted)[:8]})",
+            f"give model= the one that made it, or drop it: del {of}.obsm[{OBSM_EMBEDDING!r}]",
+        )

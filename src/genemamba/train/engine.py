@@ -86,10 +86,12 @@ def pretrain(
         out.mkdir(parents=True, exist_ok=True)
         folder.describe(finished=False, step=0)
     stream = Stream(corpus, recipe, cells.training, fabric.global_rank, fabric.world_size)
-    run = _Run(fabric, folder, model, corpus, recipe, stream, Validation(corpus, recipe, cells))
     until = None if stop_after is None else begun + stop_after
-    done = run.go(until)
-    return run.result(done)
+    validation = Validation(corpus, recipe, cells)
+    seeded = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=seeded):  # the caller's random numbers go on as they were
+        run = _Run(fabric, folder, model, corpus, recipe, stream, validation)
+        return run.result(run.go(until))
 
 
 class _Run:

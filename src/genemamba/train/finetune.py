@@ -4,7 +4,8 @@ The head starts as a logistic regression on the states of the frozen body and le
 other weight moves: one drawn at random would drag the pretrained states about. Then the body
 follows, at a small rate, reading another thinned ranking of each cell in every epoch. After each
 epoch the validation cells, whole donors if there are enough, judge; the epoch they like best is
-kept, the frozen body and the regression among them.
+kept, the frozen body and the regression among them. How good that is, other cells say, which were
+set apart before.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from genemamba.model import GeneMamba
 from genemamba.model.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
-from genemamba.train.split import hold_out
+from genemamba.train.split import hold_out, set_apart
 from genemamba.train.tuning import FineTuneRecipe, Tuning
 from genemamba.train.tuning_folder import TuningFolder, fingerprint
 
@@ -43,9 +44,13 @@ class FineTuned:
         One row an epoch: ``part`` ("regression", "head" or what was tuned), ``epoch``, ``loss`` of
         training, ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells.
     validation
-        Sorted indices of the validation cells; no gradient has seen them.
+        Sorted indices of the validation cells; no gradient has seen them, but they chose the epoch.
     validation_logits
-        Their logits, ``(len(validation), K)`` float32, to calibrate on.
+        Their logits, ``(len(validation), K)`` float32.
+    apart
+        Sorted indices of cells that neither trained nor chose.
+    apart_logits
+        Their logits, to calibrate on and to report.
     """
 
     model: LabelModel
@@ -53,6 +58,8 @@ class FineTuned:
     history: list[dict[str, Any]]
     validation: np.ndarray
     validation_logits: np.ndarray
+    apart: np.ndarray
+    apart_logits: np.ndarray
 
     def logits(self, ranked: Ranked) -> np.ndarray:
         """Return logits, ``(n_cells, K)`` float32; NaN for cells without tokens."""
@@ -114,21 +121,26 @@ def finetune(
     labels, groups = _checked(model, ranked, labels, classes, groups)
     usable = np.flatnonzero(ranked.lengths)
     own = None if groups is None else groups[usable]
-    training, validation = (
-        usable[part]
-        for part in hold_out(labels[usable], own, recipe.validation_fraction, recipe.seed)
-    )
-    if not len(validation):
-        raise InputError("every class has one cell only", "label more cells, or use method='knn'")
+    share, seed = recipe.validation_fraction, recipe.seed
+    rest, apart = (usable[part] for part in set_apart(labels[usable], own, share, seed))
+    own = None if groups is None else groups[rest]
+    training, validation = (rest[part] for part in hold_out(labels[rest], own, share, seed))
+    if not len(validation) or not len(apart):
+        raise InputError(
+            "hardly any class has three cells, one each to train on, to choose by and to judge by",
+            "label more cells, or use method='knn'",
+        )
     mark = fingerprint(model, ranked, labels, groups, classes, recipe)
     kept = None if folder is None else TuningFolder(folder, mark)
     if kept is not None and (done := kept.finished()) is not None:
         return FineTuned(*done)
     run = Tuning(model, classes, ranked, labels, training, validation, recipe, runtime)
     run.run(kept)
-    tuned = FineTuned(run.net, run.best["epoch"], run.history, validation, run.best_logits())
+    judged = run.net.logits(ranked.take(apart), runtime=runtime)
+    held = (validation, run.best_logits(), apart, judged)
+    tuned = FineTuned(run.net, run.best["epoch"], run.history, *held)
     if kept is not None:
-        kept.finish(tuned.model, tuned.epoch, tuned.history, validation, tuned.validation_logits)
+        kept.finish(tuned.model, tuned.epoch, tuned.history, held)
     return tuned
 
 

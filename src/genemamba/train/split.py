@@ -35,6 +35,30 @@ def hold_out(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def set_apart(
+    labels: np.ndarray, groups: np.ndarray | None, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split off cells that neither train nor choose, so that they can say how good the result is.
+
+    Whole groups, as in :func:`hold_out`. Otherwise cells whatever their class, because a share
+    of every class would tell how common each is among them; two cells of every class stay.
+
+    Returns
+    -------
+    Sorted indices of the cells that stay and of those set apart.
+    """
+    rng = np.random.default_rng((seed, 1))
+    held = np.zeros(len(labels), dtype=bool)
+    if groups is not None and len(np.unique(groups)) >= _FEWEST_GROUPS:
+        held = _whole_groups(labels, groups, fraction, rng)
+    if not held.any():
+        left = np.bincount(labels)
+        for cell in rng.permutation(len(labels))[: max(1, round(fraction * len(labels)))]:
+            held[cell] = left[labels[cell]] > 2
+            left[labels[cell]] -= held[cell]
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def _whole_groups(
     labels: np.ndarray, groups: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> np.ndarray:

@@ -19,8 +19,9 @@ from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import save_whole
 
-STATE, DONE, VALIDATION = "state.pt", "finetuned.json", "validation.npz"
-_ALGORITHM = 1  # raised when the same call would give another result
+STATE, DONE, HELD = "state.pt", "finetuned.json", "validation.npz"
+_HELD = ("validation", "validation_logits", "apart", "apart_logits")
+_ALGORITHM = 2  # raised when the same call would give another result
 
 
 class TuningFolder:
@@ -43,16 +44,16 @@ class TuningFolder:
 
     def finished(
         self,
-    ) -> tuple[LabelModel, int, list[dict[str, Any]], np.ndarray, np.ndarray] | None:
+    ) -> tuple[LabelModel, int, list[dict[str, Any]], *tuple[np.ndarray, ...]] | None:
         """Return the result if the run is done."""
         if not (self.path / DONE).exists():
             return None
         described = read_json(self.path / DONE)
         self._require_own(described.get("fingerprint"))
-        with np.load(self.path / VALIDATION) as arrays:
-            cells, logits = arrays["cells"], arrays["logits"]
+        with np.load(self.path / HELD) as arrays:
+            held = [arrays[name] for name in _HELD]
         model = LabelModel.load(self.path)
-        return model, described["epoch"], described["history"], cells, logits
+        return model, described["epoch"], described["history"], *held
 
     def state(self) -> dict[str, Any] | None:
         """Return the last saved state, if there is one."""
@@ -77,13 +78,12 @@ class TuningFolder:
         model: LabelModel,
         epoch: int,
         history: list[dict[str, Any]],
-        validation: np.ndarray,
-        logits: np.ndarray,
+        held: Sequence[np.ndarray],
     ) -> None:
         """Write the result; until the last file is there, the state stays."""
         model.save(self.path)
-        with (self.path / VALIDATION).open("wb") as file:
-            np.savez(file, cells=validation, logits=logits)
+        with (self.path / HELD).open("wb") as file:
+            np.savez(file, **dict(zip(_HELD, held, strict=True)))
         described = {"fingerprint": self.mark, "epoch": epoch, "history": history}
         part = self.path / f".{DONE}"
         part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
