@@ -55,7 +55,8 @@ class Profiles:
         """Draw a cell of each of some profiles, cells × genes, int32 counts."""
         n, n_genes = len(profiles), self.expression.shape[1]
         share = rng.beta(*AMBIENT, n)
-        depth = np.exp(rng.uniform(*np.log(DEPTHS), n))
+        low, high = np.log(DEPTHS)
+        depth = np.exp(rng.uniform(low, high, n))
         mean = sparse.diags(1 - share) @ self.expression[profiles]
         mean = sparse.csr_matrix(mean + sparse.diags(share) @ self.ambient[self.table[profiles]])
         mean.sort_indices()

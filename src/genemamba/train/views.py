@@ -83,7 +83,8 @@ def parts(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -
     have in common is biology and not noise. Each has a depth of its own, so that is not depth.
     """
     total = np.maximum(counts.sum(axis=1).A1, 1)
-    depth = np.exp(rng.uniform(*np.log([settings.shallowest, settings.deepest]), (2, len(total))))
+    low, high = np.log([settings.shallowest, settings.deepest])
+    depth = np.exp(rng.uniform(low, high, (2, len(total))))
     first_share, second_share = np.repeat(
         np.minimum(depth / total, 0.5), np.diff(counts.indptr), axis=1
     )
