@@ -111,15 +111,15 @@ def perturb(
     ``adata.uns["genemamba"]["genemamba_perturb"]``
         Model and parameters, the names of the ``perturbations``, and two tables. ``table``, a row
         for each perturbation and group: ``cells`` of the group, ``changed`` cells; means over the
-        changed cells: ``cosine``, ``euclidean``, with `target` ``towards`` and ``score``; the number of ``controls``,
-        ``cosine_controls`` and ``score_controls``, their means; ``p_shift`` (one-sided, cosine as
-        large) and ``p_score`` (two-sided), with Benjamini–Hochberg ``fdr_shift`` and
-        ``fdr_score`` over the rows. ``towards`` is the cosine between a cell's shift and the way
-        from its group's centroid to the target's. ``score`` is how much nearer to the target's
-        centroid and farther from its group's the cell came, as a share of their distance. Cells of
-        the target itself are measured on the way from the centroid of all other states, so
-        that negative means away from the target. ``control_table``: the same means for each
-        control.
+        changed cells: ``cosine``, ``euclidean``, with `target` ``towards`` and ``score``; the
+        number of ``controls``, ``cosine_controls`` and ``score_controls``, their means; ``p_shift``
+        (one-sided, cosine as large) and ``p_score`` (two-sided), with Benjamini–Hochberg
+        ``fdr_shift`` and ``fdr_score`` over the rows. ``towards`` is the cosine between a cell's
+        shift and the way from its group's centroid to the target's. ``score`` is how much nearer to
+        the target's centroid and farther from its group's the cell came, as a share of their
+        distance. Cells of the target itself are measured on the way from the centroid of all other
+        states, so that negative means away from the target. ``control_table``: the same means for
+        each control.
 
     Raises
     ------
