@@ -240,7 +240,7 @@ def test_cells_that_have_or_keep_no_gene(cells, small_model):
     cells.X[1, cells.var_names == "CD3D"] = 2
     gm.tl.perturb(cells, "CD3D", model=small_model, **FEW)
     shift = shifts(cells, "CD3D")
-    assert np.flatnonzero(shift.isna()).tolist() == [0, 1]
+    assert np.flatnonzero(np.isnan(shift)).tolist() == [0, 1]
     row = cells.uns["genemamba"]["genemamba_perturb"]["table"].iloc[0]
     assert row["cells"] == 59
     assert np.isfinite(row["cosine"])
@@ -250,7 +250,7 @@ def test_it_survives_writing(cells, small_model, tmp_path: Path):
     gm.tl.perturb(cells, GENES, groupby="kind", target="B", model=small_model, **FEW)
     cells.write_h5ad(tmp_path / "a.h5ad")
     read = ad.read_h5ad(tmp_path / "a.h5ad")
-    pd.testing.assert_frame_equal(
+    np.testing.assert_array_equal(
         read.obsm["genemamba_perturb_cosine"], cells.obsm["genemamba_perturb_cosine"]
     )
     for name in ("table", "control_table"):
