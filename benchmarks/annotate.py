@@ -109,6 +109,12 @@ def baseline(train: ad.AnnData, test: ad.AnnData, name: str) -> pd.DataFrame:
         return pd.DataFrame(fitted.predict_proba(Q), index=test.obs_names, columns=fitted.classes_)
 
 
+def by_class(adata: ad.AnnData, what: str) -> pd.DataFrame:
+    """Return probabilities or sets with the classes as columns."""
+    classes = adata.uns["genemamba"]["annotate"]["classes"]
+    return pd.DataFrame(adata.obsm[f"genemamba_{what}"], adata.obs_names, classes)
+
+
 def score(truth: np.ndarray, proba: pd.DataFrame, sets: pd.DataFrame | None) -> dict[str, float]:
     """Return the columns of one row and fold."""
     guess = proba.columns.to_numpy(str)[proba.to_numpy().argmax(axis=1)]
@@ -149,7 +155,7 @@ def types(name: str, adata: ad.AnnData, args: argparse.Namespace) -> dict[str, A
                     query, reference=reference, label_key="cell_type", method=row, batch_key=key,
                     unknown=False, coverage=COVERAGE,
                 )  # fmt: skip
-                proba, sets = query.obsm["genemamba_proba"], query.obsm["genemamba_sets"]
+                proba, sets = (by_class(query, name) for name in ("proba", "sets"))
             seconds = time.perf_counter() - start
             rows.setdefault(row, []).append(score(truth, proba, sets) | {"seconds": seconds})
             print(f"  {name} {fold} {row}: {rows[row][-1]}", flush=True)
@@ -193,7 +199,7 @@ def nothing_given(name: str, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     truth = adata.obs["cell_type"].astype(str).map(TO_COARSE)
     guess = adata.obs["genemamba_label"].astype(str).map(TO_COARSE).fillna("unknown")
-    best = adata.obsm["genemamba_proba"].idxmax(axis=1).map(TO_COARSE)
+    best = by_class(adata, "proba").idxmax(axis=1).map(TO_COARSE)
     ours = truth.notna()
     classes = sorted(truth[ours].unique())
 

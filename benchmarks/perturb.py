@@ -110,7 +110,9 @@ def perturb(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
         farthest = own.sort_values("score")["control"].head(10).tolist()
         table.loc[name, "farthest_controls"] = ", ".join(farthest)
     table["p_away"] = table["rank"] / (1 + table["controls"])
-    moved = float(np.nanmax(adata.obsm["genemamba_perturb_euclidean"][silent]))
+    asked = adata.uns["genemamba"]["genemamba_perturb"]["perturbations"].tolist()
+    shifts = adata.obsm["genemamba_perturb_euclidean"][:, asked.index(silent)]
+    moved = float(np.nanmax(shifts))
     return {
         "silent_gene": silent,
         "silent_largest_shift": moved,
@@ -164,8 +166,12 @@ def attribute(adata: ad.AnnData, args: argparse.Namespace) -> dict[str, Any]:
                 steps=args.steps,
             )  # fmt: skip
             key = f"{target}, {'IG' if method[0] == 'i' else 'gradient'}"
-            ranks[key] = cells.varm["genemamba_attribution"].rank(ascending=False, method="min")
-            error = cells.uns["genemamba"]["genemamba_attribution"].get("completeness_error")
+            entry = cells.uns["genemamba"]["genemamba_attribution"]
+            means = pd.DataFrame(
+                cells.varm["genemamba_attribution"], cells.var_names, entry["groups"]
+            )
+            ranks[key] = means.rank(ascending=False, method="min")
+            error = entry.get("completeness_error")
             errors |= {key: error} if error is not None else {}
     table = {
         f"{marker} in {kind}s": {way: int(rank.loc[marker, kind]) for way, rank in ranks.items()}

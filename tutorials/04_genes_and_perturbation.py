@@ -282,7 +282,8 @@ plt.show()
 # %%
 sc.tl.rank_genes_groups(logged, "type", method="wilcoxon")
 tested = pd.DataFrame(logged.uns["rank_genes_groups"]["names"])
-means = few.varm["genemamba_attribution"]
+groups = few.uns["genemamba"]["genemamba_attribution"]["groups"]
+means = pd.DataFrame(few.varm["genemamba_attribution"], few.var_names, groups)
 common = pd.Series(
     {t: [g for g in means[t].nlargest(10).index if g in {*tested[t][:10]}] for t in means}
 )

@@ -17,6 +17,7 @@ import torch
 
 import genemamba
 from genemamba.errors import CheckpointError, InputError
+from genemamba.heads import HeldOut, fit_head
 from genemamba.model import GeneMamba, GeneMambaConfig
 from genemamba.model.batch import Batch
 from genemamba.model.checkpoint import read_checkpoint
@@ -467,3 +468,33 @@ def test_no_class_leaves_training_with_its_donor() -> None:
     confounded = labels  # every group is a class: cells are drawn instead
     training, validation = hold_out(labels, confounded, 0.2, seed=0)
     assert set(labels[training]) == {0, 1, 2} == set(labels[validation])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [150, 600])
+@pytest.mark.parametrize("signal", [False, True])
+def test_cells_set_apart_say_how_good_it_is(n: int, signal: bool) -> None:
+    rows = []
+    for seed in range(40):
+        rng = np.random.default_rng([seed, n])
+        cells, labels, _ = make_cells(n + 600, seed=seed)
+        order = rng.permutation(n + 600)
+        cells, labels = cells.take(order), labels[order]
+        if not signal:
+            labels = rng.integers(0, 3, len(labels))
+        recipe = replace(RECIPE, epochs=2, head_epochs=5, seed=seed)
+        result = finetune(
+            make_model(), cells.take(np.arange(n)), labels[:n], CLASSES, recipe=recipe
+        )
+        held_out = HeldOut(result.apart, result.apart_logits)
+        X = rng.normal(size=(n + 600, 2)).astype(np.float32)  # of no interest here
+        head = fit_head(X[:n], labels[:n], CLASSES, "finetune", rng=rng, held_out=held_out)
+        proba = head.proba(X[n:], logits=result.logits(cells.take(np.arange(n, n + 600))))
+        truth = labels[n:]
+        covered = head.sets(X[n:], proba, 0.9)[np.arange(600), truth].mean()
+        accurate = (proba.argmax(1) == truth).mean()
+        rows.append((covered, accurate, head.info["held_out_accuracy"]))
+    covered, accurate, reported = np.mean(rows, axis=0)
+    print(n, signal, covered, accurate, reported)
+    assert covered == pytest.approx(0.9, abs=0.03)
+    assert reported == pytest.approx(accurate, abs=0.02)
