@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -284,3 +285,61 @@ def test_a_class_of_one_cell_is_warned_of(halves: tuple[AnnData, AnnData]) -> No
     with pytest.warns(GeneMambaWarning, match="rare"):
         gm.tl.annotate(query, reference=reference, label_key="names")
     assert "rare" in query.obs["genemamba_label"].cat.categories
+
+
+@pytest.mark.parametrize("own", ["order", "ids", "column", "layer", "raw"])
+def test_layer_and_gene_ids_are_read_of_a_reference_that_has_them(
+    pbmc: AnnData, small_model: GeneMamba, own: str
+) -> None:
+    reference, query = map(without_embedding, (pbmc[:150].copy(), pbmc[150:200].copy()))
+    expected = query.copy()
+    how = {"reference": reference.copy(), "label_key": "bulk_labels", "unknown": False,
+           "model": small_model, "method": "knn"}  # fmt: skip
+    gm.tl.annotate(expected, **how)
+    options: dict[str, object] = {}
+    if own == "order":
+        reference, options = reference[:, ::-1].copy(), {"gene_ids": list(query.var_names)}
+    elif own == "ids":
+        options = {"gene_ids": list(query.var_names)}
+        assert small_model.vocab is not None
+        reference.var_names = small_model.vocab.ensembl_id
+    elif own == "column":
+        query.var["symbol"] = query.var_names.to_numpy()
+        query.var_names, options = [f"row{i}" for i in range(query.n_vars)], {"gene_ids": "symbol"}
+    elif own == "layer":
+        query.layers["counts"], options = query.X.copy(), {"layer": "counts"}
+        query.X = -np.ones(query.shape)
+    else:
+        query.raw, options = query.copy(), {"layer": "raw"}
+        query.X = -np.ones(query.shape)
+    gm.tl.annotate(query, **how | {"reference": reference}, **options)
+    pd.testing.assert_series_equal(query.obs["genemamba_label"], expected.obs["genemamba_label"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fix"),
+    [
+        (lambda a: a.layers.__setitem__("counts", a.X.copy()), "reference.X = reference.layers"),
+        (lambda a: setattr(a, "raw", a.copy()), "reference=reference.raw.to_adata()"),
+        (lambda a: None, "Give the matrix"),
+    ],
+)
+def test_an_error_of_the_reference_names_it_and_what_to_change_there(
+    pbmc: AnnData, small_model: GeneMamba, spoil: Callable[[AnnData], None], fix: str
+) -> None:
+    reference, query = map(without_embedding, (pbmc[:150].copy(), pbmc[150:200].copy()))
+    spoil(reference)
+    reference.X = -np.ones(reference.shape)
+    with pytest.raises(InputError, match=r"^reference\.X holds negative") as refused:
+        gm.tl.annotate(query, reference=reference, label_key="bulk_labels", model=small_model)
+    assert fix in refused.value.fix
+    assert "adata" not in refused.value.fix.replace("to_adata", "")
+
+
+def test_a_reference_with_its_names_in_a_column(pbmc: AnnData, small_model: GeneMamba) -> None:
+    reference, query = map(without_embedding, (pbmc[:150].copy(), pbmc[150:200].copy()))
+    reference.var["name"] = reference.var_names.to_numpy()
+    reference.var_names = [f"row{i}" for i in range(reference.n_vars)]
+    with pytest.raises(InputError, match=r"reference\.var_names") as refused:
+        gm.tl.annotate(query, reference=reference, label_key="bulk_labels", model=small_model)
+    assert "reference.var_names = reference.var['name']" in refused.value.fix

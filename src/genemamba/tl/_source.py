@@ -101,8 +101,8 @@ def _speaking_of(name: str) -> Iterator[None]:
             fix = f"put them into X: adata.X = adata.layers[{found[1]}]"
         elif found := re.search(r"use gene_ids=('.*')", fix):
             fix = f"name its genes by it: adata.var_names = adata.var[{found[1]}]"
-        named = (re.sub(r"\badata\b(?!\()", name, text) for text in (error.what, fix))
-        raise InputError(*named) from None
+        what, fix = (re.sub(r"\badata\b(?!\()", name, text) for text in (error.what, fix))
+        raise InputError(what, fix) from None
 
 
 @dataclass(frozen=True, eq=False)
