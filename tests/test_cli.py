@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -87,7 +90,7 @@ def test_names_and_defaults_are_those_of_the_function(command: str, function: ob
         (["no.h5ad", "out.h5ad"], "no file"),
         (["in.h5ad", "in.h5ad"], "the input itself"),
         (["in.h5ad", "nowhere/out.h5ad"], "no folder"),
-        (["model/config.json", "out.h5ad"], "not an h5ad file"),
+        (["model/config.json", "out.h5ad"], "cannot be read as an AnnData file"),
         (["in.h5ad", "out.h5ad", "--model", "maxi"], "maxi"),
         (["in.h5ad", "out.h5ad", "--model", "model", "--layer", "counts"], "layer='counts'"),
     ],
@@ -119,3 +122,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--version"])
     assert gm.__version__ in capsys.readouterr().out
+
+
+MAIN = "import sys; from genemamba.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251"])
+def test_any_encoding_of_the_terminal_will_do(files: Path, encoding: str) -> None:
+    command = [sys.executable, "-c", MAIN, "check", "in.h5ad", "--model", "model"]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=files, env=env, capture_output=True)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert b"700" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another shell")
+@pytest.mark.parametrize(
+    ("redirect", "status"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 1), ("| true", 0)]
+)
+def test_whatever_becomes_of_what_is_printed(files: Path, redirect: str, status: int) -> None:
+    call = f"'{sys.executable}' -c '{MAIN}' check in.h5ad --model model {redirect}"
+    done = subprocess.run(["sh", "-c", call], cwd=files, capture_output=True)
+    assert done.returncode == status
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -14,10 +15,12 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from genemamba._anndata import read_counts
+import genemamba as gm
+from genemamba._anndata import _layers, read_counts
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.io import counts as module
 from genemamba.io.files import opened
+from genemamba.model import GeneMamba
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +140,28 @@ def test_an_error_inside_is_not_one_of_the_file(pbmc: AnnData, tmp_path: Path) -
     pbmc.write_h5ad(tmp_path / "cells.h5ad")
     with pytest.raises(ValueError, match="mine"), opened(tmp_path / "cells.h5ad"):
         raise ValueError("mine")
+
+
+def test_layers_of_anndata_0_13_have_a_key_that_is_no_name() -> None:
+    assert _layers(SimpleNamespace(layers={None: 1, "counts": 2})) == ["counts"]  # type: ignore[arg-type]
+
+
+def test_a_file_stored_by_columns_is_read_once_and_said_once(
+    pbmc: AnnData, small_model: GeneMamba, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pbmc.X = sparse.csc_matrix(pbmc.X)
+    pbmc.write_h5ad(tmp_path / "cells.h5ad")
+    with opened(tmp_path / "cells.h5ad") as cells:
+        dataset = type(cells.X)
+    read, times = dataset.to_memory, []
+    monkeypatch.setattr(dataset, "to_memory", lambda x: (times.append(1), read(x))[1])
+    for call in (
+        lambda: gm.pp.rank_tokenize(
+            tmp_path / "cells.h5ad", model=small_model, out=tmp_path / "out.zarr"
+        ),
+        lambda: gm.pp.check(tmp_path / "cells.h5ad", model=small_model),
+    ):
+        times.clear()
+        with pytest.warns(GeneMambaWarning, match="memory grows with the cells") as said:
+            call()
+        assert (len(times), len(said)) == (1, 1)

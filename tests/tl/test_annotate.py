@@ -470,3 +470,44 @@ def test_layers_of_reference_and_adata_are_two_things(halves: tuple[AnnData, Ann
     gm.tl.annotate(own, reference=other, label_key="bulk_labels", layer="mine", reference_layer="X")
     with pytest.raises(InputError, match="reference is no AnnData"):
         gm.tl.annotate(own, layer="mine", reference_layer="X")
+
+
+@pytest.mark.parametrize("own", ["order", "ids", "column", "layer", "raw"])
+def test_layer_and_gene_ids_are_read_of_a_reference_that_has_them(
+    pbmc: AnnData, small_model: GeneMamba, own: str
+) -> None:
+    reference, query = map(without_embedding, (pbmc[:150].copy(), pbmc[150:200].copy()))
+    expected = query.copy()
+    how = {"reference": reference.copy(), "label_key": "bulk_labels", "unknown": False,
+           "model": small_model, "method": "knn"}  # fmt: skip
+    gm.tl.annotate(expected, **how)
+    options: dict[str, object] = {}
+    if own == "order":
+        reference, options = reference[:, ::-1].copy(), {"gene_ids": list(query.var_names)}
+    elif own == "ids":
+        options = {"gene_ids": list(query.var_names)}
+        assert small_model.vocab is not None
+        reference.var_names = small_model.vocab.ensembl_id
+    elif own == "column":
+        query.var["symbol"] = query.var_names.to_numpy()
+        query.var_names, options = [f"row{i}" for i in range(query.n_vars)], {"gene_ids": "symbol"}
+    elif own == "layer":
+        query.layers["counts"], options = (
+            query.X.copy(),
+            {"layer": "counts", "reference_layer": "X"},
+        )
+        query.X = -np.ones(query.shape)
+    else:
+        query.raw, options = query.copy(), {"layer": "raw", "reference_layer": "X"}
+        query.X = -np.ones(query.shape)
+    gm.tl.annotate(query, **how | {"reference": reference}, **options)
+    pd.testing.assert_series_equal(query.obs["genemamba_label"], expected.obs["genemamba_label"])
+
+
+def test_a_reference_with_its_names_in_a_column(pbmc: AnnData, small_model: GeneMamba) -> None:
+    reference, query = map(without_embedding, (pbmc[:150].copy(), pbmc[150:200].copy()))
+    reference.var["name"] = reference.var_names.to_numpy()
+    reference.var_names = [f"row{i}" for i in range(reference.n_vars)]
+    with pytest.raises(InputError, match=r"reference\.var_names") as refused:
+        gm.tl.annotate(query, reference=reference, label_key="bulk_labels", model=small_model)
+    assert "reference.var_names = reference.var['name']" in refused.value.fix
