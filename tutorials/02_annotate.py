@@ -103,7 +103,8 @@ print(f"called unknown: {said['unknown']} of {said['annotated']} cells of the qu
 
 # %% [markdown]
 # The first figure needs no label of the query: ten times a tenth of the reference is held out
-# and named by the rest, without a say in how the classifier is set. The warning is about a type with four cells in the reference.
+# and named by the rest, without a say in how the classifier is set. The warning is about a type
+# with four cells in the reference.
 
 # %%
 query.obs[["genemamba_label", "genemamba_confidence", "genemamba_distance"]].head()
