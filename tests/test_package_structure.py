@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from anndata import AnnData
 
 import genemamba as gm
@@ -169,7 +171,9 @@ def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model:
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
     before = slots(adata)
     own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))
+    process = state_of_the_process()
     f.call(adata, **arguments, **own(adata))
+    assert state_of_the_process() == process
     plt.close("all")
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
@@ -202,6 +206,19 @@ def make_ready(adata: AnnData) -> None:
     adata.obsm["X_genemamba"] = np.log1p(adata.X[:, :50]).astype(np.float32)
     gm.metrics.compare(adata, "bulk_labels", baselines=[], verbose=False)
     gm.tl.reconstruct(adata, n_cells=5)
+
+
+def state_of_the_process() -> dict[str, Any]:
+    """Return what belongs to the caller's process and not to this package."""
+    return {
+        "numpy's random numbers": str(np.random.get_state()),
+        "torch's random numbers": torch.random.get_rng_state().tolist(),
+        "torch's threads": torch.get_num_threads(),
+        "torch's dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "numpy's errors": np.geterr(),
+        "logging": (logging.root.level, list(logging.root.handlers)),
+    }
 
 
 def slots(adata: AnnData) -> set[tuple[str, str]]:

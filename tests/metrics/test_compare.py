@@ -250,3 +250,14 @@ def test_a_model_without_a_name_has_to_be_given(cells):
 def test_no_anndata():
     with pytest.raises(InputError, match="not an AnnData"):
         compare(np.zeros((9, 2)), "bulk_labels")
+
+
+def test_random_weights_read_what_the_model_read(cells, small_model):
+    cells.layers["other"] = cells.X[:, ::-1].copy()
+    gm.tl.embed(cells, model=small_model, layer="other")
+    row = compare(cells, "bulk_labels", baselines=["random"], model=small_model)
+    named = compare(cells, "bulk_labels", baselines=["random"], model=small_model, layer="other")
+    pd.testing.assert_frame_equal(row, named)
+    gm.tl.embed(cells, model=small_model, gene_ids=list(cells.var_names[::-1]))
+    with pytest.raises(InputError, match=r"other genes(.|\n)*gm\.tl\.embed"):
+        compare(cells, "bulk_labels", baselines=["random"], model=small_model)

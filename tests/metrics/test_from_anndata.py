@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 
 import numpy as np
@@ -109,3 +110,12 @@ def test_only_then(table):
         metrics.asw_label(table, "batch")
         metrics.ilisi(table, "batch")  # knows no labels
         metrics.avg_bio(table[100:].copy(), "cell_type")
+
+
+@pytest.mark.parametrize("none", ["", "nan", "  ", "<NA>"])
+def test_empty_text_is_no_label(table, none):
+    table.obs["cell_type"] = np.where(np.arange(len(table.obs)) % 2, "a", none).astype(object)
+    with pytest.raises(InputError, match=r"is missing \(NaN\)") as caught:
+        call("asw_label", table)
+    mask = re.search(r"adata\[(.*)\]\.copy", caught.value.fix)[1]
+    assert set(table.obs["cell_type"][eval(mask, {"adata": table})]) == {"a"}

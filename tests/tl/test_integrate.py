@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -191,3 +194,52 @@ def test_a_batch_without_genes_is_refused(pbmc: AnnData, small_model: GeneMamba)
     with pytest.raises(InputError, match="fewer than 2 cells of a batch of 'batch'"):
         gm.tl.integrate(pbmc, "batch", model=small_model)
     assert not pbmc.obsm and not pbmc.uns
+
+
+CALLS = """
+import numpy as np, pandas as pd, torch, genemamba as gm
+from anndata import AnnData
+from scipy import sparse
+genes = gm.models.vocabulary("genemamba-mini").ensembl_id[:2100].astype(str)
+rate = np.random.default_rng(0).gamma(0.3, 0.3, 2100)
+counts = np.random.default_rng(1).poisson(rate, (60, 2100)).astype(np.float32)
+adata = AnnData(sparse.csr_matrix(counts), var=pd.DataFrame(index=genes))
+adata.obs["batch"] = ["x", "y"] * 30
+before = torch.get_num_threads()
+{call}
+print(before, torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "gm.tl.integrate(adata, 'batch', max_tokens=20)",
+        "adata.obsm['X'] = counts[:, :5]; "
+        "gm.metrics.compare(adata, 'batch', use_rep='X', baselines=['hvg'], verbose=False)",
+    ],
+)
+def test_torch_keeps_its_threads(call: str) -> None:
+    """In a process of its own: numba takes all cores when it first runs in parallel."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CALLS.format(call=call)],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.parametrize("none", ["", "nan", " "])
+def test_empty_labels_and_batches_are_missing(
+    cells: AnnData, small_model: GeneMamba, none: str
+) -> None:
+    cells = cells[:200].copy()
+    types = cells.obs["bulk_labels"].astype(object)
+    types[types.map(types.value_counts()) < 2] = None
+    cells.obs["type"] = types.where(np.arange(200) % 4 > 0, none)
+    gm.tl.integrate(cells, "batch", label_key="type", model=small_model)
+    seen = cells.uns["genemamba"][KEY]["label_tuned"]["cells"]
+    assert not set(seen) & set(cells.obs_names[::4])
+    cells.obs["lab"] = cells.obs["batch"].astype(object).where(np.arange(200) > 2, none)
+    with pytest.raises(InputError, match="missing .NaN. for 3 of 200"):
+        gm.tl.integrate(cells, "lab", model=small_model)

@@ -290,3 +290,16 @@ def test_refused_before_anything_is_written(cells, small_model, genes, options, 
         gm.tl.perturb(cells, genes, model=small_model, **options)
     assert list(cells.obsm) == ["mine_cosine"]
     assert not cells.uns
+
+
+@pytest.mark.parametrize("none", ["", "nan", " "])
+def test_an_empty_state_is_none(cells, small_model, none):
+    expected = gm.tl.perturb(
+        cells, "CD3D", groupby="kind", model=small_model, n_controls=0, copy=True
+    )
+    cells.obs["kind"] = cells.obs["kind"].fillna(none)
+    gm.tl.perturb(cells, "CD3D", groupby="kind", model=small_model, n_controls=0)
+    tables = [a.uns["genemamba"]["genemamba_perturb"]["table"] for a in (cells, expected)]
+    pd.testing.assert_frame_equal(*tables)
+    gm.tl.attribute(cells, groupby="kind", model=small_model, method="gradient_x_input")
+    assert list(cells.uns["genemamba"]["genemamba_attribution"]["groups"]) == ["B", "T", "mono"]

@@ -497,4 +497,5 @@ def test_cells_set_apart_say_how_good_it_is(n: int, signal: bool) -> None:
     covered, accurate, reported = np.mean(rows, axis=0)
     print(n, signal, covered, accurate, reported)
     assert covered == pytest.approx(0.9, abs=0.03)
-    assert reported == pytest.approx(accurate, abs=0.02)
+    spread = np.sqrt(0.25 / (0.15 * n * len(rows)))  # of an unbiased figure from so few cells
+    assert reported == pytest.approx(accurate, abs=0.01 + 2 * spread)

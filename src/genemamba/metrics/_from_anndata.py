@@ -93,8 +93,7 @@ def column(adata: CellTable, key: Any, name: str) -> NDArray[Any]:
         if not values.isna()[without].all():  # "", or NaN as text
             known = f'~adata.obs["{key}"].isin({sorted(set(map(str, values[without])))})'
         raise InputError(
-            f"adata.obs[{key!r}] is missing (NaN, empty) for {without.sum()} of {len(values)} "
-            "cells",
+            f"adata.obs[{key!r}] is missing (NaN) for {without.sum()} of {len(values)} cells",
             f"leave these cells out: adata = adata[{known}].copy()",
         )
     return values.to_numpy(dtype=object)
