@@ -19,7 +19,7 @@ __all__ = ["Progress", "duration", "say", "tqdm"]
 _TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
 
 
-class tqdm(_tqdm):  # type: ignore[type-arg]
+class tqdm(_tqdm):
     """A bar that is silent where standard error is closed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -58,7 +58,7 @@ def rank_tokenize(
         Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
     gene_ids
         Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``:
-        gene symbols or Ensembl ids, with or without version.
+        gene symbols or Ensembl ids, with or without version. Columns of one gene are added.
     max_tokens
         Longest sentence; lower-ranked genes are left out.
     key_added
@@ -79,15 +79,16 @@ def rank_tokenize(
         rank r, from 0. Ranks beyond a cell's last gene are not stored. In a store `out` the same
         matrix is dense uint16, in compressed chunks of 1,024 cells, with 0 for what is not stored.
     ``adata.uns["genemamba"]["genemamba_tokens"]`` (or `key_added`)
-        Package version, vocabulary sha256, parameters, kind of values found, genes matched (by
-        id, symbol, alias; ambiguous, duplicate, unknown) and the mean share of counts lost.
+        Package version, vocabulary sha256, parameters, kind of values found, columns matched (by
+        id, symbol, alias; duplicate: added to another of the gene; not used are ambiguous,
+        unknown, and other, which are no genes) and the mean share of counts lost.
 
     Raises
     ------
     InputError
-        If the values cannot be ranked (negative, NaN, scaled, empty), names are repeated or not
-        in the vocabulary, or the slot is taken; nothing has been written then. If `out` is of
-        another call, or being written.
+        If the values cannot be ranked (negative, NaN, scaled, empty), names are not in the
+        vocabulary, or the slot is taken; nothing has been written then. If `out` is of another
+        call, or being written.
     GeneMambaError
         If the disk of `out` is full; what was written is kept.
     CheckpointError

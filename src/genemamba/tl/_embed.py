@@ -124,7 +124,7 @@ def embed(
     Raises
     ------
     InputError
-        If the values cannot be ranked (negative, NaN, scaled, empty), names are repeated or not
+        If the values cannot be ranked (negative, NaN, scaled, empty), names are not
         in the vocabulary, or the slot is taken; nothing has been written then. If `out` is of
         another call, or being written.
     GeneMambaError
