@@ -88,9 +88,10 @@ def compare(
     Table of rows × scores: means as ``macro_f1``, … and standard deviations over folds as
     ``macro_f1_sd``, …; NaN where a score does not apply. ``macro_f1_gap_sd``, … is the standard
     deviation, over folds, of the difference to the best row: rows within it are tied. ``kind``
-    tells ``zero-shot`` from ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored on cells that the tuning did
-    not see), ``label-tuned, in-sample``, ``given`` (of unknown origin), ``baseline`` and
-    ``control``; in-sample rows and the control cannot win. ``attrs`` holds the split, and the
+    tells ``zero-shot`` from ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored on
+    cells that the tuning did not see), ``label-tuned, in-sample``, ``given`` (of unknown origin),
+    ``baseline`` and ``control``; in-sample rows and the control cannot win. ``attrs`` holds the
+    split, and the
     classes that no training cell of a fold shows (each scores 0 there). Also writes
 
     ``adata.uns["genemamba"]["compare"]``
