@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,6 +17,28 @@ from genemamba.model.runtime import Runtime
 from genemamba.model.ssd import scan_reference
 
 SMALL = GeneMambaConfig(vocab_size=50, d_model=32, n_layers=2, d_state=16, headdim=16, merge="gate")
+
+
+# Signatures as published in causal-conv1d 1.7.0 and mamba-ssm 2.3.2.post1.
+def published_convolution(
+    x, weight, bias=None, seq_idx=None, initial_states=None, return_final_states=False,
+    final_states_out=None, activation=None,
+): ...  # fmt: skip
+def published_scan(
+    x, dt, A, B, C, chunk_size, D=None, z=None, dt_bias=None, initial_states=None, seq_idx=None,
+    cu_seqlens=None, dt_softplus=False, dt_limit=(0.0, float("inf")), return_final_states=False,
+    return_varlen_states=False,
+): ...  # fmt: skip
+
+
+def as_published(published: Callable, stand_in: Callable) -> Callable:
+    """Take calls that the published signature takes, and give them to a stand-in."""
+    signature = inspect.signature(published)
+
+    def call(*args: object, **more: object) -> Tensor:
+        return stand_in(**signature.bind(*args, **more).arguments)
+
+    return call
 
 
 def convolution(
@@ -51,10 +74,33 @@ def scan(
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kernels, "_kernels", lambda: (convolution, scan))
+    pair = (as_published(published_convolution, convolution), as_published(published_scan, scan))
+    monkeypatch.setattr(kernels, "_kernels", lambda: pair)
     kernels.refusal.cache_clear()
     yield
     kernels.refusal.cache_clear()
+
+
+@pytest.mark.skipif(
+    not all(map(kernels.installed, kernels.MODULES["cuda"])), reason="kernels are not installed"
+)
+def test_signatures_are_those_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for real, published in zip(
+        kernels._kernels(), (published_convolution, published_scan), strict=True
+    ):
+        known = inspect.signature(real).parameters
+        for name, parameter in inspect.signature(published).parameters.items():
+            assert (known[name].default, known[name].kind) == (parameter.default, parameter.kind)
+
+
+def test_a_call_that_is_not_published_is_refused() -> None:
+    x = torch.zeros(1, 8, 8).transpose(1, 2)
+    convolve, scan = kernels._kernels()
+    with pytest.raises(TypeError, match="seq_index"):
+        convolve(x, x[0, :, :4], seq_index=None)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="chunk_size"):
+        scan(x, x, x, x, x)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -131,13 +131,13 @@ class Run:
                 found.compare_in(p, s, sample.changed_by(perturbation.tokens))
                 members = tuple(t for t in perturbation.tokens if t in tokens)
                 rng = np.random.default_rng([self.seed, s, *perturbation.tokens])
-                cells = self.control_cells if deletes else 0
-                drawn = profile.like(members, self.n_controls, rng, cells) if members else []
+                least = self.control_cells if deletes else 0
+                drawn = profile.like(members, self.n_controls, rng, least) if members else []
                 found.controls[p, s] = drawn
                 wanted |= dict.fromkeys(drawn)
             for genes in wanted:
-                cells = sample.changed_by(genes)
-                yield self.editor.job((genes, s), genes, cells, self.ways[s])
+                chosen = sample.changed_by(genes)
+                yield self.editor.job((genes, s), genes, chosen, self.ways[s])
 
 
 class Found:
