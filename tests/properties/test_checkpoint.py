@@ -115,7 +115,8 @@ def test_a_changed_label_head_is_refused_or_whole(file: str, edits: list[Any]) -
         return
     assert np.isfinite(head.proba(head.reference.X[:2])).all()
     assert head.distance(head.reference.X[:2]).shape == (2,)
-    assert head.sets(head.proba(head.reference.X[:2]), 0.9).shape == (2, len(head.classes))
+    cells = head.reference.X[:2]
+    assert head.sets(cells, head.proba(cells), 0.9).shape == (2, len(head.classes))
 
 
 @patient

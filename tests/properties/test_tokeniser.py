@@ -61,14 +61,18 @@ def spans(csr: sparse.csr_matrix) -> list[tuple[int, int]]:
 
 
 def by_the_rule(counts: np.ndarray, token: np.ndarray, median: np.ndarray) -> list[list[int]]:
-    """Rank in plain Python: highest count / total / median first, ties by token."""
+    """Rank in plain Python: highest count / total / median first, ties by token.
+
+    Counts of columns that are one gene are added.
+    """
     cells = []
     for row in counts:
         total = row.sum()
+        of_gene = {int(t): row[token == t].sum() for t in set(token.tolist()) - {-1}}
         values = {
-            int(token[g]): float(f"{n / total / median[g]:.9e}")
-            for g, n in enumerate(row)
-            if n > 0 and token[g] >= 0
+            t: float(f"{n / total / median[token == t][0]:.9e}")
+            for t, n in of_gene.items()
+            if n > 0
         }
         cells.append(sorted(values, key=lambda t: (-values[t], t)))
     return cells
@@ -108,10 +112,11 @@ def test_names_are_each_matched_once_or_refused(names: list[str]) -> None:
     except GeneMambaError as error:
         assert error.fix
         return
-    used = found.token[found.token >= 0]
+    used = found.token[(found.token >= 0) & (found.status != "duplicate")]
     assert len(np.unique(used)) == len(used)
+    assert set(found.token[found.status == "duplicate"]) <= set(used)
     assert sum(found.counts.values()) == len(names)
-    assert set(found.status[found.token >= 0]) <= {"id", "symbol", "alias"}
+    assert set(found.status[found.token >= 0]) <= {"id", "symbol", "alias", "duplicate"}
     np.testing.assert_array_equal(np.isnan(found.median), found.token < 0)
 
 

@@ -162,7 +162,7 @@ def test_a_hit_by_chance_is_no_match() -> None:
     ids = [f"ENSG{g:011d}" for g in range(500)]
     blank = [""] * 500
     vocab = Vocabulary(ids, ["CD4", *blank[1:]], np.ones(500), blank)
-    with pytest.raises(InputError, match=r"^1 of 300 names.*mouse"):
+    with pytest.raises(InputError, match=r"^1 of 300 names.*numbered"):
         match(["CD4", *(f"Gene{i}" for i in range(299))], vocab)
 
 
