@@ -106,6 +106,7 @@ class Store:
         """Write the record, and give the store its name."""
         import zarr
 
+        shutil.rmtree(self._store / "uns", ignore_errors=True)  # not hashed: may be damaged
         root = zarr.open_group(str(self._store), mode="r+", use_consolidated=False)
         with _quiet():
             ad.io.write_elem(root, "uns", uns)

@@ -144,7 +144,7 @@ def attribute(
     if copy:
         adata = adata.copy()
     adata.layers[key_added] = matrix
-    adata.varm[key_added] = np.vstack(means).astype(np.float32).T
+    adata.varm[key_added] = np.asarray(np.vstack(means), dtype=np.float32).T
     record(
         adata,
         key_added,
