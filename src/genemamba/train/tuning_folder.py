@@ -42,18 +42,16 @@ class TuningFolder:
             raise InputError(f"{path} is a file", "give a new folder")
         path.mkdir(parents=True, exist_ok=True)
 
-    def finished(
-        self,
-    ) -> tuple[LabelModel, int, list[dict[str, Any]], *tuple[np.ndarray, ...]] | None:
-        """Return the result if the run is done."""
+    def finished(self) -> dict[str, Any] | None:
+        """Return the result by name if the run is done."""
         if not (self.path / DONE).exists():
             return None
         described = read_json(self.path / DONE)
         self._require_own(described.get("fingerprint"))
         with np.load(self.path / HELD) as arrays:
-            held = [arrays[name] for name in _HELD]
-        model = LabelModel.load(self.path)
-        return model, described["epoch"], described["history"], *held
+            held = {name: arrays[name] for name in _HELD}
+        kept = {name: described[name] for name in ("epoch", "history")}
+        return {"model": LabelModel.load(self.path), **kept, **held}
 
     def state(self) -> dict[str, Any] | None:
         """Return the last saved state, if there is one."""
@@ -83,7 +81,7 @@ class TuningFolder:
         """Write the result; until the last file is there, the state stays."""
         model.save(self.path)
         with (self.path / HELD).open("wb") as file:
-            np.savez(file, **dict(zip(_HELD, held, strict=True)))
+            np.savez(file, allow_pickle=False, **dict(zip(_HELD, held, strict=True)))
         described = {"fingerprint": self.mark, "epoch": epoch, "history": history}
         part = self.path / f".{DONE}"
         part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
