@@ -211,7 +211,7 @@ def make_ready(adata: AnnData) -> None:
 def state_of_the_process() -> dict[str, Any]:
     """Return what belongs to the caller's process and not to this package."""
     return {
-        "numpy's random numbers": str(np.random.get_state()),
+        "numpy's random numbers": str(np.random.get_state()),  # noqa: NPY002
         "torch's random numbers": torch.random.get_rng_state().tolist(),
         "torch's threads": torch.get_num_threads(),
         "torch's dtype": torch.get_default_dtype(),

@@ -241,5 +241,5 @@ def test_empty_labels_and_batches_are_missing(
     seen = cells.uns["genemamba"][KEY]["label_tuned"]["cells"]
     assert not set(seen) & set(cells.obs_names[::4])
     cells.obs["lab"] = cells.obs["batch"].astype(object).where(np.arange(200) > 2, none)
-    with pytest.raises(InputError, match="missing .NaN. for 3 of 200"):
+    with pytest.raises(InputError, match=r"missing \(NaN\) for 3 of 200"):
         gm.tl.integrate(cells, "lab", model=small_model)
