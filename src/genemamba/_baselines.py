@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 N_HVG, N_PCS = 2000, 50
 
 
+@same_threads()
 def make_baselines(
     adata: Any,
     names: Sequence[Baseline],
@@ -51,8 +52,7 @@ def make_baselines(
         work = log_normalised(adata, layer)
         found["expression"] = work.X
         if work.n_vars > N_HVG:
-            with same_threads():
-                sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
+            sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
             work = work[:, work.var["highly_variable"]].copy()
         found["hvg"] = work.X.toarray()
     if {"harmony", "pca"} & set(names):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
+from genemamba._machine import same_threads
 from genemamba.errors import InputError
 from genemamba.metrics._avg_batch import avg_batch
 from genemamba.metrics._avg_bio import avg_bio
@@ -73,6 +74,7 @@ def make_split(
     return Split(folds, text, {name: classes for name, classes in unseen.items() if classes})
 
 
+@same_threads()
 def score(
     X: Space,
     labels: NDArray[Any],
