@@ -83,6 +83,7 @@ REFUSED: dict[str, tuple[Spoil, dict[str, Any]]] = {
     "no such labels": (lambda _: None, {"label_key": "nowhere"}),
     "no such batches": (lambda _: None, {"batch_key": "nowhere"}),
     "no such groups": (lambda _: None, {"groupby": "nowhere"}),
+    "endless labels": (lambda a: a.obs.__setitem__("bulk_labels", "L" * 100_000), {}),
     "slots of others": (taken, {"key_added": "mine"}),
     "records of others": (lambda adata: adata.uns.__setitem__("genemamba", "mine"), {}),
     "no records": (lambda _: None, {}),

@@ -511,3 +511,13 @@ def test_a_reference_with_its_names_in_a_column(pbmc: AnnData, small_model: Gene
     with pytest.raises(InputError, match=r"reference\.var_names") as refused:
         gm.tl.annotate(query, reference=reference, label_key="bulk_labels", model=small_model)
     assert "reference.var_names = reference.var['name']" in refused.value.fix
+
+
+@pytest.mark.parametrize("key", ["label_key", "batch_key"])
+def test_a_name_without_end_costs_no_memory(
+    pbmc: AnnData, small_model: GeneMamba, key: str
+) -> None:
+    pbmc = without_embedding(pbmc)
+    pbmc.obs["long"] = ["L" * 100_000, *["A", "B"] * 349, np.nan]
+    with pytest.raises(InputError, match="holds a name of 100,000 characters"):
+        gm.tl.annotate(pbmc, **{"label_key": "bulk_labels", key: "long"}, model=small_model)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 MAX_TOKENS = 2048
+_LONGEST_NAME = 1_000
 
 
 class Source:
@@ -217,13 +218,22 @@ def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarra
 
 
 def column(adata: AnnData, key: str, argument: str, of: str = "adata") -> pd.Series:
-    """Return a column of ``obs``, or say which there are; NaN where it is :func:`missing`."""
+    """Return a column of ``obs``, or say which there are; NaN where it is :func:`missing`.
+
+    numpy gives every cell the width of the longest name.
+    """
     if key not in adata.obs:
         have = ", ".join(map(repr, adata.obs.columns)) or "none"
         raise InputError(
             f"{argument}={key!r} is not a column of {of}.obs", f"its columns are: {have}"
         )
     values = adata.obs[key]
+    longest = max((len(str(name)) for name in values.unique()), default=0)
+    if longest > _LONGEST_NAME and not pd.api.types.is_numeric_dtype(values):
+        raise InputError(
+            f"{of}.obs[{key!r}] holds a name of {longest:,} characters",
+            f"give a column with names of at most {_LONGEST_NAME:,}",
+        )
     return values.mask(missing(values))
 
 
