@@ -191,7 +191,9 @@ def fit_head(
     fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])[np.argsort(cells)]
     reference = Reference(X, y, n)
     near = reference.without(X, reference.search(X, 2 * VOTERS), fold, fold)
-    probe, fold_probes, info = None, (), {}
+    probe: Probe | None = None
+    fold_probes: tuple[Probe, ...] = ()
+    info: dict[str, Any] = {}
     if kind == "probe":
         strength, temperature = choose_strength(X, y, n, groups, rng, n_folds=5)
         info = {"strength": strength}

@@ -133,7 +133,8 @@ def finetune(
     mark = fingerprint(model, ranked, labels, groups, classes, recipe)
     kept = None if folder is None else TuningFolder(folder, mark)
     if kept is not None and (done := kept.finished()) is not None:
-        return FineTuned(*done)
+        tuned_model, epoch, history, held = done
+        return FineTuned(tuned_model, epoch, history, *held)
     run = Tuning(model, classes, ranked, labels, training, validation, recipe, runtime)
     run.run(kept)
     judged = run.net.logits(ranked.take(apart), runtime=runtime)

@@ -20,7 +20,8 @@ from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import save_whole
 
 STATE, DONE, HELD = "state.pt", "finetuned.json", "validation.npz"
-_HELD = ("validation", "validation_logits", "apart", "apart_logits")
+Held = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Validation cells and their logits, cells set apart and theirs."""
 _ALGORITHM = 2  # raised when the same call would give another result
 
 
@@ -42,18 +43,15 @@ class TuningFolder:
             raise InputError(f"{path} is a file", "give a new folder")
         path.mkdir(parents=True, exist_ok=True)
 
-    def finished(
-        self,
-    ) -> tuple[LabelModel, int, list[dict[str, Any]], *tuple[np.ndarray, ...]] | None:
+    def finished(self) -> tuple[LabelModel, int, list[dict[str, Any]], Held] | None:
         """Return the result if the run is done."""
         if not (self.path / DONE).exists():
             return None
         described = read_json(self.path / DONE)
         self._require_own(described.get("fingerprint"))
         with np.load(self.path / HELD) as arrays:
-            held = [arrays[name] for name in _HELD]
-        model = LabelModel.load(self.path)
-        return model, described["epoch"], described["history"], *held
+            held = (arrays["arr_0"], arrays["arr_1"], arrays["arr_2"], arrays["arr_3"])
+        return LabelModel.load(self.path), described["epoch"], described["history"], held
 
     def state(self) -> dict[str, Any] | None:
         """Return the last saved state, if there is one."""
@@ -78,12 +76,12 @@ class TuningFolder:
         model: LabelModel,
         epoch: int,
         history: list[dict[str, Any]],
-        held: Sequence[np.ndarray],
+        held: Held,
     ) -> None:
         """Write the result; until the last file is there, the state stays."""
         model.save(self.path)
         with (self.path / HELD).open("wb") as file:
-            np.savez(file, **dict(zip(_HELD, held, strict=True)))
+            np.savez(file, *held)
         described = {"fingerprint": self.mark, "epoch": epoch, "history": history}
         part = self.path / f".{DONE}"
         part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
