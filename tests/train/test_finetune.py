@@ -419,7 +419,7 @@ def test_bad_input_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=what):
             call(**other)
-    with pytest.raises(InputError, match="three cells"):
+    with pytest.raises(InputError, match="no class has three cells"):
         finetune(make_model(), pack([np.array([5])] * 2), np.array([0, 1]), ("a", "b"))
 
 

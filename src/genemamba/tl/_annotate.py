@@ -49,7 +49,7 @@ def annotate(
     """Name the cell type of each cell, say how sure that is, and which cells are none of them.
 
     Labels come from a labelled `reference`; or from the labelled part of `adata` (`label_key`
-    missing, NaN, elsewhere); or, with neither, from the checkpoint's own head: of
+    missing, NaN or "", elsewhere); or, with neither, from the checkpoint's own head: of
     ``genemamba-mini`` nine types of blood cells.
 
     Parameters
@@ -72,8 +72,9 @@ def annotate(
         cells do.
     coverage
         Also write prediction sets that hold the true class with this probability [2]_ of cells
-        drawn as the labelled ones were, each set with the most probable class at least. Simulated
-        references of 150 and 600 cells: .90 ± .01 where .90 was asked for, ± .03 fine-tuned.
+        drawn as the labelled ones were. In simulated references of 150 and 600 cells sets of .90
+        hold it in .90 ± .01, fine-tuned ± .03; in more where the most probable class, which is
+        always in the set, is right more often.
     model
         As for :func:`genemamba.tl.embed`.
     layer, gene_ids

@@ -127,7 +127,7 @@ def finetune(
     training, validation = (rest[part] for part in hold_out(labels[rest], own, share, seed))
     if not len(validation) or not len(apart):
         raise InputError(
-            "hardly any class has three cells, one each to train on, to choose by and to judge by",
+            "no class has three cells: one each to train on, to choose by and to judge by",
             "label more cells, or use method='knn'",
         )
     mark = fingerprint(model, ranked, labels, groups, classes, recipe)

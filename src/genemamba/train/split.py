@@ -52,10 +52,11 @@ def set_apart(
     if groups is not None and len(np.unique(groups)) >= _FEWEST_GROUPS:
         held = _whole_groups(labels, groups, fraction, rng)
     if not held.any():
-        left = np.bincount(labels)
-        for cell in rng.permutation(len(labels))[: max(1, round(fraction * len(labels)))]:
-            held[cell] = left[labels[cell]] > 2
+        left, wanted = np.bincount(labels), max(1, round(fraction * len(labels)))
+        for cell in rng.permutation(len(labels)):
+            held[cell] = left[labels[cell]] > 2 and wanted > 0
             left[labels[cell]] -= held[cell]
+            wanted -= held[cell]
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

@@ -20,7 +20,8 @@ from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import save_whole
 
 STATE, DONE, HELD = "state.pt", "finetuned.json", "validation.npz"
-_HELD = ("validation", "validation_logits", "apart", "apart_logits")
+Held = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Validation cells and their logits, cells set apart and theirs."""
 _ALGORITHM = 2  # raised when the same call would give another result
 
 
@@ -76,7 +77,7 @@ class TuningFolder:
         model: LabelModel,
         epoch: int,
         history: list[dict[str, Any]],
-        held: Sequence[np.ndarray],
+        held: Held,
     ) -> None:
         """Write the result; until the last file is there, the state stays."""
         model.save(self.path)
