@@ -106,7 +106,11 @@ class Store:
         """Write the record, and give the store its name."""
         import zarr
 
-        shutil.rmtree(self._store / "uns", ignore_errors=True)  # not hashed: may be damaged
+        # what a call that was stopped here has left is not hashed, and may be damaged
+        shutil.rmtree(self._store / "uns", ignore_errors=True)
+        described = self._store / "zarr.json"
+        if described.exists():
+            _write(described, _without_consolidated(described.read_bytes()).decode())
         root = zarr.open_group(str(self._store), mode="r+", use_consolidated=False)
         with _quiet():
             ad.io.write_elem(root, "uns", uns)
@@ -262,9 +266,10 @@ def _quiet() -> Iterator[None]:
 def _without_consolidated(content: bytes) -> bytes:
     """Leave out of a group's own description what is added when all is written."""
     try:
-        described = {**json.loads(content), "consolidated_metadata": None}
+        described = json.loads(content)
+        described.pop("consolidated_metadata", None)
         return json.dumps(described, sort_keys=True).encode()
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return content
 
 

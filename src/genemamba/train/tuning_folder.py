@@ -21,6 +21,7 @@ from genemamba.train.steps import save_whole
 
 STATE, DONE, HELD = "state.pt", "finetuned.json", "validation.npz"
 Held = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_HELD = ("validation", "validation_logits", "apart", "apart_logits")  # their names
 """Validation cells and their logits, cells set apart and theirs."""
 _ALGORITHM = 2  # raised when the same call would give another result
 
