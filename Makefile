@@ -24,7 +24,7 @@ test: $(VENV)/installed-test ## all tests
 	$(BIN)/python -m pytest
 
 examples: $(VENV)/installed-test ## the examples of all docstrings
-	MPLBACKEND=Agg $(BIN)/python -m pytest --doctest-modules --ignore-glob='*/model/*' --ignore-glob='*/train/*' \
+	MPLBACKEND=Agg $(BIN)/python -m pytest --doctest-modules --ignore-glob='*/network/*' --ignore-glob='*/train/*' \
 		--ignore-glob='*/cli.py' -W ignore src/genemamba
 
 lint: $(VENV)/installed-dev ## ruff: rules and format

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genemamba.model import GeneMambaConfig
+from genemamba.network import GeneMambaConfig
 
 
 class BothWays(nn.Module):

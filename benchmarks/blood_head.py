@@ -23,7 +23,7 @@ import numpy as np
 import genemamba as gm
 from genemamba.heads import LabelHead, Reference, fit_head, write_head
 from genemamba.heads.head import FAMILIAR
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tl._embed import embed_cells
 from genemamba.tl._source import MAX_TOKENS
 

@@ -20,7 +20,7 @@ part() { # NAME SECONDS COMMAND…
 }
 
 part doctor 30 genemamba doctor --device cuda
-part parity 90 python -m pytest -q -p no:cacheprovider "$here/../tests/model/test_cuda.py"
+part parity 90 python -m pytest -q -p no:cacheprovider "$here/../tests/network/test_cuda.py"
 part model 75 python "$here/inference.py" --device cuda --parts model,length,bert --batches 8 32
 part model_triton 60 python "$here/inference.py" --device cuda --backend triton --parts model,length --batches 8 32
 part model_torch 45 python "$here/inference.py" --device cuda --backend torch --parts length

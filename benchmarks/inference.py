@@ -34,10 +34,10 @@ from _peers import GENEFORMER_V1_10M, Bert, mamba_ssm_mamba2, products, transfor
 
 import genemamba as gm
 from genemamba._machine import peak_memory, processor
-from genemamba.model import GeneMamba, GeneMambaConfig, compiled
-from genemamba.model.batch import Batch
-from genemamba.model.inference import embed_tokens, placed
-from genemamba.model.runtime import Runtime, choose_runtime
+from genemamba.network import GeneMamba, GeneMambaConfig, compiled
+from genemamba.network.batch import Batch
+from genemamba.network.inference import embed_tokens, placed
+from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked, length_batches, pad
 
 PAPER = GeneMambaConfig(vocab_size=25_430)  # 24 × 512, gate

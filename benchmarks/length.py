@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.network import GeneMamba, GeneMambaConfig
 
 VOCABULARY = 16_000
 

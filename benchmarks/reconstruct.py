@@ -26,8 +26,8 @@ from _data import SETS
 
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning
-from genemamba.model import GeneMamba
-from genemamba.model.reconstruct import names_next_gene
+from genemamba.network import GeneMamba
+from genemamba.network.reconstruct import names_next_gene
 
 PROTOCOLS = ("masked", "paper", "next")
 COLUMNS = {

@@ -34,8 +34,8 @@ import pandas as pd
 from scipy import sparse
 
 import genemamba as gm
-from genemamba.io.counts import opened as cells_in
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.cells.counts import opened as cells_in
+from genemamba.network import GeneMamba, GeneMambaConfig
 
 RUN = """
 import json, sys, time

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE, Vocabulary
 from genemamba.train.packing import make_batch
 from genemamba.train.recipe import Recipe

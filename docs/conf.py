@@ -51,7 +51,7 @@ autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_type_aliases = {
     "Diagnosis": "genemamba._doctor.Diagnosis",
-    "GeneMamba": "genemamba.model.GeneMamba",
+    "GeneMamba": "genemamba.network.GeneMamba",
     "GeneNetwork": "genemamba.genes.results.GeneNetwork",
     "GenePairs": "genemamba.genes.results.GenePairs",
     "Report": "genemamba.pp._report.Report",

@@ -11,7 +11,7 @@ import pytest
 import scanpy as sc
 from anndata import AnnData
 
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.network import GeneMamba, GeneMambaConfig
 from genemamba.tokens import Vocabulary
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 def _float32() -> Iterator[None]:
     """Compare in float32, on processors that would choose bfloat16, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genemamba.model.runtime.bfloat16_unit", lambda device: "")
+        patch.setattr("genemamba.network.runtime.bfloat16_unit", lambda device: "")
         yield
 
 

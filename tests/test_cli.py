@@ -13,7 +13,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import cli
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 
 @pytest.fixture

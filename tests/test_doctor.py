@@ -5,8 +5,8 @@ import torch
 
 import genemamba as gm
 from genemamba import _doctor
-from genemamba.model import GeneMamba, kernels
-from genemamba.model.runtime import Runtime
+from genemamba.network import GeneMamba, kernels
+from genemamba.network.runtime import Runtime
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import scanpy as sc
 from anndata import AnnData
 
 import genemamba as gm
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 KEY = "X_genemamba"
 

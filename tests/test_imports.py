@@ -24,13 +24,10 @@ CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distribu
 EXTRA = (
     KERNELS | CLUSTER | {"lightning_fabric", "tdigest"}
 )  # what is not installed with the package
-SHELL = {
-    f"genemamba.{part}"
-    for part in ("cli", "pp", "tl", "pl", "io", "_anndata", "_streamed", "_baselines")
-}
+SHELL = {f"genemamba.{part}" for part in ("cli", "pp", "tl", "pl", "cells", "_baselines")}
 # The doors: `compare` sets a model beside baselines that only the shell can make.
 DOORS = {
-    "metrics/_compare.py": {"genemamba._anndata", "genemamba._baselines"},
+    "metrics/_compare.py": {"genemamba.cells.record", "genemamba._baselines"},
     "pl/_gene_coverage.py": {"genemamba.models"},  # the type of its parameter `model`
 }
 
@@ -39,22 +36,23 @@ FORBIDDEN = {
     "ontology": ANNDATA
     | SHELL
     | {"pandas", "scipy", "torch", "genemamba.tokens", "genemamba.genes", "genemamba.heads"}
-    | {"genemamba.model", "genemamba.models", "genemamba.train"}
+    | {"genemamba.network", "genemamba.models", "genemamba.train"}
     | {"genemamba.metrics", "genemamba.datasets"},
     "tokens": ANNDATA
     | SHELL
-    | {"pandas", "torch", "genemamba.model", "genemamba.models", "genemamba.train"}
+    | {"pandas", "torch", "genemamba.network", "genemamba.models", "genemamba.train"}
     | {"genemamba.metrics", "genemamba.datasets"},
-    "model": ANNDATA
+    "network": ANNDATA
     | SHELL
     | {"pandas", "genemamba.models", "genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "models": ANNDATA | SHELL | {"genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "train": SHELL | {"genemamba.metrics"},
+    "integration": ANNDATA | SHELL | {"genemamba.models", "genemamba.train", "genemamba.metrics"},
     "genes": ANNDATA
     | SHELL
-    | {"torch", "genemamba.model", "genemamba.models", "genemamba.train", "genemamba.metrics"},
-    "metrics": SHELL | {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
-    "pl": {"torch", "genemamba.model", "genemamba.models", "genemamba.train"},
+    | {"torch", "genemamba.network", "genemamba.models", "genemamba.train", "genemamba.metrics"},
+    "metrics": SHELL | {"torch", "genemamba.network", "genemamba.models", "genemamba.train"},
+    "pl": {"torch", "genemamba.network", "genemamba.models", "genemamba.train"},
     "pp": {"genemamba.tl", "genemamba.pl", "genemamba.cli"},
     "tl": {"genemamba.pl", "genemamba.cli"},
 }
@@ -67,16 +65,14 @@ ONLY_IN = {
             "tl/",
             "pl/",
             "datasets/",
-            "io/",
-            "_anndata.py",
-            "_streamed.py",
+            "cells/",
             "_baselines.py",
             "_demo.py",
             "cli.py",
         ),
     ),
-    "kernels": (KERNELS, ("model/kernels.py", "model/triton_read.py")),
-    "cluster": (CLUSTER, ("io/cluster.py",)),
+    "kernels": (KERNELS, ("network/kernels.py", "network/triton_read.py")),
+    "cluster": (CLUSTER, ("cells/cluster.py",)),
     "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
@@ -140,7 +136,7 @@ def test_named_in_its_own_places_only(what: str) -> None:
 
 def test_extras_are_imported_inside_functions() -> None:
     # a Triton kernel is decorated, so its module is what is imported inside a function
-    extra = EXTRA | {"torch.utils.tensorboard", "genemamba.model.triton_read"}
+    extra = EXTRA | {"torch.utils.tensorboard", "genemamba.network.triton_read"}
     files = [f for f in FILES if f.name != "triton_read.py"]
     early = [(f, i) for f in files for i in imports(f) if within(i.name, extra) and not i.lazy]
     assert not [where(f, i) for f, i in early]

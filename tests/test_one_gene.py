@@ -16,7 +16,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import Sketch
 
 N_SPLIT = 200

@@ -22,7 +22,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import _keys
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "genemamba"

@@ -22,7 +22,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import GeneMambaError, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 TOOLS = {
     f"{part}.{name}": tool
@@ -167,7 +167,7 @@ def test_what_lies_in_a_file_is_refused_before_it_is_read(
     """It can be neither copied nor written to in part."""
     cells.write_h5ad(tmp_path / "cells.h5ad")
     backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
-    monkeypatch.setattr("genemamba.io.counts.some_of", None)
+    monkeypatch.setattr("genemamba.cells.counts.some_of", None)
     own = {"model": small_model} if "model" in signature(TOOLS[name]) else {}
     copy = {"copy": "copy" in how}
     with pytest.raises(InputError, match="backed") as refused:

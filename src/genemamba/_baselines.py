@@ -12,13 +12,14 @@ import scanpy as sc
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import genes_sha256, read_counts, tokenise
 from genemamba._machine import same_threads
+from genemamba.cells.names import genes_sha256
+from genemamba.cells.read import read_counts, tokenise
 from genemamba.errors import CheckpointError, InputError
 from genemamba.metrics._from_anndata import provenance
 from genemamba.metrics._scoreboard import TITLES
-from genemamba.model.inference import embed_tokens
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.inference import embed_tokens
+from genemamba.network.runtime import choose_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,15 +13,15 @@ import torch
 
 from genemamba import _machine, models
 from genemamba._version import __version__
-from genemamba.model import kernels
-from genemamba.model.inference import embed_tokens
-from genemamba.model.runtime import Runtime, choose_runtime
+from genemamba.network import kernels
+from genemamba.network.inference import embed_tokens
+from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
-    from genemamba.model.runtime import Backend, Device, Precision
     from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
+    from genemamba.network.runtime import Backend, Device, Precision
 
 _PACKAGES = ("torch", "numpy", "scipy", "numba", "anndata", "scanpy", "pynndescent")
 _OPTIONAL = ("triton", "mamba-ssm", "causal-conv1d", "lightning-fabric")

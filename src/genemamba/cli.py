@@ -108,7 +108,7 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
     """Apply a function to a file of cells and write another, or stream into a zarr store."""
     import anndata
 
-    from genemamba.io.files import opened
+    from genemamba.cells.files import opened
 
     if target.suffix == ".zarr":
         function(source, **options, out=target)

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import save_file
 
 import genemamba as gm
-from genemamba.model import GeneMamba
 from genemamba.models import _download, _registry
 from genemamba.models._cache import entry_folder
 from genemamba.models._registry import RemoteFile
+from genemamba.network import GeneMamba
 from genemamba.tokens import Vocabulary
 
 OF_V_ROWS = ("embeddings.weight", "lm_head.weight", "lm_head.bias")

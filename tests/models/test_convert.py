@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import Vocabulary
 
 

@@ -16,10 +16,10 @@ import pytest
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
 from genemamba.models import _download, _registry
 from genemamba.models._cache import entry_folder, on_disk
 from genemamba.models._registry import Entry
+from genemamba.network import GeneMamba
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import genemamba as gm
-from genemamba.model import GeneMamba, GeneMambaConfig
+from genemamba.network import GeneMamba, GeneMambaConfig
 from genemamba.tokens import Vocabulary
 
 SIZE = 262_998_656
@@ -74,7 +74,7 @@ import sys, time
 from pathlib import Path
 import torch
 from genemamba import models
-from genemamba.model import checkpoint
+from genemamba.network import checkpoint
 from genemamba.models import _published
 
 def kilobytes(what):

@@ -15,7 +15,7 @@ import pytest
 
 import genemamba as gm
 from genemamba.errors import CheckpointError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 STATUS = Path("/proc/self/status")
 

@@ -8,7 +8,7 @@ import pytest
 
 import genemamba as gm
 from genemamba.errors import CheckpointError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 pytestmark = pytest.mark.usefixtures("home")
 

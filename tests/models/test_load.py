@@ -10,10 +10,10 @@ import torch
 
 import genemamba as gm
 from genemamba.errors import CheckpointError
-from genemamba.model import GeneMamba
 from genemamba.models import _registry
 from genemamba.models._cache import entry_folder
 from genemamba.models._registry import Entry, RemoteFile
+from genemamba.network import GeneMamba
 
 
 def test_the_bundled_checkpoint_is_small_and_complete() -> None:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import genemamba as gm
 from genemamba.errors import CheckpointError
-from genemamba.model import GeneMamba
 from genemamba.models._unpickle import read_table
+from genemamba.network import GeneMamba
 
 
 def change(folder: Path, **changed: torch.Tensor | None) -> None:

@@ -8,7 +8,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 
 def test_every_cell_is_in_both_histograms(pbmc: AnnData, small_model: GeneMamba) -> None:

@@ -7,7 +7,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.pl._reconstruction import _distance, _shared_area
 
 

@@ -22,7 +22,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import Sketch
 
 Change = Callable[[AnnData], AnnData]

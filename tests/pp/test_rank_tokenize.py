@@ -10,7 +10,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 
 def tokens_of(adata: AnnData, model: GeneMamba, **options: object) -> np.ndarray:

@@ -20,9 +20,9 @@ import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaError
 from genemamba.heads.knn import Reference
 from genemamba.heads.store import read_head, write_head
-from genemamba.model import GeneMamba, GeneMambaConfig
-from genemamba.model.header import read_header
 from genemamba.models._unpickle import read_table
+from genemamba.network import GeneMamba, GeneMambaConfig
+from genemamba.network.header import read_header
 from genemamba.tokens import MeanRanking, Ranked, Sketch, Vocabulary
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.model import GeneMambaConfig
+from genemamba.network import GeneMambaConfig
 from genemamba.train.recipe import _SECTIONS, READY, Recipe
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,8 +13,8 @@ import pandas as pd
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from genemamba.cells.store import filling
 from genemamba.errors import GeneMambaError
-from genemamba.io.store import filling
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FOLDER = Path(tempfile.mkdtemp())

@@ -10,7 +10,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 SLOTS = ("genemamba_label", "genemamba_confidence", "genemamba_distance")
 pytestmark = pytest.mark.filterwarnings("ignore:fewer than 5 labelled cells")

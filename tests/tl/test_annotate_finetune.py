@@ -17,7 +17,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 QUICK = {"epochs": 3, "head_epochs": 30, "cells": 32, "length": 200}
 pytestmark = pytest.mark.filterwarnings("ignore:fewer than 5 labelled cells")

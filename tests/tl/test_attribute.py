@@ -10,8 +10,8 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
-from genemamba.model.attribution import attribute_tokens
+from genemamba.network import GeneMamba
+from genemamba.network.attribution import attribute_tokens
 from genemamba.tl._source import Source
 from genemamba.tokens import FIRST_GENE
 

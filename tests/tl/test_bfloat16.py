@@ -8,7 +8,7 @@ import scanpy as sc
 from anndata import AnnData
 
 import genemamba as gm
-from genemamba.model import inference, runtime
+from genemamba.network import inference, runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore:fewer than 5 labelled cells")
 

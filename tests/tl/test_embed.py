@@ -13,7 +13,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 TOLERANCE = 1e-4  # in float32, on vectors of unit scale
 

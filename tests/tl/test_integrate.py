@@ -13,7 +13,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 KEY = "X_genemamba_integrated"
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cosine, euclidean
 
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tl import _edited
 
 GENES = ["CD79A", ["CD3D", "CD3E"]]

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 import genemamba as gm
 from genemamba._keys import reconstruction_keys
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 
 SCORES = ("exact_match", "levenshtein", "nld", "bleu", "spearman", "recall", "recall_50")
 

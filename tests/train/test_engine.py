@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 from genemamba import models
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train import engine
 from genemamba.train.data import split
 from genemamba.train.recipe import Recipe

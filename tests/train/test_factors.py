@@ -7,8 +7,8 @@ import torch
 from scipy.stats import rankdata
 
 from genemamba.datasets import Corpus
+from genemamba.datasets._factors import gene_factors, gene_vectors
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.factors import gene_factors, gene_vectors
 from genemamba.train.recipe import Recipe
 from genemamba.train.start import new_model
 

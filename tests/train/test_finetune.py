@@ -18,9 +18,9 @@ import torch
 import genemamba
 from genemamba.errors import CheckpointError, InputError
 from genemamba.heads import HeldOut, fit_head
-from genemamba.model import GeneMamba, GeneMambaConfig
-from genemamba.model.batch import Batch
-from genemamba.model.checkpoint import read_checkpoint
+from genemamba.network import GeneMamba, GeneMambaConfig
+from genemamba.network.batch import Batch
+from genemamba.network.checkpoint import read_checkpoint
 from genemamba.tokens import FIRST_GENE, Ranked, Vocabulary
 from genemamba.train import tuning
 from genemamba.train.finetune import FineTuned, FineTuneRecipe, finetune

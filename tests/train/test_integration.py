@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from genemamba.integration.halves import whole_counts
 from genemamba.train import integration
-from genemamba.train.halves import whole_counts
 
 
 @pytest.fixture

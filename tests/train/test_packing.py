@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from genemamba.model import GeneMamba
-from genemamba.model.batch import pool
+from genemamba.network import GeneMamba
+from genemamba.network.batch import pool
 from genemamba.tokens import FIRST_GENE, PAD
 from genemamba.train.packing import Batch, first_fit, make_batch
 from genemamba.train.recipe import Recipe

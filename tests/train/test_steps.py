@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train.steps import decay_groups, warm_cosine, warm_linear
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from anndata import AnnData
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from genemamba.model import kernels
-from genemamba.model.mamba2 import Mamba2
-from genemamba.model.runtime import Runtime
+from genemamba.network import kernels
+from genemamba.network.mamba2 import Mamba2
+from genemamba.network.runtime import Runtime
 from genemamba.tokens import Ranked
 from genemamba.train.finetune import FineTuneRecipe, finetune
 from genemamba.train.tuning import Tuning

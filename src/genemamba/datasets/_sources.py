@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from genemamba.cells.counts import is_gene, only_genes, rows_of
+from genemamba.cells.files import opened
 from genemamba.datasets._labels import Labels
 from genemamba.errors import InputError
-from genemamba.io.counts import is_gene, only_genes, rows_of
-from genemamba.io.files import opened
 from genemamba.tokens import as_csr
 
 

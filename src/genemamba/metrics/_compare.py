@@ -115,8 +115,8 @@ def compare(
     >>> list(table.index)
     ['X_pca', 'PCA-50', 'HVG']
     """
-    from genemamba._anndata import check_slots, record
     from genemamba._baselines import make_baselines
+    from genemamba.cells.record import check_slots, record
 
     check_slots(adata, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
     reps = [use_rep] if isinstance(use_rep, str) else list(use_rep)

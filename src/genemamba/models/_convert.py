@@ -10,8 +10,8 @@ from genemamba.errors import CheckpointError, InputError
 from genemamba.models._load import check_merge, find, registered
 
 if TYPE_CHECKING:
-    from genemamba.model.checkpoint import Parts
-    from genemamba.model.config import Merge
+    from genemamba.network.checkpoint import Parts
+    from genemamba.network.config import Merge
 
 
 def convert(
@@ -53,8 +53,8 @@ def convert(
     >>> gm.models.convert("downloads/GeneMamba", "genemamba-24x512")  # doctest: +SKIP
     >>> model = gm.models.load("genemamba-24x512")  # doctest: +SKIP
     """
-    from genemamba.model.checkpoint import is_checkpoint, read_parts, write_parts
     from genemamba.models._published import Published
+    from genemamba.network.checkpoint import is_checkpoint, read_parts, write_parts
 
     source, target = find(path), Path(out)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -93,9 +93,9 @@ def _write_published(folder: Path, parts: Parts) -> None:
 
     import torch
 
-    from genemamba.model.checkpoint import CONFIG, GENES, WEIGHTS
-    from genemamba.model.weights import mean_row, write_weights
     from genemamba.models._published import GROWN, read_vocabulary
+    from genemamba.network.checkpoint import CONFIG, GENES, WEIGHTS
+    from genemamba.network.weights import mean_row, write_weights
 
     tensors, config = dict(parts.tensors), parts.config
     vocab_size = config.vocab_size

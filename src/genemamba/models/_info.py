@@ -74,8 +74,8 @@ def count_parameters(entry: Entry) -> int | None:
 
 
 def _of_path(path: Path) -> dict[str, Any]:
-    from genemamba.model.checkpoint import CONFIG, WEIGHTS, is_checkpoint, read_json
-    from genemamba.model.header import read_header
+    from genemamba.network.checkpoint import CONFIG, WEIGHTS, is_checkpoint, read_json
+    from genemamba.network.header import read_header
 
     weights = path / WEIGHTS if path.is_dir() else path
     folder = weights.parent

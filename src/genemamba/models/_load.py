@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from genemamba.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba, GeneMambaConfig
-    from genemamba.model.config import Merge
+    from genemamba.network import GeneMamba, GeneMambaConfig
+    from genemamba.network.config import Merge
     from genemamba.tokens import Vocabulary
 
 ModelLike: TypeAlias = "str | PathLike[str] | GeneMamba"
@@ -63,8 +63,8 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     >>> model.vocab.n_genes > 10_000
     True
     """
-    from genemamba.model import GeneMamba
-    from genemamba.model.checkpoint import build_model, is_checkpoint, read_parts
+    from genemamba.network import GeneMamba
+    from genemamba.network.checkpoint import build_model, is_checkpoint, read_parts
 
     if isinstance(model, GeneMamba):
         check_merge(model.config, merge)
@@ -106,8 +106,8 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     >>> "CD3E" in gm.models.vocabulary("genemamba-mini").name_to_gene
     True
     """
-    from genemamba.model import GeneMamba
-    from genemamba.model.checkpoint import is_checkpoint, read_vocabulary
+    from genemamba.network import GeneMamba
+    from genemamba.network.checkpoint import is_checkpoint, read_vocabulary
 
     if isinstance(model, GeneMamba):
         if model.vocab is None:

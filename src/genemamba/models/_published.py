@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import get_args
 
 from genemamba.errors import CheckpointError
-from genemamba.model.checkpoint import (
+from genemamba.models._unpickle import read_table
+from genemamba.network.checkpoint import (
     CONFIG,
     GENES,
     MOST_BYTES,
@@ -24,10 +25,9 @@ from genemamba.model.checkpoint import (
     read_json,
     require_small,
 )
-from genemamba.model.config import GeneMambaConfig, Merge
-from genemamba.model.header import AGAIN, Slot
-from genemamba.model.weights import WeightFile, tensor_shapes
-from genemamba.models._unpickle import read_table
+from genemamba.network.config import GeneMambaConfig, Merge
+from genemamba.network.header import AGAIN, Slot
+from genemamba.network.weights import WeightFile, tensor_shapes
 from genemamba.tokens import FIRST_GENE, Vocabulary
 
 LAYOUT = "published"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genemamba.errors import CheckpointError
-from genemamba.model.header import AGAIN
+from genemamba.network.header import AGAIN
 
 MOST_BYTES = 4 * 2**20  # Geneformer's largest has 1.1 MB
 MOST_STEPS = 1_500_000  # it takes 300,000

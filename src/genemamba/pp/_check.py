@@ -12,20 +12,21 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import kinds, match_genes, rank, read_counts
-from genemamba._streamed import opened_in
+from genemamba.cells.blocks import Csr
+from genemamba.cells.names import match_genes
+from genemamba.cells.open import opened_in
+from genemamba.cells.read import kinds, rank, read_counts
 from genemamba.errors import InputError
-from genemamba.io.stream import Csr
-from genemamba.model.inference import embed_tokens
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.inference import embed_tokens
+from genemamba.network.runtime import choose_runtime
 from genemamba.pp._report import Report
 from genemamba.tokens import FIRST_GENE, add_columns
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from genemamba.model import GeneMamba
     from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
     from genemamba.tokens import GeneMatch, Ranked, Seen, Values, Vocabulary
 
 _TIMED = 16  # cells

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 import numpy as np
 from anndata import AnnData
 
-from genemamba._anndata import check_slots, read_counts, record
 from genemamba._keys import VAR_MEDIAN
+from genemamba.cells.read import read_counts
+from genemamba.cells.record import check_slots, record
 from genemamba.errors import InputError
 from genemamba.tokens import GeneDigests
 from genemamba.tokens.tdigests import TDigests

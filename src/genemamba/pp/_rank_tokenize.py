@@ -12,10 +12,12 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_slots, match_genes, rank, read_counts, record, tokenise
 from genemamba._keys import OBSM_TOKENS
-from genemamba._streamed import cells_of, into_store, said_of
-from genemamba.io.stream import Csr
+from genemamba.cells.blocks import Csr, into_store, said_of
+from genemamba.cells.names import match_genes
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import rank, read_counts, tokenise
+from genemamba.cells.record import check_slots, record
 from genemamba.tokens import GeneMatch
 
 if TYPE_CHECKING:

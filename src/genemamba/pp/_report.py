@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from genemamba._anndata import lost
 from genemamba._progress import duration
+from genemamba.cells.read import lost
 
 if TYPE_CHECKING:
     from genemamba.tokens import Seen, Values

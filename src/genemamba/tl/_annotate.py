@@ -14,17 +14,19 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import check_slots, lost, record
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
+from genemamba.cells.labels import UNKNOWN, read_labelled
+from genemamba.cells.read import lost
+from genemamba.cells.record import check_slots, record
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
 from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
 from genemamba.tl._embed import warn
-from genemamba.tl._source import UNKNOWN, Source, read_labelled, require_common_genes
+from genemamba.tl._source import Source, require_common_genes
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
     from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
 
 
 def annotate(
@@ -157,12 +159,15 @@ def annotate(
         theirs = None if reference_layer == "X" else theirs
         source = Source(reference, loaded, theirs, gene_ids, of="reference")
         require_common_genes(cells, source)
-        labelled = read_labelled(source, label_key, batch_key, unknown=unknown)
+        labelled = read_labelled(
+            reference, label_key, batch_key, unknown=unknown, of="reference"
+        ).embedded(source.vectors)
         fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
         if source.new and (said := lost(source.new.entry["counts_lost"])):
             warnings.warn(f"of reference: {said}", GeneMambaWarning, stacklevel=2)
     else:
-        labelled = read_labelled(cells, label_key, batch_key, unknown=unknown)
+        labelled = read_labelled(adata, label_key, batch_key, unknown=unknown)
+        labelled = labelled.embedded(cells.vectors)
         given = labelled.given
         if (given != "").all():
             raise InputError(

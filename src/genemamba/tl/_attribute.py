@@ -10,18 +10,20 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import Tokens, check_slots, identity, record, tokenise
 from genemamba._keys import ATTRIBUTION
+from genemamba.cells.labels import column, read_labelled
+from genemamba.cells.read import Tokens, tokenise
+from genemamba.cells.record import check_slots, identity, record
 from genemamba.errors import InputError
-from genemamba.model.attribution import Attributed, Method, attribute_tokens
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.attribution import Attributed, Method, attribute_tokens
+from genemamba.network.runtime import choose_runtime
 from genemamba.tl._classifier import fit_classifier, read_classifier
-from genemamba.tl._source import MAX_TOKENS, Source, column, read_labelled
+from genemamba.tl._source import MAX_TOKENS, Source
 
 if TYPE_CHECKING:
     from genemamba.heads import LabelHead
-    from genemamba.model.runtime import Device
     from genemamba.models._load import ModelLike
+    from genemamba.network.runtime import Device
 
 
 def attribute(
@@ -226,7 +228,8 @@ def _directions(X: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 def _head(cells: Source, label_key: str | None, rng: int) -> LabelHead:
     if label_key is not None:
-        labelled = read_labelled(cells, label_key, None, unknown=False)
+        labelled = read_labelled(cells.adata, label_key, None, unknown=False)
+        labelled = labelled.embedded(cells.vectors)
         return fit_classifier(cells, labelled, "probe", None, None, rng).head
     try:
         head = read_classifier(None, cells.loaded).head

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from genemamba.cells.labels import Labelled
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
-from genemamba.tl._source import Labelled, Source
+from genemamba.tl._source import Source
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
+    from genemamba.network import GeneMamba
     from genemamba.train.finetune import FineTuned
     from genemamba.train.label_model import LabelModel
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
-from genemamba.model.inference import embed_tokens
+from genemamba.network.inference import embed_tokens
 from genemamba.tl._shift import Direction, cosine_distance
 from genemamba.tokens.edit import begins_with, cut, delete, join, put_first
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
-    from genemamba.model.genemamba import Pooling
-    from genemamba.model.runtime import Runtime
+    from genemamba.network import GeneMamba
+    from genemamba.network.genemamba import Pooling
+    from genemamba.network.runtime import Runtime
     from genemamba.tokens import Ranked
 
 How = Literal["delete", "overexpress"]

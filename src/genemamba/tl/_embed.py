@@ -12,32 +12,22 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import (
-    Tokens,
-    check_slots,
-    entry_of,
-    genes_sha256,
-    identity,
-    lazy,
-    lost,
-    no_genes,
-    record,
-    recorded,
-    tokenise,
-)
 from genemamba._keys import OBSM_EMBEDDING
-from genemamba._streamed import cells_of
+from genemamba.cells.names import genes_sha256
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Tokens, lazy, lost, no_genes, tokenise
+from genemamba.cells.record import check_slots, entry_of, identity, record, recorded
 from genemamba.errors import GeneMambaWarning
-from genemamba.model.inference import check_pooling, embed_tokens
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.inference import check_pooling, embed_tokens
+from genemamba.network.runtime import choose_runtime
 from genemamba.tl._stream import embed_blocks
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from genemamba.model.genemamba import GeneMamba, Pooling
-    from genemamba.model.runtime import Backend, Device, Precision
     from genemamba.models._load import ModelLike
+    from genemamba.network.genemamba import GeneMamba, Pooling
+    from genemamba.network.runtime import Backend, Device, Precision
     from genemamba.tokens import GeneMatch
 
 

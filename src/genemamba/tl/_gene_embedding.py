@@ -11,28 +11,22 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import (
-    Tokens,
-    check_slots,
-    identity,
-    match_genes,
-    no_genes,
-    record,
-    tokenise,
-)
 from genemamba._keys import VARM_GENE, gene_cells_key
+from genemamba.cells.labels import column
+from genemamba.cells.names import match_genes
+from genemamba.cells.read import Tokens, no_genes, tokenise
+from genemamba.cells.record import check_slots, identity, record
 from genemamba.errors import InputError
-from genemamba.model.gene_states import GeneStates, gene_states
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.gene_states import GeneStates, gene_states
+from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embed import warn
 from genemamba.tl._gene_tables import check_count
-from genemamba.tl._source import column
 from genemamba.tokens import FIRST_GENE
 
 if TYPE_CHECKING:
-    from genemamba.model.genemamba import GeneMamba
-    from genemamba.model.runtime import Device, Precision
     from genemamba.models._load import ModelLike
+    from genemamba.network.genemamba import GeneMamba
+    from genemamba.network.runtime import Device, Precision
 
 Kind = Literal["static", "context"]
 

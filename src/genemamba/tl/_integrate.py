@@ -12,21 +12,22 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_slots, read_counts
 from genemamba._keys import OBSM_INTEGRATED
 from genemamba._machine import same_threads
+from genemamba.cells.labels import column
+from genemamba.cells.read import read_counts
+from genemamba.cells.record import check_slots
 from genemamba.errors import InputError
-from genemamba.model.runtime import choose_runtime
+from genemamba.integration.halves import expression_view, model_view, split
+from genemamba.integration.mixing import beside, log_normalised, mix, supervised, unit
+from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, embed_cells, warn, write
-from genemamba.tl._source import column
 from genemamba.tokens import add_columns
-from genemamba.train.halves import expression_view, model_view, split
-from genemamba.train.integration import beside, log_normalised, mix, supervised, unit
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
-    from genemamba.model.runtime import Device, Precision, Runtime
     from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
+    from genemamba.network.runtime import Device, Precision, Runtime
 
 N_HVG = 2000
 

@@ -10,20 +10,21 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import check_slots, identity, record, tokenise
 from genemamba._keys import OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN, PERTURB
+from genemamba.cells.labels import column
+from genemamba.cells.read import tokenise
+from genemamba.cells.record import check_slots, identity, record
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.model.inference import check_pooling
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.inference import check_pooling
+from genemamba.network.runtime import choose_runtime
 from genemamba.tl._edited import Editor, How
 from genemamba.tl._perturbation import Perturbation, Run, State
-from genemamba.tl._source import column
 from genemamba.tokens.lookup import find_genes
 
 if TYPE_CHECKING:
-    from genemamba.model.genemamba import Pooling
-    from genemamba.model.runtime import Device
     from genemamba.models._load import ModelLike
+    from genemamba.network.genemamba import Pooling
+    from genemamba.network.runtime import Device
     from genemamba.tokens import Vocabulary
 
 

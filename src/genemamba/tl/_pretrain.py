@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from genemamba.datasets import Corpus
-    from genemamba.model import GeneMamba
+    from genemamba.network import GeneMamba
 
 
 def pretrain(

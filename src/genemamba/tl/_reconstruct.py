@@ -11,24 +11,25 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
-from genemamba._anndata import check_slots, identity, record, tokenise
 from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_keys
+from genemamba.cells.read import tokenise
+from genemamba.cells.record import check_slots, identity, record
 from genemamba.errors import InputError
-from genemamba.model.reconstruct import (
+from genemamba.network.reconstruct import (
     names_next_gene,
     rebuild_as_published,
     rebuild_hidden,
     rebuild_next,
 )
-from genemamba.model.runtime import choose_runtime
+from genemamba.network.runtime import choose_runtime
 from genemamba.tokens import MeanRanking, Ranked
 from genemamba.tokens import reconstruction as core
 from genemamba.tokens.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
-    from genemamba.model import GeneMamba
-    from genemamba.model.runtime import Device, Precision, Runtime
     from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
+    from genemamba.network.runtime import Device, Precision, Runtime
 
 Protocol = Literal["masked", "paper", "next"]
 NOTES = {

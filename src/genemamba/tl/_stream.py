@@ -13,18 +13,19 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._anndata import entry_of, identity, match_genes, rank, read_counts
-from genemamba._streamed import into_store, said_of, summed
+from genemamba.cells import cluster
+from genemamba.cells.blocks import Array, Csr, fill, into_store, said_of, summed
+from genemamba.cells.counts import Counts
+from genemamba.cells.names import match_genes
+from genemamba.cells.read import rank, read_counts
+from genemamba.cells.record import entry_of, identity
 from genemamba.errors import InputError
-from genemamba.io import cluster
-from genemamba.io.counts import Counts
-from genemamba.io.stream import Array, Csr, fill
-from genemamba.model.inference import check_pooling, embed_tokens, placed
-from genemamba.model.runtime import Runtime, choose_runtime
+from genemamba.network.inference import check_pooling, embed_tokens, placed
+from genemamba.network.runtime import Runtime, choose_runtime
 
 if TYPE_CHECKING:
-    from genemamba.model.genemamba import GeneMamba, Pooling
-    from genemamba.model.runtime import Backend, Device, Precision
+    from genemamba.network.genemamba import GeneMamba, Pooling
+    from genemamba.network.runtime import Backend, Device, Precision
     from genemamba.tokens import GeneMatch
 
 

@@ -19,9 +19,9 @@ from genemamba._progress import say, tqdm
 from genemamba._version import __version__
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
-from genemamba.model.checkpoint import read_checkpoint
-from genemamba.model.runtime import Precision, choose_runtime
+from genemamba.network import GeneMamba
+from genemamba.network.checkpoint import read_checkpoint
+from genemamba.network.runtime import Precision, choose_runtime
 from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
 from genemamba.train.guard import Guard

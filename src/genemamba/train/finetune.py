@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
-from genemamba.model.runtime import Runtime, choose_runtime
+from genemamba.network import GeneMamba
+from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.split import hold_out, set_apart

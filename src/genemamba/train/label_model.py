@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.model import GeneMamba
-from genemamba.model.batch import Batch
-from genemamba.model.checkpoint import METADATA, read_checkpoint, read_json
-from genemamba.model.header import AGAIN
-from genemamba.model.inference import map_cells, placed
-from genemamba.model.runtime import Runtime, choose_runtime
-from genemamba.model.weights import WeightFile, mean_row, write_weights
+from genemamba.network import GeneMamba
+from genemamba.network.batch import Batch
+from genemamba.network.checkpoint import METADATA, read_checkpoint, read_json
+from genemamba.network.header import AGAIN
+from genemamba.network.inference import map_cells, placed
+from genemamba.network.runtime import Runtime, choose_runtime
+from genemamba.network.weights import WeightFile, mean_row, write_weights
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
 HEAD, DESCRIBED = "head.safetensors", "head.json"

@@ -30,7 +30,7 @@ def _shard(task: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard each Bi-Mamba layer by itself, then what is left."""
     from torch.distributed.fsdp import fully_shard
 
-    from genemamba.model.mamba2 import BiMambaLayer
+    from genemamba.network.mamba2 import BiMambaLayer
 
     for layer in task.modules():
         if isinstance(layer, BiMambaLayer):

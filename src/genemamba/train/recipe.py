@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genemamba.errors import CheckpointError, InputError, shown
-from genemamba.model import GeneMambaConfig
+from genemamba.network import GeneMambaConfig
 from genemamba.train.settings import number, one_of, read_section, unknown, whole
 
 READY = ("unlabelled", "genemamba-mini", "genemamba-small", "paper")

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from genemamba.datasets import Corpus
+from genemamba.datasets._factors import gene_vectors
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
-from genemamba.model.checkpoint import read_checkpoint
+from genemamba.network import GeneMamba
+from genemamba.network.checkpoint import read_checkpoint
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.factors import gene_vectors
 from genemamba.train.recipe import Recipe
 
 FACTORS = "factors"

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genemamba.model import GeneMamba
-from genemamba.model.batch import pool
+from genemamba.network import GeneMamba
+from genemamba.network.batch import pool
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives import choose
 from genemamba.train.packing import Batch

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from genemamba.errors import InputError
 from genemamba.heads.probe import STRENGTHS, Probe
-from genemamba.model import GeneMamba
-from genemamba.model.runtime import Runtime
+from genemamba.network import GeneMamba
+from genemamba.network.runtime import Runtime
 from genemamba.tokens import PAD, Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.lora import add_adapters, merge_adapters

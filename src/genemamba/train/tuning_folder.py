@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
-from genemamba.model.checkpoint import read_json
+from genemamba.network import GeneMamba
+from genemamba.network.checkpoint import read_json
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import save_whole

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.packing import Batch, make_batch
 from genemamba.train.views import Views

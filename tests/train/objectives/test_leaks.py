@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train.objectives import NamesGenes
 from genemamba.train.objectives.base import IGNORE
 from genemamba.train.objectives.masked import Masked

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives import NamesGenes
 from genemamba.train.objectives.masked import Masked

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genemamba.errors import InputError
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives.pathway import Pathway, read_pathways
 from genemamba.train.packing import Batch

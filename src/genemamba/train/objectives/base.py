@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genemamba.model import GeneMamba
-from genemamba.model.batch import wide
+from genemamba.network import GeneMamba
+from genemamba.network.batch import wide
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.packing import Batch
 

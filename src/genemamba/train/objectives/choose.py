@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.contrast import Contrast
 from genemamba.train.objectives.label_tree import LabelTree

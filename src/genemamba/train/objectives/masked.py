@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from genemamba.model import GeneMamba
+from genemamba.network import GeneMamba
 from genemamba.train.objectives.base import IGNORE, NamesGenes
 from genemamba.train.packing import Batch
 

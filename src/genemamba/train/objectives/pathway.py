@@ -9,8 +9,8 @@ from torch import Tensor
 
 from genemamba.errors import InputError
 from genemamba.genes.enrichment import read_gmt
-from genemamba.model import GeneMamba
-from genemamba.model.batch import wide
+from genemamba.network import GeneMamba
+from genemamba.network.batch import wide
 from genemamba.tokens import FIRST_GENE, Vocabulary
 from genemamba.train.objectives.base import Objective
 from genemamba.train.packing import Batch

@@ -1,0 +1,166 @@
+"""Blocks of cells through a function, here or on a cluster, and what it gives into one place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba._keys import UNS
+from genemamba._progress import Progress
+from genemamba._version import __version__
+from genemamba.cells import cluster
+from genemamba.cells.counts import BLOCK, Counts
+from genemamba.cells.read import losses, no_genes, report
+from genemamba.cells.store import filling
+from genemamba.errors import InputError
+
+if TYPE_CHECKING:
+    from genemamba.tokens import GeneMatch, Ranked
+
+Csr: TypeAlias = sparse.csr_matrix | sparse.csr_array
+Step = Callable[[Csr], tuple[np.ndarray, dict[str, Any]]]
+"""Takes the counts of a block; gives rows, and what is to be said of them, as JSON can hold it."""
+
+
+class Sink(Protocol):
+    """Where rows go, and what was said of each block, by its first cell."""
+
+    done: dict[int, dict[str, Any]]
+
+    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
+        """Take the rows from `start` on."""
+
+
+class Array:
+    """Rows in memory."""
+
+    def __init__(self, n_cells: int, width: int, dtype: type) -> None:
+        self.rows: np.ndarray = np.empty((n_cells, width), dtype=dtype)
+        self.done: dict[int, dict[str, Any]] = {}
+
+    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
+        """Take the rows from `start` on."""
+        self.rows[start : start + len(rows)] = rows
+        self.done[start] = said
+
+
+def fill(counts: Counts, step: Step, sink: Sink, *, doing: str) -> list[dict[str, Any]]:
+    """Put what is missing into a sink; return what was said of all blocks, in order.
+
+    With a dask array of counts and an active ``dask.distributed`` client, its workers compute.
+    """
+    missing = [start for start in counts.starts if start not in sink.done]
+    client = cluster.client_for(counts)
+    results = (
+        _here(counts, step, missing)
+        if client is None
+        else cluster.mapped(client, counts, step, missing)
+    )
+    left = counts.n_cells * len(missing) // max(1, len(counts.starts))
+    writing: Future[None] | None = None
+    with Progress(doing, left, "cell", left) as bar, ThreadPoolExecutor(1) as writer:
+        for start, (rows, said) in results:
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(sink.write, start, rows, said)  # while the next is computed
+            bar.update(len(rows))
+    if writing is not None:
+        writing.result()
+    return [sink.done[start] for start in counts.starts]
+
+
+def _here(
+    counts: Counts, step: Step, starts: Iterable[int]
+) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, Any]]]]:
+    for start, block in counts.blocks(starts):
+        yield start, step(block)
+
+
+def said_of(ranked: Ranked) -> dict[str, Any]:
+    """Return what a block adds to the record of all."""
+    return {
+        "lost": losses(ranked),
+        "tokens": int(ranked.lengths.sum()),
+        "without": np.flatnonzero(ranked.lengths == 0).tolist(),
+    }
+
+
+def summed(
+    adata: AnnData, counts: Counts, genes: GeneMatch, said: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the record of all blocks.
+
+    Raises
+    ------
+    InputError
+        If no cell has a token.
+    """
+    n_cells = max(1, counts.n_cells)
+    lost, tokens = (sum(block[what] for block in said) / n_cells for what in ("lost", "tokens"))
+    without = [
+        start + cell
+        for start, block in zip(counts.starts, said, strict=True)
+        for cell in block["without"]
+    ]
+    if len(without) == counts.n_cells:
+        raise no_genes()
+    found = report(genes, counts.values, counts.where, lost, tokens)
+    return {**found, "cells_without_genes": np.asarray(adata.obs_names[without], dtype=str)}
+
+
+def into_store(
+    out: str | PathLike[str],
+    adata: AnnData,
+    counts: Counts,
+    genes: GeneMatch,
+    step: Step,
+    *,
+    key: str,
+    width: int,
+    dtype: type,
+    entry: dict[str, Any],
+    doing: str,
+) -> dict[str, Any]:
+    """Fill a store with what `step` makes of every block; go on if it was begun. Return the record.
+
+    Raises
+    ------
+    InputError
+        If `out` is no name of a zarr store, or see :func:`~genemamba.cells.store.filling`.
+    """
+    path = Path(out)
+    if path.suffix != ".zarr":
+        raise InputError(f"out={fspath(out)!r} is no zarr store", "give a name that ends in .zarr")
+    settings = {
+        "version": __version__,
+        "key": key,
+        "input": counts.where,
+        "values": counts.values.kind,
+        "cells": counts.n_cells,
+        "cells_sha256": _digest(adata.obs_names),
+        "genes_sha256": _digest(genes.token.tolist()),
+        "block": BLOCK,
+        **{what: said for what, said in entry.items() if what != "params"},
+        **entry["params"],
+    }
+    with filling(path, adata.obs_names, key, width, dtype, settings) as store:
+        if not store.finished():
+            said = fill(counts, step, store, doing=doing)
+            record = {"version": __version__, **entry, **summed(adata, counts, genes, said)}
+            store.finish({UNS: {key: record}})
+        return store.record
+
+
+def _digest(items: Any) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""Columns of obs: labels, and the donors or batches of cells."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from genemamba._labels import missing
+from genemamba.errors import GeneMambaWarning, InputError
+
+UNKNOWN = "unknown"
+_LONGEST_NAME = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The labelled cells of an AnnData."""
+
+    cells: np.ndarray
+    """Their indices."""
+    names: np.ndarray
+    """The class of each, str."""
+    groups: np.ndarray | None
+    """The donor or batch of each, str."""
+    given: np.ndarray
+    """Of all cells: the label, "" where there is none."""
+    of: str
+    """The name of the AnnData in messages."""
+
+    def embedded(self, vectors: np.ndarray) -> Labelled:
+        """Leave out cells without an embedding; a class that loses all its cells is named."""
+        there = np.isfinite(vectors[self.cells]).all(axis=1)
+        left = replace(
+            self,
+            cells=self.cells[there],
+            names=self.names[there],
+            groups=None if self.groups is None else self.groups[there],
+        )
+        _say_lost(sorted({*self.classes} - {*left.classes}), len(left.classes), self.of)
+        return left
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted."""
+        return tuple(np.unique(self.names).tolist())
+
+    @property
+    def codes(self) -> np.ndarray:
+        """The class of each, an index into `classes`."""
+        return np.unique(self.names, return_inverse=True)[1]
+
+
+def read_labelled(
+    adata: AnnData, label_key: str, batch_key: str | None, *, unknown: bool, of: str = "adata"
+) -> Labelled:
+    """Read labels and groups.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, labels are numbers, of one class only or none, a batch is NaN.
+    """
+    values = column(adata, label_key, "label_key", of)
+    if pd.api.types.is_numeric_dtype(values):
+        raise InputError(
+            f"{of}.obs[{label_key!r}] holds numbers ({values.dtype}), not names of cell types",
+            f"if they are names: {of}.obs[{label_key!r}] = {of}.obs[{label_key!r}].astype(str)",
+        )
+    there = values.notna().to_numpy()
+    if not there.any():
+        raise InputError(f"{of}.obs[{label_key!r}] is empty (all NaN)", "give a column of labels")
+    names = values[there].astype(str).to_numpy(dtype=str)
+    if len(np.unique(names)) < 2:
+        raise InputError(
+            f"all labelled cells are {names[0]!r}: one class cannot be told from another",
+            "label cells of two or more types",
+        )
+    if unknown and UNKNOWN in names:
+        raise InputError(
+            f"{UNKNOWN!r} is one of the labels, and it is what unfamiliar cells are called",
+            "set these labels to NaN, or use unknown=False",
+        )
+    groups = read_groups(adata, batch_key, of)
+    given = np.full(adata.n_obs, "", dtype=object)
+    given[there] = names
+    cells = np.flatnonzero(there)
+    return Labelled(cells, names, None if groups is None else groups[cells], given, of)
+
+
+def _say_lost(lost: list[str], n_left: int, of: str) -> None:
+    """Say which classes have no cell with an embedding; refuse to go on with fewer than two."""
+    if not lost:
+        return
+    named = ", ".join(map(repr, lost[:5])) + (", …" if len(lost) > 5 else "")
+    if n_left < 2:
+        raise InputError(
+            f"no labelled cell of {named} in {of} expresses a gene of the model, which leaves "
+            f"{n_left or 'no'} class, and one class cannot be told from another",
+            "label other cells of these types, or check gene_ids",
+        )
+    warnings.warn(
+        f"no cell will be named {named}: none of the cells with this label in {of} expresses a "
+        "gene of the model",
+        GeneMambaWarning,
+        stacklevel=4,
+    )
+
+
+def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarray | None:
+    """Return the donor or batch of every cell as str; ``None`` if no key is given."""
+    if key is None:
+        return None
+    values = column(adata, key, "batch_key", of)
+    if values.isna().any():
+        raise InputError(
+            f"{of}.obs[{key!r}] is missing (NaN) for {int(values.isna().sum())} cells",
+            "name the batch of every cell",
+        )
+    return values.astype(str).to_numpy(dtype=str)
+
+
+def column(adata: AnnData, key: str, argument: str, of: str = "adata") -> pd.Series:
+    """Return a column of ``obs``, or say which there are; NaN where it is :func:`missing`.
+
+    numpy gives every cell the width of the longest name.
+    """
+    if key not in adata.obs:
+        have = ", ".join(map(repr, adata.obs.columns)) or "none"
+        raise InputError(
+            f"{argument}={key!r} is not a column of {of}.obs", f"its columns are: {have}"
+        )
+    values = adata.obs[key]
+    longest = max((len(str(name)) for name in values.unique()), default=0)
+    if longest > _LONGEST_NAME and not pd.api.types.is_numeric_dtype(values):
+        raise InputError(
+            f"{of}.obs[{key!r}] holds a name of {longest:,} characters",
+            f"give a column with names of at most {_LONGEST_NAME:,}",
+        )
+    return values.mask(missing(values))

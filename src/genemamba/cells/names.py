@@ -1,0 +1,101 @@
+"""Gene names of a table, found in the vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from genemamba.cells.counts import is_gene
+from genemamba.errors import InputError
+from genemamba.tokens import GeneMatch, match
+from genemamba.tokens.genes import guess, look_up
+
+if TYPE_CHECKING:
+    from genemamba.tokens import Vocabulary
+
+
+def match_genes(
+    var: pd.DataFrame,
+    vocab: Vocabulary,
+    *,
+    gene_ids: str | Sequence[str] | None,
+    cells: pd.Index | None = None,
+) -> GeneMatch:
+    """Find the genes of a table in the vocabulary; an error names a better column.
+
+    With the names of `cells` it also says if these are the genes.
+    """
+    var = var.to_memory() if hasattr(var, "to_memory") else var
+    names, where = _names(var, gene_ids)
+    try:
+        return match(names, vocab, where=where, genes=is_gene(var))
+    except InputError as error:
+        turned = cells is not None and _share_known(cells, vocab) > 0.1
+        fix, also = _better_names(var, vocab, names)
+        if turned:
+            fix = "the rows are genes: use adata.T"
+        raise InputError(error.what + also, fix or error.fix) from None
+
+
+def genes_sha256(genes: GeneMatch) -> str:
+    """Hash which column is which gene."""
+    return hashlib.sha256(np.ascontiguousarray(genes.token, "<i4").data).hexdigest()
+
+
+def _share_known(names: Iterable[object], vocab: Vocabulary) -> float:
+    plain = [str(name) for name in names]
+    return float(np.mean(look_up(plain, vocab)[0] >= 0)) if plain else 0.0
+
+
+def _names(var: pd.DataFrame, gene_ids: str | Sequence[str] | None) -> tuple[list[str], str]:
+    if gene_ids is None:
+        return var.index.astype(str).tolist(), "adata.var_names"
+    if isinstance(gene_ids, str):
+        if gene_ids not in var:
+            raise InputError(
+                f"gene_ids={gene_ids!r} is not a column of adata.var",
+                f"use one of {', '.join(map(repr, var.columns))}" if len(var.columns) else
+                "leave out gene_ids: adata.var has no columns",
+            )  # fmt: skip
+        return var[gene_ids].astype(str).tolist(), f"adata.var[{gene_ids!r}]"
+    names = [str(name) for name in gene_ids]
+    if len(names) != len(var):
+        raise InputError(
+            f"gene_ids has {len(names)} names for {len(var)} genes", "give one name per gene"
+        )
+    return names, "gene_ids"
+
+
+def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tuple[str, str]:
+    """Name the column of ``var`` in which most genes are known, or that tells the species.
+
+    The symbols of another species are known in upper case, too: such a column is none.
+    """
+    columns = {column: var[column].astype(str).tolist() for column in var.columns}
+    columns = {name: own for name, own in columns.items() if len(set(own)) > len(own) / 2}
+    foreign = [other for other in [names, *columns.values()] if _is_foreign(other)]
+    best, found = "", 0.1
+    for column, own in columns.items():
+        share = _share_known(own, vocab)
+        human = guess(own).startswith("are human") or not any(_alike(own, o) for o in foreign)
+        if share > found and human:
+            best, found = column, share
+    if best:
+        return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}", ""
+    told = [c for c, own in columns.items() if _is_foreign(own) and not _is_foreign(names)]
+    return "", "".join(f"; those in adata.var[{c!r}] {guess(columns[c])}" for c in told[:1])
+
+
+def _is_foreign(names: list[str]) -> bool:
+    said = guess(names)
+    return "mouse" in said or "species" in said
+
+
+def _alike(names: list[str], foreign: list[str]) -> bool:
+    """Whether names may be those of another species in upper case; of ids nobody can tell."""
+    same = np.mean([a.upper() == b.upper() for a, b in zip(names, foreign, strict=True)])
+    return bool(same > 0.5) or foreign[0].startswith("ENS")

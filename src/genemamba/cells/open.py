@@ -1,0 +1,91 @@
+"""What the user gives, as an AnnData: itself, a modality of a MuData, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from anndata import AnnData
+
+from genemamba.cells.files import choose_modality, opened
+from genemamba.errors import InputError
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+
+@contextmanager
+def cells_of(
+    adata: AnnData | MuData | str | PathLike[str], mod: str | None, out: object, copy: bool
+) -> Iterator[tuple[AnnData, AnnData | MuData | None]]:
+    """Give the cells to read and write, and what a function returns: with `copy` the whole copy.
+
+    Raises
+    ------
+    InputError
+        If a path has no place for its results, or `copy` asks for a second; see :func:`opened_in`.
+    """
+    if out is not None and copy:
+        raise InputError("out and copy=True: results go to one place", "leave out copy")
+    if is_path(adata) and out is None:
+        raise InputError(
+            f"adata is a path, {fspath(adata)!r}, and there is no out",
+            "give out='results.zarr', or read the file: adata = anndata.read_h5ad(path)",
+        )
+    result = None
+    if copy:
+        assert not isinstance(adata, (str, PathLike))
+        check_backed(modality(adata, mod), copy=True)
+        result = adata.copy()
+    with opened_in(adata if result is None else result, mod) as cells:
+        yield cells, result
+
+
+@contextmanager
+def opened_in(adata: AnnData | MuData | str | PathLike[str], mod: str | None) -> Iterator[AnnData]:
+    """Give an AnnData itself, one of a MuData, or what a path leads to.
+
+    Raises
+    ------
+    InputError
+        If `mod` is not there.
+    """
+    if is_path(adata):
+        with opened(adata, mod) as cells:
+            yield cells
+    else:
+        yield modality(adata, mod)
+
+
+def modality(adata: AnnData | MuData, mod: str | None) -> AnnData:
+    """Return the AnnData of a modality; "rna", or the only one, if none is named."""
+    if not isinstance(getattr(adata, "mod", None), Mapping):
+        if mod is not None:
+            raise InputError(f"mod={mod!r}, and adata is no MuData", "leave out mod")
+        return adata
+    return adata.mod[choose_modality(list(adata.mod), mod)]
+
+
+def is_path(adata: Any) -> TypeGuard[str | PathLike[str]]:
+    """Whether it is a path, and no AnnData."""
+    return isinstance(adata, (str, PathLike))
+
+
+def check_backed(adata: AnnData, *, copy: bool) -> None:
+    """Refuse to copy what lies in a file, and to write to some cells of it."""
+    if adata.isbacked and (copy or adata.is_view):
+        what = "is backed by a file, which copy=True cannot copy"
+        if adata.is_view:
+            what = "is a view of a backed AnnData, which cannot be written to"
+        raise InputError(f"adata {what}", "read it first: adata = adata.to_memory()")
+
+
+def require_anndata(adata: Any) -> None:
+    """Refuse what is no AnnData."""
+    if not isinstance(adata, AnnData):
+        raise InputError(
+            f"adata is a {type(adata).__name__}, not an AnnData",
+            "read the file first: adata = anndata.read_h5ad(path); of a MuData give mdata['rna']",
+        )

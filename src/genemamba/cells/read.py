@@ -1,0 +1,206 @@
+"""Counts of an AnnData, ranked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from genemamba.cells.counts import Counts, by_columns, count, is_lazy
+from genemamba.cells.names import genes_sha256, match_genes
+from genemamba.cells.open import require_anndata
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.tokens import GeneMatch, Ranked, Values, rank_csr
+
+if TYPE_CHECKING:
+    from genemamba.tokens import Vocabulary
+
+MUCH_LOST = 0.1
+"""Share of a cell's counts beyond which their loss is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Ranked cells and how they came about."""
+
+    ranked: Ranked
+    genes: GeneMatch
+    values: Values
+    where: str
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``uns`` keeps about the input: which genes and counts were used."""
+        lost, n_tokens = losses(self.ranked), int(self.ranked.lengths.sum())
+        return report(
+            self.genes,
+            self.values,
+            self.where,
+            lost / self.ranked.n_cells,
+            n_tokens / self.ranked.n_cells,
+        )
+
+
+def tokenise(
+    adata: AnnData,
+    vocab: Vocabulary,
+    *,
+    layer: str | None,
+    gene_ids: str | Sequence[str] | None,
+    max_tokens: int,
+) -> Tokens:
+    """Read counts and gene names from an AnnData and rank them; nothing is written.
+
+    Of counts that are not in memory one block at a time is.
+    """
+    counts = read_counts(adata, layer)
+    genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=adata.obs_names)
+    blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
+    parts = [rank(block, genes, max_tokens) for block in blocks]
+    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
+
+
+def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens: int) -> Ranked:
+    """Rank the genes of some cells."""
+    return rank_csr(csr.indptr, csr.indices, csr.data, genes.token, genes.median, max_tokens)
+
+
+def genes_of(
+    adata: AnnData, vocab: Vocabulary, *, layer: str | None, gene_ids: str | Sequence[str] | None
+) -> tuple[GeneMatch, str]:
+    """Return the genes of the chosen source and its name, without reading a count."""
+    _, var, where = _matrix(adata, layer)
+    return match_genes(var, vocab, gene_ids=gene_ids, cells=adata.obs_names), where
+
+
+def read_counts(adata: AnnData, layer: str | None) -> Counts:
+    """Return the counts, the gene table, what was found, and where."""
+    matrix, _, where = _matrix(adata, layer)
+    try:
+        counts = _count(adata, layer, log1p_hint=_log1p_hint(adata))
+    except InputError as error:
+        raise InputError(error.what, _elsewhere(adata) or error.fix) from None
+    if by_columns(matrix):
+        size = sum(part.nbytes for part in (counts.matrix.data, counts.matrix.indices)) / 1e9
+        warnings.warn(
+            f"memory grows with the cells: {where} is stored gene by gene (CSC), so all of it "
+            f"({size:.1f} GB) was read; store it by cells to stream it: {where} = {where}.tocsr()",
+            GeneMambaWarning,
+            stacklevel=2,
+        )
+    return counts
+
+
+def kinds(adata: AnnData, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what each matrix of an AnnData holds, by the layer that reads it; "X" is ``X``.
+
+    Those that cannot be ranked are left out; what is `known` is not looked at.
+    """
+    require_anndata(adata)
+    sources: list[str | None] = [*_layers(adata)]
+    sources += ["raw"] * (adata.raw is not None) + [None] * (adata.X is not None)
+    found: dict[str, str] = {}
+    for source in sources:
+        name = source or "X"
+        try:
+            found[name] = (known or {}).get(name) or _count(adata, source).values.kind
+        except InputError:
+            continue
+    return found
+
+
+def lazy(adata: AnnData, layer: str | None) -> bool:
+    """Whether the counts of an AnnData are not in memory."""
+    return is_lazy(_matrix(adata, layer)[0])
+
+
+def losses(ranked: Ranked) -> float:
+    """Sum over cells the share of counts in genes without a token."""
+    return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
+
+
+def report(
+    genes: GeneMatch, values: Values, where: str, counts_lost: float, tokens_per_cell: float
+) -> dict[str, Any]:
+    """Return what ``uns`` keeps about an input."""
+    return {
+        "input": where,
+        "values": values.kind,
+        "values_reason": values.reason,
+        "values_doubt": values.doubt,
+        "genes": len(genes.token),
+        "genes_known": len(genes.tokens),
+        "genes_sha256": genes_sha256(genes),
+        "gene_status": genes.counts,
+        "genes_added": genes.added,
+        "counts_lost": counts_lost,
+        "tokens_per_cell": tokens_per_cell,
+    }
+
+
+def lost(share: float) -> str:
+    """Say what it means that so many of a cell's counts are not used, if it means anything."""
+    if share <= MUCH_LOST:
+        return ""
+    return (
+        f"results rest on a part of each cell: on average {share:.0%} of a cell's counts are in "
+        "genes that the model does not know"
+    )
+
+
+def no_genes() -> InputError:
+    """Say that there is nothing to embed."""
+    return InputError(
+        "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
+    )
+
+
+def _count(adata: AnnData, layer: str | None, *, log1p_hint: float | None = None) -> Counts:
+    matrix, var, where = _matrix(adata, layer)
+    return count(matrix, var, where=where, log1p_hint=log1p_hint)
+
+
+def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
+    """Values, gene table and name of the chosen source; ``layer="raw"`` means ``adata.raw``."""
+    if layer is None:
+        if adata.X is None:
+            raise InputError("adata.X is empty", _elsewhere(adata) or "set adata.X to counts")
+        return adata.X, adata.var, "adata.X"
+    if layer in adata.layers:
+        return adata.layers[layer], adata.var, f"adata.layers[{layer!r}]"
+    if layer == "raw" and adata.raw is not None:
+        return adata.raw.X, adata.raw.var, "adata.raw.X"
+    have = [*map(repr, _layers(adata)), *(["'raw'"] if adata.raw is not None else [])]
+    raise InputError(
+        f"layer={layer!r} is not in adata.layers",
+        f"use one of {', '.join(have)}" if have else "leave out layer: adata has only X",
+    )
+
+
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # None is X, from anndata 0.13 on
+
+
+def _log1p_hint(adata: AnnData) -> float | None:
+    """Read the base that ``sc.pp.log1p`` left in ``uns``, if it ran."""
+    if "log1p" not in adata.uns:
+        return None
+    base = adata.uns["log1p"].get("base") if hasattr(adata.uns["log1p"], "get") else None
+    return float(np.e if base is None else base)
+
+
+def _elsewhere(adata: AnnData) -> str:
+    """Name the call that would use other values of this AnnData, if any can be ranked."""
+    found = kinds(adata)
+    for wanted in ("counts", "normalised", "log1p"):
+        for source, kind in found.items():
+            if kind == wanted:
+                call = "X" if source == "X" else f"layer={source!r}"
+                where = _matrix(adata, None if source == "X" else source)[2]
+                return f"{where} holds {kind} values: use {call}"
+    return ""

@@ -1,0 +1,96 @@
+"""What is written to an AnnData: which slots may be, and the record of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from anndata import AnnData
+
+from genemamba._keys import OWN_RECORDS, UNS
+from genemamba._version import __version__
+from genemamba.cells.open import check_backed, require_anndata
+from genemamba.errors import InputError
+
+if TYPE_CHECKING:
+    from genemamba.models._load import ModelLike
+    from genemamba.network import GeneMamba
+    from genemamba.network.runtime import Runtime
+
+
+def check_slots(adata: AnnData, key: str, *, copy: bool = False, **slots: Sequence[str]) -> None:
+    """Refuse what cannot be written to, and slots that no tool with the record `key` wrote.
+
+    Slots named by default are this package's, even where their record was lost.
+    """
+    require_anndata(adata)
+    if any(slots.values()):
+        check_backed(adata, copy=copy)
+    ours = key in _records(adata) or key in OWN_RECORDS
+    if "/" in key:
+        raise InputError(
+            f"key_added with a '/' ({key!r}) cannot be written to a file", "leave out the '/'"
+        )
+    for slot, names in slots.items():
+        for name in names:
+            if name in getattr(adata, slot) and not ours:
+                raise InputError(
+                    f"adata.{slot}[{name!r}] exists and was not written by genemamba",
+                    f"choose another key_added, or delete it first: del adata.{slot}[{name!r}]",
+                )
+
+
+def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str]:
+    """Return what a record keeps of a model; a name or path given goes before its own name."""
+    assert loaded.vocab is not None
+    name = given if isinstance(given, str) else loaded.provenance.get("name", "unnamed")
+    return {
+        "model": name,
+        "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+        "vocabulary_sha256": loaded.vocab.sha256,
+    }
+
+
+def entry_of(
+    loaded: GeneMamba,
+    runtime: Runtime,
+    *,
+    gene_ids: str | Sequence[str] | None,
+    layer: str | None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Return what a record says of the model and of how it was run."""
+    return {
+        **identity(loaded),
+        "params": {
+            "layer": layer or "",
+            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
+            **params,
+        },
+        "device": runtime.device,
+        "precision": runtime.precision,
+        "backend": runtime.backend,
+    }
+
+
+def recorded(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """Return the record of one slot; empty where there is none."""
+    records = adata.uns.get(UNS, {})
+    entry = records.get(key, {}) if isinstance(records, Mapping) else {}
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:
+    """Write the record of one slot to ``uns``, keeping the records of others."""
+    adata.uns[UNS] = {**adata.uns.get(UNS, {}), key: {"version": __version__, **entry}}
+
+
+def _records(adata: AnnData) -> Mapping[str, Any]:
+    require_anndata(adata)
+    records = adata.uns.get(UNS, {})
+    if not isinstance(records, Mapping):
+        raise InputError(
+            f"adata.uns[{UNS!r}] exists and was not written by genemamba",
+            f"rename or delete it first: del adata.uns[{UNS!r}]",
+        )
+    return records

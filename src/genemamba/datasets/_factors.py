@@ -1,0 +1,97 @@
+"""Gene vectors to start from: genes that are expressed by the same cells begin side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import rankdata
+
+from genemamba.datasets import Corpus
+from genemamba.integration.mixing import log_normalised
+
+_CELLS = 20_000  # enough for a few hundred factors
+_BLOCK = 2_000
+_ROUNDS, _SPARE = 5, 10
+_WAVES, _OCTAVES = 0.1, 6  # share of a vector's square that the waves have, and their number
+
+
+def gene_vectors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """Say of every gene by which cells it is expressed, and where its median stands among all.
+
+    Genes with equal counts in a cell are ranked by their medians alone. That is most of what tells
+    a hidden gene by its neighbours, and with these vectors a model need not first find it out.
+
+    Parameters
+    ----------
+    corpus, cells
+        The cells to look at; of more than 20,000 a random part.
+    width
+        Of the vectors.
+    seed
+        Draws that part and the coordinates.
+
+    Returns
+    -------
+    float32, genes × `width`; the root mean square of each gene is 1.
+    """
+    rng = np.random.default_rng(seed)
+    expressed = gene_factors(corpus, cells, width, rng)
+    stands = _median_waves(corpus.vocab.median, width, rng)
+    mixed = np.sqrt(1 - _WAVES) * expressed + np.sqrt(_WAVES) * stands
+    return _of_one_length(mixed).astype(np.float32)
+
+
+def gene_factors(
+    corpus: Corpus, cells: np.ndarray, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Factorise what cells express, log1p of counts per 10,000, as principal components do.
+
+    Each library is centred first, so what sets libraries apart is no factor. A component's vector
+    counts with the fourth root of its strength, and all genes are brought to one length: a gene
+    that varies little could hardly be named. The vectors are turned at random: every coordinate
+    then holds some of each component, and scaling coordinates alike does not raise the weak ones.
+    """
+    if len(cells) > _CELLS:
+        cells = np.sort(rng.choice(cells, _CELLS, replace=False))
+    blocks = [corpus.rows(cells[i : i + _BLOCK]) for i in range(0, len(cells), _BLOCK)]
+    logged = sparse.vstack([log_normalised(block) for block in blocks], format="csr")
+    n = min(width, *(size - 1 for size in logged.shape))
+    strength, genes = _centred_svd(logged, corpus.group[cells], n, rng)
+    turn = np.linalg.qr(rng.standard_normal((width, width)))[0][:n]
+    return _of_one_length((genes * strength**0.25) @ turn)
+
+
+def _median_waves(median: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Sines and cosines of where each gene's median stands: half a wave, a whole one … 16."""
+    angle = np.pi * (rankdata(median) / len(median))[:, None] * 2.0 ** np.arange(_OCTAVES)
+    waves = np.hstack([np.sin(angle), np.cos(angle)])
+    return _of_one_length(waves @ rng.standard_normal((waves.shape[1], width)))
+
+
+def _of_one_length(vectors: np.ndarray) -> np.ndarray:
+    """Bring the root mean square of each row to 1; rows of 0 stay."""
+    return vectors / np.maximum(np.sqrt(np.mean(vectors**2, axis=1, keepdims=True)), 1e-9)
+
+
+def _centred_svd(
+    matrix: sparse.csr_matrix, group: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `n` singular values and right vectors around the groups' means, by random projection.
+
+    The means are subtracted from products, so the matrix stays sparse.
+    """
+    members = sparse.csr_matrix(np.unique(group)[:, None] == group, dtype=np.float32)
+    means = (members @ matrix).toarray() / members.sum(axis=1).A1[:, None]
+
+    def down(x: np.ndarray) -> np.ndarray:
+        return matrix @ x - members.T @ (means @ x)
+
+    def up(x: np.ndarray) -> np.ndarray:
+        return matrix.T @ x - means.T @ (members @ x)
+
+    more = min(n + _SPARE, *matrix.shape)
+    basis = rng.standard_normal((matrix.shape[1], more)).astype(np.float32)
+    for _ in range(_ROUNDS):
+        basis = np.linalg.qr(up(np.linalg.qr(down(basis))[0]))[0]
+    _, strength, turned = np.linalg.svd(down(basis), full_matrices=False)
+    return strength[:n], (basis @ turned.T)[:, :n]

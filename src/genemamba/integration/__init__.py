@@ -1,0 +1,1 @@
+"""The array core of ``gm.tl.integrate``."""

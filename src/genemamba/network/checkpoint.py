@@ -1,0 +1,236 @@
+"""A checkpoint is a folder: weights (safetensors), ``config.json`` and ``genes.csv``. Never pickle.
+
+``ranking.csv``, the mean ranking of the training cells, and ``sketch.json``, which tells whether
+cells were among them, may stand beside them.
+
+Everything is checked before a weight is used, and the message names the tensor that is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genemamba.errors import CheckpointError
+from genemamba.network.config import GeneMambaConfig
+from genemamba.network.genemamba import GeneMamba
+from genemamba.network.header import AGAIN, parse_json
+from genemamba.network.weights import WeightFile, tensor_shapes, write_weights
+from genemamba.tokens import MeanRanking, Sketch, Vocabulary
+
+WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
+RANKING, SKETCH = "ranking.csv", "sketch.json"  # need not be there
+FORMAT = 1
+LAYOUT = "genemamba"
+METADATA = {"format": "pt"}
+MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20, RANKING: 16 * 2**20}  # many times what they need
+_TYPES = {
+    "format": int,
+    "config": dict,
+    "extra_tokens": list,
+    "vocabulary_sha256": str,
+    "weights_sha256": str,
+    "provenance": dict,
+}
+_FOUND_ON_READING = ("sha256", "path", "layout")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint is made of."""
+
+    config: GeneMambaConfig
+    vocab: Vocabulary
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    provenance: dict[str, Any]
+    ranking: MeanRanking | None = None
+    sketch: Sketch | None = None
+
+
+def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> None:
+    """Write a model with its vocabulary and provenance.
+
+    Parameters
+    ----------
+    model
+        Model whose ``vocab`` is set.
+    folder
+        Made if it does not exist; files of an earlier checkpoint are replaced.
+    half
+        Store matrices in float16. Vectors, which are small and steer the dynamics, stay float32.
+    """
+    if model.vocab is None:
+        raise CheckpointError(
+            "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
+        )
+    tensors = {
+        name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
+        for name, t in _state(model).items()
+    }
+    about = (model.provenance, model.ranking, model.sketch)
+    write_parts(folder, Parts(model.config, model.vocab, tensors, METADATA, *about))
+
+
+def write_parts(folder: Path, parts: Parts) -> None:
+    """Write a checkpoint from its parts; the tensors keep their dtypes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(parts.tensors, folder / WEIGHTS, parts.metadata)
+    parts.vocab.to_csv(folder / GENES)
+    for name in (RANKING, SKETCH):
+        (folder / name).unlink(missing_ok=True)
+    if parts.ranking is not None:
+        parts.ranking.to_csv(folder / RANKING)
+    if parts.sketch is not None:
+        text = json.dumps(parts.sketch.to_dict(parts.vocab))
+        (folder / SKETCH).write_text(text + "\n", encoding="utf-8")
+    described = {
+        "format": FORMAT,
+        "config": parts.config.to_dict(),
+        "extra_tokens": list(parts.vocab.extra),
+        "vocabulary_sha256": parts.vocab.sha256,
+        "weights_sha256": WeightFile(folder / WEIGHTS).sha256(),
+        "provenance": {k: v for k, v in parts.provenance.items() if k not in _FOUND_ON_READING},
+    }
+    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is one of ours, by its ``config.json``; others have such a file as well.
+
+    Raises
+    ------
+    CheckpointError
+        If there is a ``config.json`` that cannot be read.
+    """
+    return (folder / CONFIG).exists() and not {"format", "weights_sha256"}.isdisjoint(
+        read_json(folder / CONFIG)
+    )
+
+
+def read_checkpoint(folder: Path) -> GeneMamba:
+    """Read a model, in float32 on the CPU, after checking every part of it.
+
+    Weights stored in float32 are mapped, not copied.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or damaged, or files do not belong together.
+    """
+    return build_model(read_parts(folder))
+
+
+def read_parts(folder: Path) -> Parts:
+    """Read and check the parts of a checkpoint; the tensors keep their dtypes."""
+    described = _read_config(folder)
+    config = GeneMambaConfig.from_dict(described["config"])
+    vocab = _vocabulary(folder, described)
+    if len(vocab) != config.vocab_size:
+        raise CheckpointError(
+            f"{folder / GENES} gives {len(vocab)} tokens, {CONFIG} says {config.vocab_size}: "
+            "genes are missing or too many",
+            AGAIN,
+        )
+    if vocab.sha256 != described["vocabulary_sha256"]:
+        raise CheckpointError(
+            f"{folder / GENES} is not the gene table these weights were trained with", AGAIN
+        )
+    file = WeightFile(folder / WEIGHTS)
+    file.require(tensor_shapes(config))
+    tensors = file.tensors()
+    digest = file.sha256()
+    if digest != described["weights_sha256"]:
+        raise CheckpointError(f"{file.path} does not have the sha256 that {CONFIG} states", AGAIN)
+    found = {"sha256": digest, "path": str(folder), "layout": LAYOUT}
+    provenance = described["provenance"] | found
+    ranking = None
+    if (folder / RANKING).exists():
+        require_small(folder / RANKING, MOST_BYTES[RANKING])
+        ranking = MeanRanking.from_csv(folder / RANKING, vocab.n_genes)
+    sketch = _sketch(folder, vocab)
+    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking, sketch)
+
+
+def build_model(parts: Parts) -> GeneMamba:
+    """Make a model around tensors that are known to fit; they become float32."""
+    config = parts.config
+    with torch.device("meta"):  # no memory for weights that are there already
+        model = GeneMamba(config)
+    state = {name: tensor.float() for name, tensor in parts.tensors.items()}
+    if config.tie_embeddings:
+        state["lm_head.weight"] = state["embeddings.weight"]
+    model.load_state_dict(state, assign=True)
+    if config.tie_embeddings:
+        model.lm_head.weight = model.embeddings.weight
+    model.vocab = parts.vocab
+    model.provenance = parts.provenance
+    model.ranking, model.sketch = parts.ranking, parts.sketch
+    return model.eval()
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Read only the genes of a checkpoint: all that ranking needs."""
+    return _vocabulary(folder, _read_config(folder))
+
+
+def require_small(path: Path, most: int) -> None:
+    """Refuse a file that is missing, or so large that reading it would be the attack."""
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
+    if path.stat().st_size > most:
+        raise CheckpointError(f"{path} has more than {most} bytes, which it cannot need", AGAIN)
+
+
+def _state(model: GeneMamba) -> dict[str, Tensor]:
+    state = dict(model.state_dict())
+    if model.config.tie_embeddings:
+        del state["lm_head.weight"]
+    return state
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON object."""
+    require_small(path, MOST_BYTES[CONFIG])
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
+    return parse_json(text, str(path))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    for name in (CONFIG, GENES, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} holds no {name}", AGAIN)
+    described = read_json(folder / CONFIG)
+    for name, kind in _TYPES.items():
+        if name not in described:
+            raise CheckpointError(f"{folder / CONFIG} is damaged: {name} is missing", AGAIN)
+        if not isinstance(described[name], kind):
+            raise CheckpointError(f"{folder / CONFIG}: {name} has a wrong type", AGAIN)
+    if described["format"] != FORMAT:
+        raise CheckpointError(
+            f"{folder} has checkpoint format {described['format']}, this version reads {FORMAT}",
+            "update genemamba",
+        )
+    return described
+
+
+def _vocabulary(folder: Path, described: dict[str, Any]) -> Vocabulary:
+    extra = described["extra_tokens"]
+    if not all(isinstance(token, str) for token in extra):
+        raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", AGAIN)
+    require_small(folder / GENES, MOST_BYTES[GENES])
+    return Vocabulary.from_csv(folder / GENES, extra=extra)
+
+
+def _sketch(folder: Path, vocab: Vocabulary) -> Sketch | None:
+    if not (folder / SKETCH).exists():
+        return None
+    return Sketch.from_dict(read_json(folder / SKETCH), vocab)

@@ -1,0 +1,212 @@
+"""One Mamba-2 mixer, and the Bi-Mamba layer that reads it in both directions.
+
+Shapes: B cells, R rows (B, or 2 B with both directions), L tokens, D model width, E inner width,
+H heads, P head channels, N states, K = E + 2 N channels of the convolution,
+T = E + K + H what the input projection gives.
+
+Parameter names are those of the published checkpoint (and of mamba-ssm), so weights move freely.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genemamba.network import compiled, kernels
+from genemamba.network.config import GeneMambaConfig
+from genemamba.network.convolution import convolve
+from genemamba.network.ssd import scan
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a learned scale."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+        self.backend: kernels.Backend = "torch"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis."""
+        if self.backend == "numba" and compiled.suits(x):
+            return compiled.normalise(x, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+class Mamba2(nn.Module):
+    """Mamba-2 mixer: project, convolve, scan, gate, project back.
+
+    ``forward`` reads one way. The Bi-Mamba layer calls the three parts itself, because the
+    projections work token by token and need not be done once per direction.
+    """
+
+    def __init__(self, config: GeneMambaConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.in_proj = nn.Linear(c.d_model, c.d_inner + c.d_xbc + c.n_heads, bias=False)
+        self.conv1d = nn.Conv1d(c.d_xbc, c.d_xbc, c.d_conv, groups=c.d_xbc, padding=c.d_conv - 1)
+        self.dt_bias = nn.Parameter(torch.empty(c.n_heads))
+        self.A_log = nn.Parameter(torch.empty(c.n_heads))
+        self.D = nn.Parameter(torch.ones(c.n_heads))
+        self.norm = RMSNorm(c.d_inner, c.norm_eps)
+        self.out_proj = nn.Linear(c.d_inner, c.d_model, bias=False)
+        self.backend: kernels.Backend = "torch"
+
+    def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
+        """Draw the initial weights as Mamba-2 does: A in 1…16, dt in 0.001…0.1, log-uniform."""
+        c = self.config
+        with torch.no_grad():
+            bound = 1 / math.sqrt(c.d_model)
+            self.in_proj.weight.uniform_(-bound, bound, generator=generator)
+            bound = 1 / math.sqrt(c.d_inner * n_layers)
+            self.out_proj.weight.uniform_(-bound, bound, generator=generator)
+            bound = 1 / math.sqrt(c.d_conv)
+            self.conv1d.weight.uniform_(-bound, bound, generator=generator)
+            self.conv1d.bias.zero_()  # type: ignore[union-attr]
+            self.A_log.uniform_(1, 16, generator=generator).log_()
+            dt = torch.empty_like(self.dt_bias).uniform_(
+                math.log(1e-3), math.log(1e-1), generator=generator
+            )
+            dt = dt.exp_()
+            self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse softplus
+            self.D.fill_(1.0)
+            self.norm.weight.fill_(1.0)
+
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split the input projection into gate z (E), xBC (K) and dt (H)."""
+        c = self.config
+        z, xbc, dt = projected.split([c.d_inner, c.d_xbc, c.n_heads], dim=-1)
+        return z, xbc, dt
+
+    def project(self, u_BLD: Tensor) -> Tensor:
+        """Give what `read` takes, B × L × T; the next call may use its memory."""
+        if self.backend == "numba" and compiled.suits(u_BLD):
+            return compiled.project(u_BLD, self.in_proj.weight)
+        return self.in_proj(u_BLD)
+
+    def read(
+        self, projected_BLT: Tensor, segment_BL: Tensor | None, *, ways: int = 1
+    ) -> tuple[Tensor, ...]:
+        """Mix, gate and normalise, 1 way (forwards) or 2; each B × L × E in the cell's order."""
+        if self.backend == "numba" and compiled.suits(projected_BLT):
+            return compiled.read(self, projected_BLT, segment_BL, ways=ways, added=False).unbind()
+        z, xbc, dt = self.split(projected_BLT)
+        gate = F.silu(z)
+        if ways == 1:
+            return (self.norm(self.mix(xbc, dt, segment_BL) * gate),)
+        return tuple(self.norm(y * gate) for y in self.mix_both(projected_BLT, segment_BL))
+
+    def read_added(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
+        """Add both ways up, B × L × E."""
+        if self.backend == "numba" and compiled.suits(projected_BLT):
+            return compiled.read(self, projected_BLT, segment_BL, ways=2, added=True)[0]
+        forwards, backwards = self.read(projected_BLT, segment_BL, ways=2)
+        return forwards + backwards
+
+    def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mix forwards and backwards, each B × L × E in the order of the cell."""
+        if self.backend == "triton":
+            return kernels.mix_both(self, projected_BLT, segment_BL)
+        _, xbc, dt = self.split(projected_BLT)
+        segment_RL = None if segment_BL is None else _both_ways(segment_BL)
+        forwards, backwards = self.mix(_both_ways(xbc), _both_ways(dt), segment_RL).chunk(2)
+        return forwards, backwards.flip(1)
+
+    def mix(self, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
+        """Convolve and scan along the tokens, left to right; R × L × E."""
+        if self.backend == "cuda":
+            return kernels.mix(self, xbc_RLK, dt_RLH, segment_RL)
+        c = self.config
+        xbc = F.silu(self._convolve(xbc_RLK, segment_RL))
+        x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
+        x_RLHP = x.unflatten(-1, (c.n_heads, c.headdim))
+        # decays are summed along the cell, so they stay in float32 at least
+        wide = torch.promote_types(self.A_log.dtype, torch.float32)
+        dt = F.softplus(dt_RLH.to(wide) + self.dt_bias.to(wide))
+        y = scan(
+            x_RLHP,
+            dt,
+            -torch.exp(self.A_log.to(wide)),
+            b_RLN,
+            c_RLN,
+            segment_RL,
+            chunk_size=c.chunk_size,
+        )
+        return torch.addcmul(y, x_RLHP, self.D.to(y.dtype)[:, None]).flatten(2)
+
+    def forward(self, u_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
+        """Read one way, left to right; B × L × D."""
+        (y,) = self.read(self.in_proj(u_BLD), segment_BL)
+        return self.out_proj(y)
+
+    def _convolve(self, x_RLK: Tensor, segment_RL: Tensor | None) -> Tensor:
+        """Causal depthwise convolution that does not look across segments."""
+        assert self.conv1d.bias is not None
+        weight_KW, bias_K = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        return convolve(x_RLK, weight_KW.to(x_RLK.dtype), bias_K.to(x_RLK.dtype), segment_RL)
+
+
+class BiMambaLayer(nn.Module):
+    """One Mamba-2 with shared weights, read forwards and backwards, and merged.
+
+    With X the input and M the mixer, the directions are ``X_f = M(X) + X`` and
+    ``X_b = flip(M(flip X) + flip X)``. Where a model reads forwards only, ``X_b = X_f``.
+    """
+
+    def __init__(self, config: GeneMambaConfig) -> None:
+        super().__init__()
+        self.how = config.merge
+        self.bidirectional = config.bidirectional
+        self.mamba = Mamba2(config)
+        self.norm = RMSNorm(config.d_model, config.norm_eps) if config.pre_norm else None
+        two_to_one = config.merge in ("gate", "concat")
+        self.merge = nn.Linear(2 * config.d_model, config.d_model) if two_to_one else None
+
+    def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
+        """Draw the initial weights of the mixer and of the merge."""
+        self.mamba.reset_parameters(generator, n_layers)
+        if self.norm is not None:
+            nn.init.ones_(self.norm.weight)
+        if self.merge is not None:
+            bound = 1 / math.sqrt(self.merge.in_features)
+            with torch.no_grad():
+                self.merge.weight.uniform_(-bound, bound, generator=generator)
+                self.merge.bias.zero_()
+
+    def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
+        """Return the merged reading of both directions, or that of one; B × L × D."""
+        u = x_BLD if self.norm is None else self.norm(x_BLD)
+        projected = self.mamba.project(u)  # once: the projection is the same both ways
+        if not self.bidirectional:
+            (y,) = self.mamba.read(projected, segment_BL)
+            return self.merge_forward(x_BLD, y)
+        if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
+            both = self.mamba.out_proj(self.mamba.read_added(projected, segment_BL))
+            return torch.add(x_BLD, both, alpha=0.5) if self.how == "mean" else 2 * x_BLD + both
+        forwards, backwards = self.mamba.read(projected, segment_BL, ways=2)
+        return self._learned_merge(
+            self.mamba.out_proj(forwards) + x_BLD, self.mamba.out_proj(backwards) + x_BLD
+        )
+
+    def merge_forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Merge the forward reading with itself: x is the layer's input, y what it has read."""
+        forwards = self.mamba.out_proj(y) + x
+        if self.how == "concat":
+            return self._learned_merge(forwards, forwards)
+        return 2 * forwards if self.how == "sum" else forwards
+
+    def _learned_merge(self, forwards: Tensor, backwards: Tensor) -> Tensor:
+        assert self.merge is not None
+        joined = self.merge(torch.cat([forwards, backwards], dim=-1))
+        if self.how == "concat":
+            return joined
+        gate = torch.sigmoid(joined).to(forwards.dtype)  # autocast makes it another
+        return torch.lerp(backwards, forwards, gate)
+
+
+def _both_ways(t: Tensor) -> Tensor:
+    return torch.cat([t, t.flip(1)])

@@ -1,0 +1,187 @@
+"""Cells rebuilt by a model: hidden genes, the paper's protocol, and gene after gene.
+
+Shapes: B cells, L tokens, M hidden genes of one cell, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genemamba.errors import InputError
+from genemamba.network.batch import Batch
+from genemamba.network.genemamba import GeneMamba
+from genemamba.network.inference import Step, over_cells, placed
+from genemamba.network.recurrent import start, step
+from genemamba.network.runtime import Runtime
+from genemamba.tokens import FIRST_GENE, Ranked, pad
+from genemamba.tokens.reconstruction import (
+    LIKELY,
+    Reconstruction,
+    join,
+    put,
+    ranked_where_they_stand,
+)
+
+BatchSize = int | Literal["auto"]
+_CELLS_PER_STEP = 64  # a step reads all weights once, however many cells take it
+
+
+def names_next_gene(model: GeneMamba) -> bool:
+    """Whether the head at a gene names the gene after it, as in the paper, or the gene itself."""
+    said = model.provenance.get("objective")
+    if said is not None:
+        return said.startswith("next gene")
+    return model.vocab is None or not model.vocab.has_special("[MASK]")
+
+
+def rebuild_hidden(
+    model: GeneMamba,
+    ranked: Ranked,
+    hidden: np.ndarray,
+    measured: np.ndarray,
+    *,
+    batch_size: BatchSize,
+    runtime: Runtime,
+) -> Reconstruction:
+    """Name the hidden genes and say where they stand.
+
+    Names: of the genes that were measured and are not visible, those the model expects most often
+    in the hidden places, put where most are expected to be right. Ranks: the mean over the hidden
+    places, each weighted by how likely the gene is there, given that it is one of the hidden.
+    """
+    assert model.vocab is not None
+    if not model.vocab.has_special("[MASK]"):
+        raise InputError(
+            "protocol='masked', but this model was not trained on hidden genes: it has no [MASK]",
+            "use protocol='next' or 'paper'",
+        )
+    network, mask = placed(model, runtime), model.vocab.special("[MASK]")
+    missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
+    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
+    rank = np.full(len(hidden), np.nan)
+    likely = np.full(len(hidden), np.nan)
+
+    def step(own: np.ndarray, batch: Batch) -> None:
+        covered = batch.ids.clone()
+        for k, i in enumerate(own):
+            here = torch.from_numpy(hidden[ranked.indptr[i] : ranked.indptr[i + 1]])
+            batch.of(covered, k)[here.to(covered.device)] = mask
+        states_RLD = network(covered, batch.borders)
+        for k, i in enumerate(own):
+            part = slice(ranked.indptr[i], ranked.indptr[i + 1])
+            places = torch.from_numpy(np.flatnonzero(hidden[part])).to(covered.device)
+            logits_MV = network.lm_head(batch.of(states_RLD, k)[places]).float()
+            logits_MV[:, missing] = -torch.inf
+            logits_MV[:, batch.of(covered, k)] = -torch.inf  # the visible ones
+            truth = batch.of(batch.ids, k)[places]
+            given = logits_MV.gather(1, truth[:, None])
+            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < LIKELY).cpu()
+            rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
+            cells[i] = ranked.tokens[part].copy()
+            cells[i][hidden[part]] = _named(logits_MV)
+
+    _do(step, ranked, batch_size, runtime)
+    return join(ranked, cells, rank, likely)
+
+
+def _expected_rank(logits_MV: Tensor, truth_M: Tensor, places_M: Tensor) -> Tensor:
+    """Return the rank, from 1, that the model expects of each hidden gene."""
+    of_place = logits_MV.log_softmax(-1)[:, truth_M]  # places × genes
+    return (places_M + 1.0) @ of_place.softmax(0)
+
+
+def _named(logits_MV: Tensor) -> np.ndarray:
+    """Return the gene to put at each place."""
+    probability_MV = logits_MV.softmax(-1)
+    said_M = probability_MV.sum(0).topk(len(logits_MV)).indices
+    return said_M.cpu().numpy()[put(probability_MV[:, said_M].cpu().numpy())]
+
+
+def rebuild_as_published(
+    model: GeneMamba, ranked: Ranked, *, batch_size: BatchSize, runtime: Runtime
+) -> Reconstruction:
+    """Feed whole cells in and take the likeliest gene at each place: nothing is hidden."""
+    network = placed(model, runtime)
+    special = torch.from_numpy(_missing(model)).to(runtime.device)
+    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
+
+    def step(own: np.ndarray, batch: Batch) -> None:
+        states_RLD = network(batch.ids, batch.borders)
+        for k, i in enumerate(own):
+            logits_LV = network.lm_head(batch.of(states_RLD, k))
+            logits_LV[:, special] = -torch.inf
+            cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
+
+    _do(step, ranked, batch_size, runtime)
+    return ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
+
+
+def rebuild_next(
+    model: GeneMamba,
+    ranked: Ranked,
+    asked: np.ndarray,
+    measured: np.ndarray,
+    *,
+    batch_size: BatchSize,
+    runtime: Runtime,
+) -> Reconstruction:
+    """Add one measured gene at a time to what is given, up to the cell's length; none twice.
+
+    The model reads forwards only, with a recurrent state: a step costs the same at the end as at
+    the beginning. A model that names hidden genes is asked for a hidden one at the end.
+    """
+    network = placed(model, runtime)
+    batch_size = _CELLS_PER_STEP if batch_size == "auto" else batch_size
+    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
+    given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
+    missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
+
+    def step(own: np.ndarray, _: Batch) -> None:
+        rows, n = pad(ranked, own, multiple=1)  # all cells go on at once
+        ids, kept = (torch.from_numpy(a).to(runtime.device) for a in (rows, given[own]))
+        written = _go_on(network, model, ids, kept, missing)
+        for k, i in enumerate(own):
+            cells[i] = written[k, : n[k]].cpu().numpy().astype(np.int32)
+
+    _do(step, ranked, batch_size, runtime)
+    return ranked_where_they_stand(ranked, cells, asked)
+
+
+def _do(step: Step[None], ranked: Ranked, batch_size: BatchSize, runtime: Runtime) -> None:
+    for _ in over_cells(step, ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"):
+        pass
+
+
+def _go_on(
+    network: GeneMamba, model: GeneMamba, rows_BL: Tensor, given_B: Tensor, missing_V: Tensor
+) -> Tensor:
+    """Keep the first `given_B` genes of each row and write the others."""
+    assert model.vocab is not None
+    by_mask = not names_next_gene(model)
+    mask = model.vocab.special("[MASK]") if by_mask else 0
+    written_BL = rows_BL.clone()
+    used_BV = missing_V.repeat(len(rows_BL), 1)
+    state, first = start(network, len(rows_BL)), int(given_B.min())
+    for t in range(rows_BL.shape[1]):
+        if t >= first:
+            if by_mask:
+                y_BD, _ = step(network, torch.full_like(given_B, mask), state)
+            logits_BV = network.lm_head(y_BD).float().masked_fill(used_BV, -torch.inf)
+            chosen_B = torch.where(t < given_B, rows_BL[:, t], logits_BV.argmax(-1))
+            written_BL[:, t] = chosen_B
+        used_BV.scatter_(1, written_BL[:, t, None], True)
+        y_BD, state = step(network, written_BL[:, t], state)
+    return written_BL
+
+
+def _missing(model: GeneMamba, measured: np.ndarray | None = None) -> np.ndarray:
+    """Mark the tokens that cannot be an answer: special ones, and genes that were not measured."""
+    assert model.vocab is not None
+    missing = np.ones(model.config.vocab_size, dtype=bool)
+    genes = np.arange(model.vocab.n_genes) + FIRST_GENE if measured is None else measured
+    missing[genes] = False
+    return missing

@@ -1,0 +1,130 @@
+"""The weights of a file: checked against the model first, then mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genemamba.errors import CheckpointError
+from genemamba.network.config import GeneMambaConfig
+from genemamba.network.header import AGAIN, Header, first_difference, read_header
+
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every stored tensor of a model, without making the model."""
+    c = config
+    yield "embeddings.weight", (c.vocab_size, c.d_model)
+    for i in range(c.n_layers):
+        layer = f"mamba_mixer.layers.{i}"
+        yield f"{layer}.mamba.dt_bias", (c.n_heads,)
+        yield f"{layer}.mamba.A_log", (c.n_heads,)
+        yield f"{layer}.mamba.D", (c.n_heads,)
+        yield f"{layer}.mamba.in_proj.weight", (c.d_inner + c.d_xbc + c.n_heads, c.d_model)
+        yield f"{layer}.mamba.conv1d.weight", (c.d_xbc, 1, c.d_conv)
+        yield f"{layer}.mamba.conv1d.bias", (c.d_xbc,)
+        yield f"{layer}.mamba.norm.weight", (c.d_inner,)
+        yield f"{layer}.mamba.out_proj.weight", (c.d_model, c.d_inner)
+        if c.pre_norm:
+            yield f"{layer}.norm.weight", (c.d_model,)
+        if c.merge in ("gate", "concat"):
+            yield f"{layer}.merge.weight", (c.d_model, 2 * c.d_model)
+            yield f"{layer}.merge.bias", (c.d_model,)
+    yield "norm_f.weight", (c.d_model,)
+    if not c.tie_embeddings:
+        yield "lm_head.weight", (c.vocab_size, c.d_model)
+    yield "lm_head.bias", (c.vocab_size,)
+
+
+class WeightFile:
+    """A safetensors file whose header is sound; its tensors are read when asked for.
+
+    Raises
+    ------
+    CheckpointError
+        If the header is not sound.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header: Header = read_header(path)
+
+    def require(self, expected: Iterator[tuple[str, tuple[int, ...]]]) -> None:
+        """Refuse the file unless it holds just these tensors, all of a float type."""
+        if wrong := first_difference(self.header.slots, expected, set(_FLOATS)):
+            raise CheckpointError(f"{self.path}: {wrong}", AGAIN)
+
+    def sha256(self) -> str:
+        """Hash of all bytes."""
+        with self.path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+
+    def tensors(self, *, grow: frozenset[str] = frozenset()) -> dict[str, Tensor]:
+        """Return all tensors as stored, mapped: what is not used needs no memory.
+
+        Those in `grow` are copied and get one more row, the mean of the others.
+
+        Raises
+        ------
+        CheckpointError
+            If a weight is NaN or infinite.
+        """
+        found = {}
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                for name in self.header.slots:
+                    tensor = self._grown(name) if name in grow else file.get_tensor(name)
+                    self._require_finite(name, tensor)
+                    found[name] = tensor
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{self.path} cannot be read ({error})", AGAIN) from None
+        return found
+
+    def _grown(self, name: str) -> Tensor:
+        slot = self.header.slots[name]
+        grown = torch.empty((slot.shape[0] + 1, *slot.shape[1:]), dtype=_FLOATS[slot.dtype])
+        with self.path.open("rb") as f:  # not mapped: the pages would count twice
+            f.seek(slot.start)
+            if f.readinto(grown[:-1].view(torch.uint8).numpy().data) != slot.stop - slot.start:
+                raise CheckpointError(f"{self.path} ends within tensor {name}", AGAIN)
+        grown[-1] = mean_row(grown[:-1])
+        return grown
+
+    def _require_finite(self, name: str, tensor: Tensor) -> None:
+        low, high = torch.aminmax(tensor)  # needs no memory, as isfinite would; NaN passes through
+        if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
+            raise CheckpointError(f"{self.path}: tensor {name} holds NaN or infinite values", AGAIN)
+
+
+def mean_row(rows: Tensor) -> Tensor:
+    """Mean of all rows, summed in float64 and rounded once."""
+    total = torch.zeros(rows.shape[1:], dtype=torch.float64)
+    for part in rows.split(1024):
+        total += part.double().sum(0)
+    return (total / len(rows)).to(rows.dtype)
+
+
+def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all.
+
+    The tensors may be mapped from the very file that is replaced, which therefore must not be
+    written into.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, part, metadata=metadata)
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error})", "make room, or write to another folder"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
