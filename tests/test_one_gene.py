@@ -170,7 +170,7 @@ def test_what_is_no_gene_is_left_out(
     assert record["counts_lost"] == pytest.approx(0)
     if reader == "dense":
         report = gm.pp.check(found, model=small_model)
-        assert "3 columns are no genes" in " ".join(report.notes)
+        assert "3 columns are not genes" in " ".join(report.notes)
         assert report.cells["counts_lost"].max() == pytest.approx(0)
 
 

@@ -114,6 +114,51 @@ def test_adata_comes_first_and_little_is_positional(f: Public) -> None:
     assert not [p for p in f.parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
 
 
+READING = {"mod": None, "layer": None, "gene_ids": None, "max_tokens": 2048}
+RUNNING = {"batch_size": "auto", "device": "auto", "precision": "auto", "backend": "auto"}
+SMALL_SHIFTS = "differences are smaller than bfloat16 resolves"
+HOLES = {  # (tool, keyword) that is missing or has another default, and why
+    **dict.fromkeys([("pp.rank_tokenize", k) for k in RUNNING], "does not run the model"),
+    **dict.fromkeys([("pp.check", k) for k in RUNNING], "times what runs by default"),
+    **dict.fromkeys([("pp.gene_medians", k) for k in RUNNING], "does not run the model"),
+    ("pp.gene_medians", "gene_ids"): "genes of any species, by whatever name",
+    ("pp.gene_medians", "max_tokens"): "nothing is ranked",
+    ("tl.perturb", "precision"): SMALL_SHIFTS,
+    ("tl.attribute", "precision"): SMALL_SHIFTS,
+}
+
+
+def test_every_tool_reads_and_runs_by_the_same_keywords() -> None:
+    """Prints the table of tools and keywords: ``pytest -s``."""
+    tools = [p.values[0] for p in exported("pp", "tl") if p.id not in WITHOUT_CELLS]
+    keywords, holes = READING | RUNNING, set()
+    print("\n" + " " * 18 + "".join(f"{k:>12}" for k in keywords))
+    for f in tools:
+        name, own = f"{f.part}.{f.name}", {p.name: p for p in f.parameters}
+        order = [k for k in own if k in keywords]
+        assert order == [k for k in keywords if k in own], name
+        row = []
+        for keyword, default in keywords.items():
+            there = keyword in own
+            same = there and own[keyword].default == default
+            if there:
+                assert own[keyword].kind is inspect.Parameter.KEYWORD_ONLY
+            if not same:
+                holes.add((name, keyword))
+            row.append("yes" if same else repr(own[keyword].default) if there else "-")
+        print(f"{name:18}" + "".join(f"{cell:>12}" for cell in row))
+    assert holes == set(HOLES), {h: HOLES.get(h, "unexplained") for h in holes ^ set(HOLES)}
+
+
+@on_cells
+def test_a_modality_and_a_generator_are_taken_everywhere(f: Public) -> None:
+    annotations = {p.name: str(p.annotation) for p in f.parameters}
+    if f.part in ("pp", "tl"):
+        assert "MuData" in annotations["adata"]
+        assert "mod" in annotations
+    assert annotations.get("rng", "Rng") == "Rng" or "Generator" in annotations["rng"]
+
+
 @on_adata
 def test_copy_is_by_keyword_and_off(f: Public) -> None:
     for parameter in f.parameters:

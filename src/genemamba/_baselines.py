@@ -14,7 +14,7 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._machine import same_threads
 from genemamba.cells.names import genes_sha256
-from genemamba.cells.read import read_counts, tokenise
+from genemamba.cells.read import Reading, read_counts, tokenise
 from genemamba.errors import CheckpointError, InputError
 from genemamba.metrics._from_anndata import provenance
 from genemamba.metrics._scoreboard import TITLES
@@ -91,14 +91,12 @@ def random_weights(
     """
     untrained = copy.deepcopy(model).reset_parameters(seed=seed)
     params = made.get("params", {})
-    layer = params.get("layer", layer) or None
-    tokens = tokenise(
-        adata,
-        models.vocabulary(untrained),
-        layer=layer,
-        gene_ids=params.get("gene_ids") or None,
-        max_tokens=int(params.get("max_tokens", 2048)),
+    reading = Reading(
+        params.get("layer", layer) or None,
+        params.get("gene_ids") or None,
+        int(params.get("max_tokens", 2048)),
     )
+    tokens = tokenise(adata, models.vocabulary(untrained), reading)
     if made.get("genes_sha256", now := genes_sha256(tokens.genes)) != now:
         raise InputError(
             "the embedding was computed from other genes than adata.var_names"

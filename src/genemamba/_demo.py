@@ -26,7 +26,7 @@ def demo(out: Path) -> None:
     """Embed and cluster 700 blood cells; print a table and write a UMAP picture to `out`."""
     adata = sc.datasets.pbmc68k_reduced()
     start = time.perf_counter()
-    with warnings.catch_warnings():  # that raw is logged stands in the table
+    with warnings.catch_warnings():  # the table reports that raw is logged
         warnings.simplefilter("ignore", GeneMambaWarning)
         tl.embed(adata, layer="raw")
     seconds = time.perf_counter() - start

@@ -21,6 +21,7 @@ COMPARE = "compare"
 PERTURB = "genemamba_perturb"
 """In the record in ``uns``: the tables of ``gm.tl.perturb``; its slots begin with it."""
 OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN = f"{PERTURB}_cosine", f"{PERTURB}_euclidean"
+OBSM_PERTURB = OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN
 """``obsm``: cells × perturbations, how far each cell moved."""
 ATTRIBUTION = "genemamba_attribution"
 """``layers`` and ``varm``: what each gene added, in each cell and in the mean of a group."""

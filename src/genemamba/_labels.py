@@ -12,7 +12,7 @@ def missing(values: pd.Series) -> np.ndarray:
     """Say of each label whether it is missing.
 
     NaN, None, NA; or text that is empty or what these become when a column is turned into text:
-    files of R and of AnnData keep "" for a label that nobody gave.
+    files of R and of AnnData keep "" for missing labels.
     """
     none = values.isna().to_numpy()
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):

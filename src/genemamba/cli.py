@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _UnheardError(Exception):
-    """What is printed reaches nobody: head has seen enough, or a disk is full."""
+    """Output cannot be written: a closed pipe, or a full disk."""
 
 
 def _print(text: object) -> None:
@@ -100,7 +100,7 @@ def _pretrain(config: str, **options: Any) -> None:
     done = "path" in said
     _print(
         f"{out}: {said['cells_seen']:,} cells and {said['hours']:.2f} hours"
-        + (", done" if done else "; run the same command again to go on")
+        + (", done" if done else "; run the same command again to resume")
     )
 
 
@@ -183,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
         "build-corpus", help="make a corpus to pretrain on (gm.datasets.build_corpus)"
     )
     build.add_argument("files", type=Path, nargs="+", metavar="IN.h5ad", help=".h5ad or .zarr")
-    build.add_argument("--out", type=Path, required=True, help="folder to write; goes on if begun")
+    build.add_argument(
+        "--out", type=Path, required=True, help="output folder; resumes if it exists"
+    )
     build.add_argument(
         "--gene-names", type=Path, required=True, metavar="CSV",
         help="without header: Ensembl id, symbol, optionally biotype and former symbols",
@@ -208,13 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     pretrain.add_argument("--corpus", type=Path, required=True, help="made by build-corpus")
     pretrain.add_argument(
-        "--out", type=Path, required=True, help="folder to write; goes on if begun"
+        "--out", type=Path, required=True, help="output folder; resumes if it exists"
     )
     pretrain.add_argument("--devices", type=int, default=1, help="processes, or GPUs")
     pretrain.add_argument("--strategy", choices=["auto", "ddp", "fsdp"], default="auto")
     pretrain.add_argument("--accelerator", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     pretrain.add_argument(
-        "--stop-after", type=float, metavar="SECONDS", help="save and stop; run again to go on"
+        "--stop-after", type=float, metavar="SECONDS", help="save and stop; run again to resume"
     )
     pretrain.set_defaults(command=_pretrain)
     return parser
@@ -224,7 +226,7 @@ def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
     parser.add_argument("source", type=Path, metavar="IN.h5ad")
     parser.add_argument(
         "target", type=Path, metavar="OUT.h5ad",
-        help="or OUT.zarr, which is written block by block and gone on with if it was begun",
+        help="or OUT.zarr, which is written block by block and resumes if it exists",
     )  # fmt: skip
     _add_reading(parser)
     parser.add_argument("--key-added", default=key, help="slot of obsm to write")

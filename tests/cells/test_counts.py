@@ -162,7 +162,7 @@ def test_a_file_stored_by_columns_is_read_once_and_said_once(
         lambda: gm.pp.check(tmp_path / "cells.h5ad", model=small_model),
     ):
         times.clear()
-        with pytest.warns(GeneMambaWarning, match="memory grows with the cells") as said:
+        with pytest.warns(GeneMambaWarning, match="memory grows with the number of cells") as said:
             call()
         own = [w for w in said if w.category is GeneMambaWarning]
         assert (len(times), len(own)) == (1, 1)

@@ -1,4 +1,4 @@
-"""Embedding into a store: streamed, stopped in every way, and gone on with."""
+"""Embedding into a store: streamed, stopped in every way, and resumed."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_same_call_again_does_nothing_and_another_is_refused(
 def test_what_changes_no_vector_does_not_matter(
     cells: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another version, batch size or name of the model: a store is finished or gone on with."""
+    """Another version, batch size or name of the model: a store is finished or resumed."""
     out, moved = tmp_path / "out.zarr", tmp_path / "moved"
     shutil.copytree(model, moved)
     with monkeypatch.context() as patch:
@@ -297,7 +297,7 @@ def test_a_full_disk(
     gm.tl.embed(cells, model=str(model), out=whole)
     with monkeypatch.context() as patch:
         fail_after(patch, at, 5)
-        with pytest.raises(GeneMambaError, match=r"disk of .* is full; 5 of 11 blocks are safe"):
+        with pytest.raises(GeneMambaError, match=r"disk of .* is full; 5 of 11 blocks are saved"):
             gm.tl.embed(cells, model=str(model), out=out)
     gm.tl.embed(cells, model=str(model), out=out)
     assert tree(out) == tree(whole)

@@ -255,7 +255,7 @@ def test_counts_elsewhere_and_little_known_are_noted(pbmc: AnnData, small_model:
     pbmc.layers["counts"] = pbmc.X.copy()
     pbmc = values(logged(np.e))(pbmc)
     report = gm.pp.check(pbmc, model=small_model)
-    assert "there are counts elsewhere: use layer='counts'" in report.notes
+    assert "counts are available: use layer='counts'" in report.notes
     assert any("only 7" in note and "are known" in note for note in report.notes)
     for text in (str(report), report._repr_html_()):
         assert "log1p" in text
@@ -305,7 +305,7 @@ def test_lost_counts_are_said_from_a_tenth_on(
     report = gm.pp.check(pbmc, model=small_model)
     much = report.cells["counts_lost"].mean() > 0.1
     assert much == (n_unknown > 20)
-    said = "results rest on a part of each cell"
+    said = "results use only part of each cell"
     assert any(said in note for note in report.notes) == much
     bare = pbmc.copy()
     for call in (
@@ -392,7 +392,7 @@ def test_whether_the_model_was_trained_on_these_cells(
     assert report.seen is not None
     assert report.seen.found == pytest.approx(300, abs=5)  # of cells with few genes nothing is said
     assert report.seen.looked_up > 650
-    assert any("flatter" in note for note in report.notes)
+    assert any("optimistic" in note for note in report.notes)
     unseen = gm.pp.check(pbmc[300:].copy(), model=small_model)
     assert unseen.seen is not None and unseen.seen.found == 0
     assert "none were trained on" in str(unseen)

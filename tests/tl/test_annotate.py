@@ -237,7 +237,7 @@ def test_a_reference_embedded_by_another_model(
     reference, query = halves
     del reference.obsm["X_genemamba"]
     gm.tl.embed(reference, model=small_model)
-    with pytest.raises(InputError, match=r"reference\.obsm\['X_genemamba'\] was made by"):
+    with pytest.raises(InputError, match=r"reference\.obsm\['X_genemamba'\] was computed by"):
         gm.tl.annotate(query, reference=reference, label_key="bulk_labels")
     del reference.uns["genemamba"]
     with pytest.raises(InputError, match="unknown model"):
@@ -265,7 +265,7 @@ def test_a_checkpoint_without_labels_says_so(pbmc: AnnData, small_model: GeneMam
 def test_a_folder_that_is_none(pbmc: AnnData, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither an AnnData nor the folder"):
         gm.tl.annotate(pbmc, reference=tmp_path)
-    with pytest.raises(InputError, match="brings its own labels"):
+    with pytest.raises(InputError, match="contains labels, but label_key"):
         gm.tl.annotate(pbmc, reference=tmp_path, label_key="bulk_labels")
 
 

@@ -9,10 +9,11 @@ from anndata import AnnData
 from scipy import sparse
 
 import genemamba as gm
+from genemamba.cells.read import Reading
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
 from genemamba.network.attribution import attribute_tokens
-from genemamba.tl._source import Source
+from genemamba.tl._embedding import Embedding, Running
 from genemamba.tokens import FIRST_GENE
 
 
@@ -29,14 +30,14 @@ def test_each_gene_gets_what_its_token_got(cells, small_model):
     gm.tl.attribute(cells, groupby="kind", model=small_model, steps=4)
     layer = cells.layers["genemamba_attribution"]
     assert sparse.issparse(layer) and layer.format == "csr" and layer.dtype == np.float32
-    source = Source(cells, small_model, None, None)
+    source = Embedding(cells, small_model, Reading(), Running())
     X = source.vectors.astype(float)
     kind = cells.obs["kind"].to_numpy()
     away = X - X.mean(axis=0)
     for name in ("B", "T/NK"):
         away[kind == name] = away[kind == name].mean(axis=0)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    ranked = source.ranked
+    ranked = source.tokens.ranked
     found = attribute_tokens(small_model, ranked, away, steps=4)
     for i in range(40):
         tokens = ranked.tokens[ranked.indptr[i] : ranked.indptr[i + 1]]
@@ -122,7 +123,7 @@ def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"target": "B cell"}, "brings no labels(.|\n)*label_key="),
+        ({"target": "B cell"}, "without a classifier(.|\n)*label_key="),
         ({"target": "NK", "label_key": "kind"}, "target='NK'(.|\n)*'B', 'T/NK'"),
         ({"label_key": "kind"}, "of no use"),
         ({"groupby": "donor"}, "groupby='donor'"),

@@ -1,4 +1,4 @@
-"""Blocks of cells through a function, here or on a cluster, and what it gives into one place."""
+"""Process cells block by block, here or on a cluster, into an array or a store."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 Csr: TypeAlias = sparse.csr_matrix | sparse.csr_array
 Step = Callable[[Csr], tuple[np.ndarray, dict[str, Any]]]
-"""Takes the counts of a block; gives rows, and what is to be said of them, as JSON can hold it."""
+"""Maps the counts of a block to rows and to summary statistics that JSON can hold."""
 
 
 class Sink(Protocol):
-    """Where rows go, and what was said of each block, by its first cell."""
+    """Where rows go; the statistics of each finished block, by its first cell."""
 
     done: dict[int, dict[str, Any]]
 
-    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
+    def write(self, start: int, rows: np.ndarray, stats: dict[str, Any]) -> None:
         """Take the rows from `start` on."""
 
 
@@ -46,14 +46,14 @@ class Array:
         self.rows: np.ndarray = np.empty((n_cells, width), dtype=dtype)
         self.done: dict[int, dict[str, Any]] = {}
 
-    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
+    def write(self, start: int, rows: np.ndarray, stats: dict[str, Any]) -> None:
         """Take the rows from `start` on."""
         self.rows[start : start + len(rows)] = rows
-        self.done[start] = said
+        self.done[start] = stats
 
 
 def fill(counts: Counts, step: Step, sink: Sink, *, doing: str) -> list[dict[str, Any]]:
-    """Put what is missing into a sink; return what was said of all blocks, in order.
+    """Compute the missing blocks into a sink; return the statistics of all blocks, in order.
 
     With a dask array of counts and an active ``dask.distributed`` client, its workers compute.
     """
@@ -67,10 +67,10 @@ def fill(counts: Counts, step: Step, sink: Sink, *, doing: str) -> list[dict[str
     left = counts.n_cells * len(missing) // max(1, len(counts.starts))
     writing: Future[None] | None = None
     with Progress(doing, left, "cell", left) as bar, ThreadPoolExecutor(1) as writer:
-        for start, (rows, said) in results:
+        for start, (rows, stats) in results:
             if writing is not None:
                 writing.result()
-            writing = writer.submit(sink.write, start, rows, said)  # while the next is computed
+            writing = writer.submit(sink.write, start, rows, stats)  # while the next is computed
             bar.update(len(rows))
     if writing is not None:
         writing.result()
@@ -84,8 +84,8 @@ def _here(
         yield start, step(block)
 
 
-def said_of(ranked: Ranked) -> dict[str, Any]:
-    """Return what a block adds to the record of all."""
+def stats_of(ranked: Ranked) -> dict[str, Any]:
+    """Return the statistics of a block."""
     return {
         "lost": losses(ranked),
         "tokens": int(ranked.lengths.sum()),
@@ -94,20 +94,20 @@ def said_of(ranked: Ranked) -> dict[str, Any]:
 
 
 def summed(
-    adata: AnnData, counts: Counts, genes: GeneMatch, said: list[dict[str, Any]]
+    adata: AnnData, counts: Counts, genes: GeneMatch, stats: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the record of all blocks.
+    """Combine the statistics of all blocks into the record.
 
     Raises
     ------
     InputError
-        If no cell has a token.
+        If no cell expresses a known gene.
     """
     n_cells = max(1, counts.n_cells)
-    lost, tokens = (sum(block[what] for block in said) / n_cells for what in ("lost", "tokens"))
+    lost, tokens = (sum(block[what] for block in stats) / n_cells for what in ("lost", "tokens"))
     without = [
         start + cell
-        for start, block in zip(counts.starts, said, strict=True)
+        for start, block in zip(counts.starts, stats, strict=True)
         for cell in block["without"]
     ]
     if len(without) == counts.n_cells:
@@ -129,12 +129,12 @@ def into_store(
     entry: dict[str, Any],
     doing: str,
 ) -> dict[str, Any]:
-    """Fill a store with what `step` makes of every block; go on if it was begun. Return the record.
+    """Fill a store block by block, resuming it if it exists, and return its record.
 
     Raises
     ------
     InputError
-        If `out` is no name of a zarr store, or see :func:`~genemamba.cells.store.filling`.
+        If `out` does not end in .zarr; see :func:`~genemamba.cells.store.filling`.
     """
     path = Path(out)
     if path.suffix != ".zarr":
@@ -148,13 +148,13 @@ def into_store(
         "cells_sha256": _digest(adata.obs_names),
         "genes_sha256": _digest(genes.token.tolist()),
         "block": BLOCK,
-        **{what: said for what, said in entry.items() if what != "params"},
+        **{what: value for what, value in entry.items() if what != "params"},
         **entry["params"],
     }
     with filling(path, adata.obs_names, key, width, dtype, settings) as store:
         if not store.finished():
-            said = fill(counts, step, store, doing=doing)
-            record = {"version": __version__, **entry, **summed(adata, counts, genes, said)}
+            stats = fill(counts, step, store, doing=doing)
+            record = {"version": __version__, **entry, **summed(adata, counts, genes, stats)}
             store.finish({UNS: {key: record}})
         return store.record
 

@@ -1,4 +1,4 @@
-"""Blocks of cells on the workers of a dask cluster: the only place that knows of these."""
+"""Process blocks of cells on the workers of a dask cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RETRIES = 3  # of a block whose worker died
 
 
 def client_for(counts: Counts) -> Client | None:
-    """Return the client that computes dask arrays, if there is one and these counts are one."""
+    """Return the active client if the counts are a dask array, else None."""
     if "distributed" not in sys.modules or not hasattr(counts.matrix, "dask"):
         return None
     from distributed import default_client
@@ -32,17 +32,17 @@ def client_for(counts: Counts) -> Client | None:
 
 
 def everywhere(client: Client, f: Callable[[], T]) -> list[T]:
-    """Return what `f` gives on each worker."""
+    """Return the result of `f` on each worker."""
     return list(client.run(f).values())
 
 
 def mapped(
     client: Client, counts: Counts, step: Callable[[Any], T], starts: Iterable[int]
 ) -> Iterator[tuple[int, T]]:
-    """Yield the first cell of each block and what `step` gives, in order; workers read and compute.
+    """Yield the first cell of each block and the result of `step`, in order.
 
-    The step is sent once, as a task: the scheduler makes it again if all workers that hold it die.
-    Scattered data would be gone with them.
+    The step is sent once, as a task: the scheduler recomputes it if all workers that hold it die,
+    which would lose scattered data.
     """
     import cloudpickle
     import dask

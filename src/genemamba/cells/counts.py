@@ -1,4 +1,4 @@
-"""The counts of an AnnData, wherever they are: in memory, in a file, in the chunks of dask."""
+"""Counts of an AnnData in memory, in a file, or in dask chunks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OTHERS = {"antibody capture", "antigen capture", "crispr guide capture", "custo
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Cells × genes, what they were found to hold, and how to get at them.
+    """Cells × genes, the kind of values found, and access to them.
 
     Attributes
     ----------
@@ -33,11 +33,12 @@ class Counts:
     var
         The table of its genes.
     values
-        What was judged: of all entries in memory, else of some cells, and then of every block.
+        Kind of values: inferred from all entries in memory, else from some cells and then checked
+        in every block.
     where
-        What to call it in an error.
+        Its name in error messages.
     genes
-        Which columns are genes, if not all are; the others are read as empty.
+        Which columns are genes, unless all are; the others are read as empty.
     """
 
     matrix: Any
@@ -53,7 +54,7 @@ class Counts:
 
     @property
     def in_memory(self) -> bool:
-        """Whether nothing has to be read."""
+        """Whether all counts are in memory."""
         return sparse.issparse(self.matrix)
 
     @property
@@ -69,7 +70,7 @@ class Counts:
         return sparse.vstack(blocks, format="csr")
 
     def blocks(self, starts: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
-        """Yield the first cell of each block, and its counts; the next is read meanwhile."""
+        """Yield the first cell of each block and its counts, reading one block ahead."""
         wanted = list(self.starts if starts is None else starts)
         with ThreadPoolExecutor(1) as reader:
             coming = [reader.submit(self.block, start) for start in wanted[:1]]
@@ -84,7 +85,7 @@ class Counts:
         Raises
         ------
         InputError
-            If they cannot be read, or are not what was judged.
+            If they cannot be read, or hold another kind of values.
         """
         stop = min(start + BLOCK, self.n_cells)
         try:
@@ -97,7 +98,7 @@ class Counts:
         return self.checked(rows, start)
 
     def checked(self, rows: Any, start: int) -> sparse.csr_matrix | sparse.csr_array:
-        """Give rows that were read as counts: sound, and of the kind that was judged."""
+        """Validate rows that were read, and return them as counts."""
         csr = as_csr(rows, where=self.where)
         if not self.in_memory:
             csr = only_genes(csr, self.genes)
@@ -105,7 +106,7 @@ class Counts:
         return linear(csr, self.values)
 
     def some(self) -> tuple[sparse.csr_matrix | sparse.csr_array, np.ndarray]:
-        """Return counts that are quickly had: all in memory, else of cells all over; and which."""
+        """Return counts and their cells: all if in memory, else a sample."""
         if self.in_memory:
             return self.whole(), np.arange(self.n_cells)
         some, which = some_of(self.matrix, self.where)
@@ -117,7 +118,7 @@ class Counts:
 
 
 def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | None = None) -> Counts:
-    """Judge a matrix: all entries if they are in memory, else those of cells here and there."""
+    """Infer the kind of values: from all entries in memory, else from a sample of cells."""
     var = var.to_memory() if hasattr(var, "to_memory") else var
     genes = is_gene(var)
     if genes is not None and not genes.any():
@@ -140,14 +141,14 @@ def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | Non
 
 
 def is_gene(var: pd.DataFrame) -> np.ndarray | None:
-    """Return which rows of a table of features are genes, None if nothing speaks against it.
+    """Return which rows of a table of features are genes; None if all are.
 
-    ``feature_types`` is Cell Ranger's column; in a joined file some rows may say nothing.
+    ``feature_types`` is Cell Ranger's column; in a merged file it may be missing for some rows.
     """
     if "feature_types" not in var:
         return None
-    said = var["feature_types"].astype(object)
-    kind = said.where(said.notna(), "").astype(str).str.casefold().to_numpy()
+    given = var["feature_types"].astype(object)
+    kind = given.where(given.notna(), "").astype(str).str.casefold().to_numpy()
     genes = (kind == _GENES) | (kind == "")
     if not (kind == _GENES).any():
         genes = ~np.isin(kind, list(_OTHERS))
@@ -157,7 +158,7 @@ def is_gene(var: pd.DataFrame) -> np.ndarray | None:
 def only_genes(
     csr: sparse.csr_matrix | sparse.csr_array, genes: np.ndarray | None
 ) -> sparse.csr_matrix | sparse.csr_array:
-    """Empty the columns that are no genes: antibodies, guides, peaks."""
+    """Empty the columns that are not genes: antibodies, guides, peaks."""
     if genes is None:
         return csr
     kept = genes[csr.indices]
@@ -166,17 +167,17 @@ def only_genes(
 
 
 def by_columns(matrix: Any) -> bool:
-    """Whether a matrix lies in a file gene by gene."""
+    """Whether a matrix is stored gene by gene (CSC) in a file."""
     return is_lazy(matrix) and getattr(matrix, "format", "") == "csc"
 
 
 def is_lazy(matrix: Any) -> bool:
-    """Whether a matrix is not in memory: a file's, or dask's."""
+    """Whether a matrix is not in memory."""
     return not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix)
 
 
 def some_of(matrix: Any, where: str) -> tuple[sparse.csr_matrix | sparse.csr_array, np.ndarray]:
-    """Read cells from all over a matrix that is not in memory; also return which."""
+    """Read a sample of cells of a matrix that is not in memory; also return their indices."""
     n_cells, n_genes = shape_of(matrix)
     rows = rows_of(matrix)
     if n_cells <= _PIECES * _PIECE:
@@ -194,7 +195,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def rows_of(matrix: Any) -> Callable[[int, int], Any]:
-    """Return what reads rows ``start`` to ``stop`` of a matrix: a file's, dask's or in memory."""
+    """Return a function that reads rows ``start`` to ``stop`` of any matrix."""
     if hasattr(matrix, "dask"):
         blocks = matrix.rechunk({1: -1})
         return lambda start, stop: blocks[start:stop].compute(scheduler="synchronous")

@@ -1,4 +1,4 @@
-"""Files of cells: which of them hold an AnnData, and what to do with the others."""
+"""Open files that hold an AnnData; for others, suggest how to read them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ def opened(path: str | PathLike[str], mod: str | None = None) -> Iterator[AnnDat
     Raises
     ------
     InputError
-        If it is not there, or holds no AnnData.
+        If the file does not exist or holds no AnnData.
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} is not there", "give the path of an .h5ad file or a .zarr store")
+        raise InputError(
+            f"{path} does not exist", "give the path of an .h5ad file or a .zarr store"
+        )
     with ExitStack() as stack:
         try:
             adata = _lazily(_cells_in(stack.enter_context(_root_of(path)), path, mod))
@@ -43,12 +45,12 @@ def opened(path: str | PathLike[str], mod: str | None = None) -> Iterator[AnnDat
 
 
 def choose_modality(there: Sequence[str], mod: str | None) -> str:
-    """Return the modality asked for; "rna", or the only one, if none is.
+    """Return the modality `mod`; by default "rna", or the only one.
 
     Raises
     ------
     InputError
-        If it is not there.
+        If the MuData does not have it.
     """
     chosen = mod or ("rna" if "rna" in there or len(there) != 1 else there[0])
     if chosen not in there:
@@ -61,7 +63,7 @@ def choose_modality(there: Sequence[str], mod: str | None) -> str:
 
 @contextmanager
 def _root_of(path: Path) -> Iterator[Any]:
-    """Open the root group of an HDF5 file or a zarr store, closed in the end."""
+    """Open the root group of an HDF5 file or a zarr store, and close it."""
     if path.suffix == ".zarr" or any((path / name).exists() for name in _ZARR):
         import zarr
 
@@ -81,7 +83,7 @@ def _root_of(path: Path) -> Iterator[Any]:
 
 
 def _cells_in(root: Any, path: Path, mod: str | None) -> Any:
-    """Return the group that holds the AnnData; say of what else it is how to read it."""
+    """Return the group that holds the AnnData; for other formats, suggest how to read them."""
     if "mod" in root:
         return root["mod"][choose_modality(list(root["mod"]), mod)]
     if "obs" in root and "var" in root:
@@ -121,7 +123,7 @@ def _remedy(path: Path) -> str:
 
 
 def _lazily(root: Any) -> AnnData:
-    """Make an AnnData of a file's tables and of matrices that stay in the file."""
+    """Read a file's tables into an AnnData whose matrices stay in the file."""
 
     def matrix(at: Any) -> Any:
         return at if hasattr(at, "shape") else ad.io.sparse_dataset(at)
@@ -132,7 +134,7 @@ def _lazily(root: Any) -> AnnData:
             return ad.read_h5ad(root.file.filename)
     layers = {name: matrix(root["layers"][name]) for name in root.get("layers", {})}
     uns = {"log1p": ad.io.read_elem(root["uns/log1p"])} if "uns/log1p" in root else {}
-    raw = root["raw"] if "raw/X" in root else None  # a file may say that there is none
+    raw = root["raw"] if "raw/X" in root else None  # may be stored as null
     return AnnData(
         X=matrix(root["X"]) if "X" in root else None,
         obs=ad.io.read_elem(root["obs"]),

@@ -1,4 +1,4 @@
-"""Columns of obs: labels, and the donors or batches of cells."""
+"""Read labels, donors and batches from obs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def read_labelled(
 
 
 def _say_lost(lost: list[str], n_left: int, of: str) -> None:
-    """Say which classes have no cell with an embedding; refuse to go on with fewer than two."""
+    """Warn of classes whose cells have no embedding; raise if fewer than two classes are left."""
     if not lost:
         return
     named = ", ".join(map(repr, lost[:5])) + (", …" if len(lost) > 5 else "")
@@ -124,9 +124,9 @@ def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarra
 
 
 def column(adata: AnnData, key: str, argument: str, of: str = "adata") -> pd.Series:
-    """Return a column of ``obs``, or say which there are; NaN where it is :func:`missing`.
+    """Return a column of ``obs``, with NaN where it is :func:`missing`.
 
-    numpy gives every cell the width of the longest name.
+    Names are limited in length: numpy gives every cell the width of the longest.
     """
     if key not in adata.obs:
         have = ", ".join(map(repr, adata.obs.columns)) or "none"

@@ -1,4 +1,4 @@
-"""Gene names of a table, found in the vocabulary."""
+"""Match gene names to the vocabulary."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tup
 
 
 def _is_foreign(names: list[str]) -> bool:
-    said = guess(names)
-    return "mouse" in said or "species" in said
+    species = guess(names)
+    return "mouse" in species or "species" in species
 
 
 def _alike(names: list[str], foreign: list[str]) -> bool:
-    """Whether names may be those of another species in upper case; of ids nobody can tell."""
+    """Whether names may be those of another species in upper case; unknown for ids."""
     same = np.mean([a.upper() == b.upper() for a, b in zip(names, foreign, strict=True)])
     return bool(same > 0.5) or foreign[0].startswith("ENS")

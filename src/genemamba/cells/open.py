@@ -1,11 +1,11 @@
-"""What the user gives, as an AnnData: itself, a modality of a MuData, or a file."""
+"""Open what the user passes as an AnnData: itself, a modality of a MuData, or a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from anndata import AnnData
 
@@ -18,39 +18,48 @@ if TYPE_CHECKING:
 
 @contextmanager
 def cells_of(
-    adata: AnnData | MuData | str | PathLike[str], mod: str | None, out: object, copy: bool
+    adata: AnnData | MuData | str | PathLike[str],
+    mod: str | None,
+    copy: bool,
+    out: str | PathLike[str] | Literal[False] | None = False,
 ) -> Iterator[tuple[AnnData, AnnData | MuData | None]]:
-    """Give the cells to read and write, and what a function returns: with `copy` the whole copy.
+    """Give the cells to read and write, and what a tool returns: with `copy` the whole copy.
+
+    `out` is False for tools that cannot write to a store.
 
     Raises
     ------
     InputError
-        If a path has no place for its results, or `copy` asks for a second; see :func:`opened_in`.
+        If there is no place for the results of a path, or two places for results.
     """
-    if out is not None and copy:
+    if out and copy:
         raise InputError("out and copy=True: results go to one place", "leave out copy")
-    if is_path(adata) and out is None:
+    if is_path(adata) and not out:
+        store = "" if out is False else "give out='results.zarr', or "
         raise InputError(
-            f"adata is a path, {fspath(adata)!r}, and there is no out",
-            "give out='results.zarr', or read the file: adata = anndata.read_h5ad(path)",
+            f"adata is a path ({fspath(adata)!r}), and results need a place",
+            f"{store}read the file: adata = anndata.read_h5ad(path)",
         )
     result = None
     if copy:
         assert not isinstance(adata, (str, PathLike))
-        check_backed(modality(adata, mod), copy=True)
+        cells = modality(adata, mod)
+        require_anndata(cells)
+        check_backed(cells, copy=True)
         result = adata.copy()
     with opened_in(adata if result is None else result, mod) as cells:
+        require_anndata(cells)
         yield cells, result
 
 
 @contextmanager
 def opened_in(adata: AnnData | MuData | str | PathLike[str], mod: str | None) -> Iterator[AnnData]:
-    """Give an AnnData itself, one of a MuData, or what a path leads to.
+    """Give an AnnData itself, a modality of a MuData, or the contents of a file.
 
     Raises
     ------
     InputError
-        If `mod` is not there.
+        If the MuData has no modality `mod`.
     """
     if is_path(adata):
         with opened(adata, mod) as cells:

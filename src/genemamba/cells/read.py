@@ -22,12 +22,27 @@ if TYPE_CHECKING:
     from genemamba.tokens import Vocabulary
 
 MUCH_LOST = 0.1
-"""Share of a cell's counts beyond which their loss is said."""
+"""Share of a cell's counts in unknown genes that is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How cells are read: the keywords that all tools share."""
+
+    layer: str | None = None
+    gene_ids: str | Sequence[str] | None = None
+    max_tokens: int = 2048
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What a record keeps of it."""
+        gene_ids = self.gene_ids if isinstance(self.gene_ids, str) else ""
+        return {"layer": self.layer or "", "gene_ids": gene_ids, "max_tokens": self.max_tokens}
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Ranked cells and how they came about."""
+    """Ranked cells, and what they were computed from."""
 
     ranked: Ranked
     genes: GeneMatch
@@ -35,7 +50,7 @@ class Tokens:
     where: str
 
     def report(self) -> dict[str, Any]:
-        """Return what ``uns`` keeps about the input: which genes and counts were used."""
+        """Return what ``uns`` records about the input: which genes and counts were used."""
         lost, n_tokens = losses(self.ranked), int(self.ranked.lengths.sum())
         return report(
             self.genes,
@@ -46,22 +61,12 @@ class Tokens:
         )
 
 
-def tokenise(
-    adata: AnnData,
-    vocab: Vocabulary,
-    *,
-    layer: str | None,
-    gene_ids: str | Sequence[str] | None,
-    max_tokens: int,
-) -> Tokens:
-    """Read counts and gene names from an AnnData and rank them; nothing is written.
-
-    Of counts that are not in memory one block at a time is.
-    """
-    counts = read_counts(adata, layer)
-    genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=adata.obs_names)
+def tokenise(adata: AnnData, vocab: Vocabulary, reading: Reading) -> Tokens:
+    """Rank the genes of every cell; counts that are not in memory are read block by block."""
+    counts = read_counts(adata, reading.layer)
+    genes = match_genes(counts.var, vocab, gene_ids=reading.gene_ids, cells=adata.obs_names)
     blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
-    parts = [rank(block, genes, max_tokens) for block in blocks]
+    parts = [rank(block, genes, reading.max_tokens) for block in blocks]
     return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
 
 
@@ -70,16 +75,14 @@ def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens
     return rank_csr(csr.indptr, csr.indices, csr.data, genes.token, genes.median, max_tokens)
 
 
-def genes_of(
-    adata: AnnData, vocab: Vocabulary, *, layer: str | None, gene_ids: str | Sequence[str] | None
-) -> tuple[GeneMatch, str]:
-    """Return the genes of the chosen source and its name, without reading a count."""
-    _, var, where = _matrix(adata, layer)
-    return match_genes(var, vocab, gene_ids=gene_ids, cells=adata.obs_names), where
+def genes_of(adata: AnnData, vocab: Vocabulary, reading: Reading) -> tuple[GeneMatch, str]:
+    """Return the genes of the matrix to read and its name, without reading a count."""
+    _, var, where = _matrix(adata, reading.layer)
+    return match_genes(var, vocab, gene_ids=reading.gene_ids, cells=adata.obs_names), where
 
 
 def read_counts(adata: AnnData, layer: str | None) -> Counts:
-    """Return the counts, the gene table, what was found, and where."""
+    """Return the counts of the chosen matrix."""
     matrix, _, where = _matrix(adata, layer)
     try:
         counts = _count(adata, layer, log1p_hint=_log1p_hint(adata))
@@ -88,8 +91,8 @@ def read_counts(adata: AnnData, layer: str | None) -> Counts:
     if by_columns(matrix):
         size = sum(part.nbytes for part in (counts.matrix.data, counts.matrix.indices)) / 1e9
         warnings.warn(
-            f"memory grows with the cells: {where} is stored gene by gene (CSC), so all of it "
-            f"({size:.1f} GB) was read; store it by cells to stream it: {where} = {where}.tocsr()",
+            f"memory grows with the number of cells: {where} is stored gene by gene (CSC), so all "
+            f"of it ({size:.1f} GB) was read; to stream it: {where} = {where}.tocsr()",
             GeneMambaWarning,
             stacklevel=2,
         )
@@ -97,9 +100,9 @@ def read_counts(adata: AnnData, layer: str | None) -> Counts:
 
 
 def kinds(adata: AnnData, known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return what each matrix of an AnnData holds, by the layer that reads it; "X" is ``X``.
+    """Return the kind of values of each matrix, by the `layer` that reads it; "X" is ``X``.
 
-    Those that cannot be ranked are left out; what is `known` is not looked at.
+    Matrices that cannot be ranked are left out; those in `known` are not read.
     """
     require_anndata(adata)
     sources: list[str | None] = [*_layers(adata)]
@@ -120,14 +123,14 @@ def lazy(adata: AnnData, layer: str | None) -> bool:
 
 
 def losses(ranked: Ranked) -> float:
-    """Sum over cells the share of counts in genes without a token."""
+    """Sum over cells the share of counts in unknown genes."""
     return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
 
 
 def report(
     genes: GeneMatch, values: Values, where: str, counts_lost: float, tokens_per_cell: float
 ) -> dict[str, Any]:
-    """Return what ``uns`` keeps about an input."""
+    """Return what ``uns`` records about an input."""
     return {
         "input": where,
         "values": values.kind,
@@ -144,17 +147,17 @@ def report(
 
 
 def lost(share: float) -> str:
-    """Say what it means that so many of a cell's counts are not used, if it means anything."""
+    """Return a warning if many counts are in unknown genes, else an empty string."""
     if share <= MUCH_LOST:
         return ""
     return (
-        f"results rest on a part of each cell: on average {share:.0%} of a cell's counts are in "
-        "genes that the model does not know"
+        f"results use only part of each cell: on average {share:.0%} of a cell's counts are in "
+        "genes unknown to the model"
     )
 
 
 def no_genes() -> InputError:
-    """Say that there is nothing to embed."""
+    """Return the error for cells without known genes."""
     return InputError(
         "no cell expresses a gene of the model", "check that rows are cells, and gene_ids"
     )
@@ -166,7 +169,7 @@ def _count(adata: AnnData, layer: str | None, *, log1p_hint: float | None = None
 
 
 def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
-    """Values, gene table and name of the chosen source; ``layer="raw"`` means ``adata.raw``."""
+    """Return values, gene table and name of the chosen matrix."""
     if layer is None:
         if adata.X is None:
             raise InputError("adata.X is empty", _elsewhere(adata) or "set adata.X to counts")
@@ -195,7 +198,7 @@ def _log1p_hint(adata: AnnData) -> float | None:
 
 
 def _elsewhere(adata: AnnData) -> str:
-    """Name the call that would use other values of this AnnData, if any can be ranked."""
+    """Suggest another matrix of this AnnData, if one can be ranked."""
     found = kinds(adata)
     for wanted in ("counts", "normalised", "log1p"):
         for source, kind in found.items():

@@ -1,4 +1,4 @@
-"""What is written to an AnnData: which slots may be, and the record of each."""
+"""Check the slots that a tool writes, and record how each was computed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from genemamba.cells.open import check_backed, require_anndata
 from genemamba.errors import InputError
 
 if TYPE_CHECKING:
+    from genemamba.cells.read import Reading
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Runtime
 
 
-def check_slots(adata: AnnData, key: str, *, copy: bool = False, **slots: Sequence[str]) -> None:
-    """Refuse what cannot be written to, and slots that no tool with the record `key` wrote.
+def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
+    """Refuse an AnnData that cannot be written to, and slots that genemamba did not write.
 
-    Slots named by default are this package's, even where their record was lost.
+    Slots with default names belong to genemamba even if their record is missing.
     """
     require_anndata(adata)
     if any(slots.values()):
-        check_backed(adata, copy=copy)
+        check_backed(adata, copy=False)
     ours = key in _records(adata) or key in OWN_RECORDS
     if "/" in key:
         raise InputError(
@@ -41,7 +42,7 @@ def check_slots(adata: AnnData, key: str, *, copy: bool = False, **slots: Sequen
 
 
 def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str]:
-    """Return what a record keeps of a model; a name or path given goes before its own name."""
+    """Return what a record keeps of a model; a name or path replaces its own name."""
     assert loaded.vocab is not None
     name = given if isinstance(given, str) else loaded.provenance.get("name", "unnamed")
     return {
@@ -53,24 +54,17 @@ def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str
 
 def entry_of(
     loaded: GeneMamba,
-    runtime: Runtime,
+    reading: Reading,
+    runtime: Runtime | None = None,
     *,
-    gene_ids: str | Sequence[str] | None,
-    layer: str | None,
+    given: ModelLike | None = None,
     **params: Any,
 ) -> dict[str, Any]:
-    """Return what a record says of the model and of how it was run."""
-    return {
-        **identity(loaded),
-        "params": {
-            "layer": layer or "",
-            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-            **params,
-        },
-        "device": runtime.device,
-        "precision": runtime.precision,
-        "backend": runtime.backend,
-    }
+    """Return what a record keeps of the model, the parameters, and where the model ran."""
+    ran = {} if runtime is None else {
+        "device": runtime.device, "precision": runtime.precision, "backend": runtime.backend
+    }  # fmt: skip
+    return {**identity(loaded, given), "params": {**reading.params, **params}, **ran}
 
 
 def recorded(adata: AnnData, key: str) -> Mapping[str, Any]:

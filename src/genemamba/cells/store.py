@@ -1,7 +1,7 @@
-"""A zarr store that is filled block by block, and gone on with after whatever stopped it.
+"""A zarr store that is filled block by block, and resumed after an interruption.
 
-What is not finished stands in ``OUT.partial``: the store to be, a journal with the hash of every
-block written, and a lock. When all is written the store is renamed, so ``OUT`` is always whole.
+An unfinished store is in ``OUT.partial``, with a journal of the hash of every block and a lock. It
+is renamed when complete, so ``OUT`` is always whole.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from genemamba._keys import UNS
 from genemamba.errors import GeneMambaError, InputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_OF_NO_MATTER = {"version", "model", "batch_size", "block"}  # settings that change no vector
+_IRRELEVANT = {"version", "model", "batch_size", "block"}  # settings that change no vector
 
 
 class Store:
-    """Cells × something, of which rows are written one block after the other.
+    """Rows of cells, written block by block.
 
     Use :func:`filling` to make one.
     """
@@ -55,7 +55,7 @@ class Store:
         self._check_finished()
 
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether the store is complete."""
         return self.out.exists()
 
     def _check_finished(self) -> bool:
@@ -64,14 +64,14 @@ class Store:
         return self.finished()
 
     def open(self) -> None:
-        """Begin, or find out what is there already."""
+        """Create the store, or find out what it already contains."""
         if self._check_finished():  # by another process, while this one waited for the lock
             return
         begun = self.partial / "settings.json"
         if begun.exists():
             self._verify(begun)
             self.done = dict(self._sound())
-            _write(self.journal, "".join(json.dumps(said) + "\n" for said in self.done.values()))
+            _write(self.journal, "".join(json.dumps(stats) + "\n" for stats in self.done.values()))
             return
         shutil.rmtree(self._store, ignore_errors=True)
         import zarr
@@ -91,19 +91,19 @@ class Store:
         root.attrs["genemamba"] = self.settings
         _write(begun, json.dumps({"settings": self.settings, "sha256": self._frame()}))
 
-    def write(self, start: int, rows: np.ndarray, said: dict[str, Any]) -> None:
-        """Write the block that begins at `start`, and note that it is whole."""
+    def write(self, start: int, rows: np.ndarray, stats: dict[str, Any]) -> None:
+        """Write the block that begins at `start`, and record its hash."""
         self._array[start : start + len(rows)] = rows
-        said = {**said, "start": start}
-        said["sha256"] = _hash(rows, said)
+        stats = {**stats, "start": start}
+        stats["sha256"] = _hash(rows, stats)
         with self.journal.open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(said) + "\n")
+            journal.write(json.dumps(stats) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
-        self.done[start] = said
+        self.done[start] = stats
 
     def finish(self, uns: dict[str, Any]) -> None:
-        """Write the record, and give the store its name."""
+        """Write the record, and rename the finished store."""
         import zarr
 
         # what a call that was stopped here has left is not hashed, and may be damaged
@@ -119,7 +119,7 @@ class Store:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What :meth:`finish` has written of this slot."""
+        """The record of this slot."""
         import zarr
 
         uns: Any = ad.io.read_elem(zarr.open_group(str(self.out), mode="r")["uns"])
@@ -136,7 +136,7 @@ class Store:
         return self.partial / "store"
 
     def _verify(self, begun: Path) -> None:
-        """Refuse what is of another call, or damaged in more than blocks."""
+        """Refuse a store of another call, or one damaged outside its blocks."""
         for left in self._store.rglob("*.partial"):
             left.unlink()  # of a write that was killed
         try:
@@ -147,13 +147,11 @@ class Store:
         self._same(settings, self.partial)
         if settings["block"] != self.block:
             raise InputError(
-                f"{self.partial} was begun by another version, in blocks of {settings['block']}",
+                f"{self.partial} was started by another version, in blocks of {settings['block']}",
                 f"finish it with that version, give another out, or delete {self.partial}",
             )
         if frame != self._frame():
-            raise InputError(
-                f"{self.partial} is damaged", "delete it, and make the same call again"
-            )
+            raise InputError(f"{self.partial} is damaged", "delete it, and repeat the call")
 
     def _frame(self) -> str:
         """Hash all but the blocks, and what :meth:`finish` adds."""
@@ -172,31 +170,31 @@ class Store:
         return digest.hexdigest()
 
     def _sound(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read the journal; leave out what is not in the store as it was written."""
+        """Read the journal; leave out blocks that do not match their hash."""
         journal = self.journal.read_bytes() if self.journal.exists() else b""
         array = self._array
         starts = range(0, len(self.names), self.block)
         for line in journal.splitlines():
             try:
-                said = json.loads(line)
-                start, digest = starts[starts.index(said["start"])], said.pop("sha256")
+                stats = json.loads(line)
+                start, digest = starts[starts.index(stats["start"])], stats.pop("sha256")
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # cut short, as by a kill while writing it
             try:
                 rows = array[start : start + self.block]
             except Exception:  # whatever a decompressor makes of a damaged chunk
                 continue
-            if _hash(rows, said) == digest:
-                yield start, {**said, "sha256": digest}
+            if _hash(rows, stats) == digest:
+                yield start, {**stats, "sha256": digest}
 
     def _same(self, before: dict[str, Any], at: Path) -> None:
-        """Refuse to go on with what was begun otherwise."""
-        for name in sorted({*before, *self.settings} - _OF_NO_MATTER):
+        """Refuse to resume a store of another call."""
+        for name in sorted({*before, *self.settings} - _IRRELEVANT):
             old, new = before.get(name), self.settings.get(name)
             if old != new:
                 raise InputError(
-                    f"{at} is of another call: {name} is {old!r} there and {new!r} here",
-                    f"make the same call again, give another out, or delete {at}",
+                    f"{at} belongs to another call: {name} is {old!r} there and {new!r} here",
+                    f"repeat the call, give another out, or delete {at}",
                 )
 
 
@@ -204,12 +202,12 @@ class Store:
 def filling(
     out: Path, names: pd.Index, key: str, width: int, dtype: type, settings: dict[str, Any]
 ) -> Iterator[Store]:
-    """Open a store to fill; it is nobody else's meanwhile. There may be nothing left to do.
+    """Open a store to fill, under an exclusive lock. It may be finished already.
 
     Raises
     ------
     InputError
-        If `out` is of another call, not of this package, or being filled.
+        If `out` belongs to another call or package, or is being filled.
     GeneMambaError
         If the disk is full. What was written is kept.
     """
@@ -226,7 +224,7 @@ def filling(
         except Timeout:
             raise InputError(
                 f"out={str(out)!r} is being written by another process",
-                "wait for it, or give another out",
+                "wait for it, or use another out",
             ) from None
         try:
             store.open()
@@ -241,7 +239,7 @@ def filling(
 
 @contextmanager
 def _room(store: Store) -> Iterator[None]:
-    """Say what a full disk means: nothing written is lost."""
+    """Explain that a full disk loses nothing that was written."""
     try:
         yield
     except OSError as error:
@@ -249,14 +247,14 @@ def _room(store: Store) -> Iterator[None]:
             raise
         raise GeneMambaError(
             f"the disk of {store.partial} is full; {len(store.done)} of "
-            f"{-(-len(store.names) // store.block)} blocks are safe",
-            "make room, and make the same call again: it goes on from there",
+            f"{-(-len(store.names) // store.block)} blocks are saved",
+            "free some space and repeat the call: it resumes from there",
         ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Write text as all zarr libraries do, though its specification is not finished."""
+    """Silence zarr's warnings about text, whose specification is not final."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="zarr")
         warnings.filterwarnings("ignore", message=".*(Zarr V3|Zarr format 3|Consolidated|zarr v2)")
@@ -264,7 +262,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _without_consolidated(content: bytes) -> bytes:
-    """Leave out of a group's own description what is added when all is written."""
+    """Drop from a group's metadata what is added at the end."""
     try:
         described = json.loads(content)
         described.pop("consolidated_metadata", None)
@@ -286,9 +284,9 @@ def _settings_of(out: Path) -> dict[str, Any]:
     return dict(settings)  # type: ignore[arg-type]
 
 
-def _hash(rows: np.ndarray, said: dict[str, Any]) -> str:
+def _hash(rows: np.ndarray, stats: dict[str, Any]) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(rows).data)
-    digest.update(json.dumps(said, sort_keys=True).encode())
+    digest.update(json.dumps(stats, sort_keys=True).encode())
     return digest.hexdigest()
 
 

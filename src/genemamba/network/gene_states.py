@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -40,7 +39,6 @@ def gene_states(
     ranked: Ranked,
     groups: np.ndarray | None = None,
     *,
-    batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime | None = None,
 ) -> GeneStates:
     """Average the final states of each gene, cell by cell, without keeping them.
@@ -59,7 +57,7 @@ def gene_states(
     first = groups * len(tokens)  # where the rows of a cell's group begin
     rows = np.repeat(first, ranked.lengths) + row_of[ranked.tokens]
     n_cells = np.bincount(rows, minlength=shape[0] * shape[1])  # a cell reads a gene once
-    sums = _sums(model, ranked, first, row_of, len(n_cells), batch_size, runtime)
+    sums = _sums(model, ranked, first, row_of, len(n_cells), runtime)
     with np.errstate(invalid="ignore"):
         means = (sums / n_cells[:, None]).astype(np.float32)
     return GeneStates(tokens, means.reshape(*shape, -1), n_cells.reshape(shape))
@@ -71,7 +69,6 @@ def _sums(
     first: np.ndarray,
     row_of: np.ndarray,
     n_rows: int,
-    batch_size: int | Literal["auto"],
     runtime: Runtime,
 ) -> np.ndarray:
     """Add up the states of each row, on the device: a cell's `first` plus a token's `row_of`."""
@@ -85,6 +82,6 @@ def _sums(
         group = torch.from_numpy(first[cells]).to(device)[batch.segment[real]]
         return group + row_of_token[batch.ids[real]], states[real]
 
-    for _, (rows, states) in over_cells(step, ranked, batch_size=batch_size, runtime=runtime):
+    for _, (rows, states) in over_cells(step, ranked, runtime=runtime):
         sums.index_add_(0, rows, states.to(wide))
     return sums.cpu().numpy()

@@ -6,7 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ def embed_tokens(
     ranked: Ranked,
     *,
     pooling: Pooling = "mean",
-    batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime | None = None,
     progress: bool = True,
 ) -> np.ndarray:
@@ -63,7 +62,6 @@ def embed_tokens(
         lambda batch: network.embed(batch, pooling),
         ranked,
         model.config.d_model,
-        batch_size=batch_size,
         runtime=runtime,
         lead=lead,
         progress=progress,
@@ -75,7 +73,6 @@ def map_cells(
     ranked: Ranked,
     width: int,
     *,
-    batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
     lead: int | None = None,
     progress: bool = True,
@@ -93,9 +90,7 @@ def map_cells(
     def step(_: np.ndarray, batch: Batch) -> Tensor:
         return f(batch)
 
-    over = over_cells(
-        step, ranked, batch_size=batch_size, runtime=runtime, lead=lead, progress=progress
-    )
+    over = over_cells(step, ranked, runtime=runtime, lead=lead, progress=progress)
     for cells, found in over:
         out[cells] = found.float().cpu().numpy()
     return out
@@ -105,7 +100,6 @@ def over_cells(
     step: Step[T],
     ranked: Ranked,
     *,
-    batch_size: int | Literal["auto"] = "auto",
     runtime: Runtime,
     lead: int | None = None,
     doing: str = "embed",
@@ -124,7 +118,7 @@ def over_cells(
         If a single cell does not fit the memory.
     """
     lengths = ranked.lengths
-    batches = _batches(lengths, batch_size, runtime, int(lead is not None))
+    batches = _batches(lengths, runtime, int(lead is not None))
     on = f" on {runtime.device} in {runtime.precision}"
     total, n_cells = int(lengths.sum()), len(lengths)
     with Progress(doing, total, "token", n_cells, on=on, shown=progress) as bar:
@@ -231,13 +225,10 @@ def check_pooling(model: GeneMamba, pooling: str) -> None:
         )
 
 
-def _batches(
-    lengths: np.ndarray, batch_size: int | Literal["auto"], runtime: Runtime, lead: int
-) -> list[list[np.ndarray]]:
+def _batches(lengths: np.ndarray, runtime: Runtime, lead: int) -> list[list[np.ndarray]]:
     """Choose the cells of each row of each batch."""
+    batch_size = runtime.batch_size
     if batch_size != "auto":
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
         order = longest_first(lengths)
         parts = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         widths = [max(_ROW, int(lengths[own[0]]) + lead) for own in parts]  # the longest is first

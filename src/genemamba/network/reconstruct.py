@@ -5,7 +5,7 @@ Shapes: B cells, L tokens, M hidden genes of one cell, D model width, V vocabula
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from genemamba.tokens.reconstruction import (
     ranked_where_they_stand,
 )
 
-BatchSize = int | Literal["auto"]
 _CELLS_PER_STEP = 64  # a step reads all weights once, however many cells take it
 
 
@@ -44,7 +43,6 @@ def rebuild_hidden(
     hidden: np.ndarray,
     measured: np.ndarray,
     *,
-    batch_size: BatchSize,
     runtime: Runtime,
 ) -> Reconstruction:
     """Name the hidden genes and say where they stand.
@@ -84,7 +82,7 @@ def rebuild_hidden(
             cells[i] = ranked.tokens[part].copy()
             cells[i][hidden[part]] = _named(logits_MV)
 
-    _do(step, ranked, batch_size, runtime)
+    _do(step, ranked, runtime)
     return join(ranked, cells, rank, likely)
 
 
@@ -101,9 +99,7 @@ def _named(logits_MV: Tensor) -> np.ndarray:
     return said_M.cpu().numpy()[put(probability_MV[:, said_M].cpu().numpy())]
 
 
-def rebuild_as_published(
-    model: GeneMamba, ranked: Ranked, *, batch_size: BatchSize, runtime: Runtime
-) -> Reconstruction:
+def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) -> Reconstruction:
     """Feed whole cells in and take the likeliest gene at each place: nothing is hidden."""
     network = placed(model, runtime)
     special = torch.from_numpy(_missing(model)).to(runtime.device)
@@ -116,7 +112,7 @@ def rebuild_as_published(
             logits_LV[:, special] = -torch.inf
             cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
 
-    _do(step, ranked, batch_size, runtime)
+    _do(step, ranked, runtime)
     return ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
 
 
@@ -126,7 +122,6 @@ def rebuild_next(
     asked: np.ndarray,
     measured: np.ndarray,
     *,
-    batch_size: BatchSize,
     runtime: Runtime,
 ) -> Reconstruction:
     """Add one measured gene at a time to what is given, up to the cell's length; none twice.
@@ -135,7 +130,8 @@ def rebuild_next(
     the beginning. A model that names hidden genes is asked for a hidden one at the end.
     """
     network = placed(model, runtime)
-    batch_size = _CELLS_PER_STEP if batch_size == "auto" else batch_size
+    if runtime.batch_size == "auto":
+        runtime = replace(runtime, batch_size=_CELLS_PER_STEP)
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
     given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
     missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
@@ -147,12 +143,12 @@ def rebuild_next(
         for k, i in enumerate(own):
             cells[i] = written[k, : n[k]].cpu().numpy().astype(np.int32)
 
-    _do(step, ranked, batch_size, runtime)
+    _do(step, ranked, runtime)
     return ranked_where_they_stand(ranked, cells, asked)
 
 
-def _do(step: Step[None], ranked: Ranked, batch_size: BatchSize, runtime: Runtime) -> None:
-    for _ in over_cells(step, ranked, batch_size=batch_size, runtime=runtime, doing="reconstruct"):
+def _do(step: Step[None], ranked: Ranked, runtime: Runtime) -> None:
+    for _ in over_cells(step, ranked, runtime=runtime, doing="reconstruct"):
         pass
 
 

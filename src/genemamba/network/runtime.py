@@ -15,6 +15,7 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"] | str
 """Or one of several GPUs: "cuda:1"."""
 Precision = Literal["auto", "float32", "bfloat16"]
 Backend = Literal["auto", "cuda", "torch", "triton", "numba"]
+BatchSize = int | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Runtime:
     device: str
     precision: Literal["float32", "bfloat16"]
     backend: kernels.Backend = "torch"
+    batch_size: BatchSize = "auto"
     why: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -38,7 +40,10 @@ class Runtime:
 
 
 def choose_runtime(
-    device: Device = "auto", precision: Precision = "auto", backend: Backend = "auto"
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    batch_size: BatchSize = "auto",
 ) -> Runtime:
     """Decide where to run: CUDA if there is one, else the CPU; bfloat16 where it is fast.
 
@@ -53,11 +58,14 @@ def choose_runtime(
     """
     _require_known("precision", precision, Precision)
     _require_known("backend", backend, Backend)
+    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+    if batch_size != "auto" and not (whole and batch_size > 0):
+        raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
     device, why_device = _device(device)
     precision, why_precision = _precision(precision, device)
     backend, why_backend = _backend(backend, device, precision)
     why = tuple(filter(None, (why_device, why_precision, why_backend)))
-    return Runtime(device, precision, backend, why)  # type: ignore[arg-type]
+    return Runtime(device, precision, backend, batch_size, why)  # type: ignore[arg-type]
 
 
 def _require_known(name: str, value: Any, kind: Any) -> None:

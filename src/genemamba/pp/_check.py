@@ -1,4 +1,4 @@
-"""Whether cells can be read, and what of them."""
+"""Check cells before a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba.cells.blocks import Csr
 from genemamba.cells.names import match_genes
 from genemamba.cells.open import opened_in
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _TIMED = 16  # cells
 
 
+@documented
 def check(
     adata: AnnData | MuData | str | PathLike[str],
     *,
@@ -41,29 +43,21 @@ def check(
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
 ) -> Report:
-    """Say whether a model can read these cells, which genes it knows, and what would be lost.
+    """Check cells before a run: can the model read them, which genes does it know, how long.
 
-    What the values are (counts, normalised, logged, scaled) is judged from the entries alone; where
-    counts are not in memory, from cells here and there. A few cells are embedded, to say how long
-    all take, and cells are looked up in the sketch of the model's training cells. Nothing is
-    written, and no error is raised for data that cannot be used: the report says why, and which
-    call would use others.
+    The kind of values (counts, normalised, logged, scaled) is inferred from the entries alone;
+    for counts that are not in memory, from a sample of cells. A few cells are embedded to estimate
+    the time for all, and cells are looked up in the sketch of the model's training cells. Nothing
+    is written, and data that cannot be used raise no error: the report gives the reason and the
+    call that would work.
 
     Parameters
     ----------
     adata
-        Cells × genes; in memory, backed, lazily read or of dask, or the path of an h5ad file or a
-        zarr store. Or a MuData that has them.
-    model
-        Checkpoint that gives the genes: a name, a folder or a loaded model.
-    mod
-        Of a MuData, the modality to read; "rna", or the only one, if left out.
-    layer
-        Layer to look at instead of ``X``; ``"raw"`` is ``adata.raw``.
-    gene_ids
-        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
-    max_tokens
-        Longest sentence of a cell.
+        Cells × genes, in memory, backed, lazy or dask; the path of an h5ad file or a zarr store;
+        or a MuData.
+    {model}
+    {reading}
 
     Returns
     -------
@@ -73,7 +67,7 @@ def check(
     Raises
     ------
     InputError
-        If `adata` is neither an AnnData nor a path to one, or `layer` is not there.
+        If `adata` is neither an AnnData nor a path to one, or `layer` does not exist.
 
     Examples
     --------
@@ -149,11 +143,11 @@ def _cells(csr: Csr, genes: GeneMatch, names: pd.Index, ranked: Ranked) -> pd.Da
 
 
 def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple[Seen | None, str]:
-    """Look cells up in the sketch of the training cells, or say why not."""
+    """Look cells up in the sketch of the training cells, or give the reason why not."""
     if model.sketch is None:
         return None, "the checkpoint has no sketch of its training cells"
     if values.kind != "counts":
-        return None, "cells are recognised by their counts"
+        return None, "cannot check: needs raw counts"
     gene = np.where(genes.token >= 0, genes.token - FIRST_GENE, -1)
     if missing := model.sketch.missing(gene):
         n_genes = len(model.sketch.genes)
@@ -163,7 +157,7 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
 
 
 def _seconds(model: GeneMamba, ranked: Ranked, n_cells: int) -> float:
-    """Time some cells and conclude on all."""
+    """Extrapolate the time of a few cells to all."""
     runtime = choose_runtime()
     cells = np.linspace(0, ranked.n_cells - 1, min(ranked.n_cells, _TIMED)).astype(int)
     some = ranked.take(cells[ranked.lengths[cells] > 0])

@@ -12,11 +12,12 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import OBSM_TOKENS
-from genemamba.cells.blocks import Csr, into_store, said_of
+from genemamba.cells.blocks import Csr, into_store, stats_of
 from genemamba.cells.names import match_genes
 from genemamba.cells.open import cells_of
-from genemamba.cells.read import rank, read_counts, tokenise
+from genemamba.cells.read import Reading, rank, read_counts, tokenise
 from genemamba.cells.record import check_slots, record
 from genemamba.tokens import GeneMatch
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
 
 
+@documented
 def rank_tokenize(
     adata: AnnData | MuData | str | PathLike[str],
     *,
@@ -38,43 +40,30 @@ def rank_tokenize(
     out: str | PathLike[str] | None = None,
     copy: bool = False,
 ) -> AnnData | MuData | None:
-    """Turn each cell into a sentence of genes, those that set it apart first.
+    """Rank the genes of each cell by expression relative to their corpus median.
 
     Counts are divided by the cell's total and by the gene's non-zero median over the model's
     training cells; expressed genes are sorted by the result, highest first [1]_ [2]_. Values that
-    agree to ten digits are ties and go by Ensembl id. :func:`genemamba.tl.embed` does this itself;
-    call it to look at the tokens or to use them elsewhere.
+    agree to ten digits are ties, ordered by Ensembl id. :func:`genemamba.tl.embed` does this
+    itself; call it to inspect the tokens or to use them elsewhere.
 
     Parameters
     ----------
     adata
-        Cells × genes of human cells: raw counts, counts normalised per cell, or log1p of them
-        (the log is then undone). Sparse or dense, integer or float; in memory, backed, lazily read
-        or of dask. With `out` also the path of an h5ad file or a zarr store. Or a MuData that has
-        them.
-    model
-        Checkpoint that gives vocabulary and medians: a name, a folder or a loaded model.
-    mod
-        Of a MuData, the modality to read and write; "rna", or the only one, if left out.
-    layer
-        Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
-    gene_ids
-        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``:
-        gene symbols or Ensembl ids, with or without version. Columns of one gene are added.
-    max_tokens
-        Longest sentence; lower-ranked genes are left out.
+        Cells × genes, as for :func:`genemamba.tl.embed`.
+    {model}
+    {reading}
     key_added
         Slot to write to.
     out
         Zarr store to write to instead of `adata`, block by block, so that memory does not grow
-        with the cells. Whatever stops it, the same call goes on where it stopped. Read it with
+        with the number of cells. The same call resumes after an interruption. Read it with
         ``anndata.read_zarr(out)``, or lazily.
-    copy
-        Return a changed copy and leave `adata` alone.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes, to `adata` or to the store `out`,
+    ``None``, or the modified copy. Writes, to `adata` or to the store `out`,
 
     ``adata.obsm["genemamba_tokens"]`` (or `key_added`)
         CSR matrix of int32, ``n_obs × max_tokens``: entry (cell, r) is the token of the gene at
@@ -89,8 +78,8 @@ def rank_tokenize(
     ------
     InputError
         If the values cannot be ranked (negative, NaN, scaled, empty), names are not in the
-        vocabulary, or the slot is taken; nothing has been written then. If `out` is of another
-        call, or being written.
+        vocabulary, or the slot is taken; nothing has been written then. If `out` belongs to
+        another call, or is being written.
     GeneMambaError
         If the disk of `out` is full; what was written is kept.
     CheckpointError
@@ -114,17 +103,10 @@ def rank_tokenize(
     >>> vocab.symbol[first].shape
     (3,)
     """
-    with cells_of(adata, mod, out, copy) as (cells, result):
+    with cells_of(adata, mod, copy, out) as (cells, result):
         check_slots(cells, key_added, obsm=[] if out else [key_added])
-        vocab = models.vocabulary(model)
-        entry = {
-            "vocabulary_sha256": vocab.sha256,
-            "params": {
-                "layer": layer or "",
-                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-                "max_tokens": max_tokens,
-            },
-        }
+        vocab, reading = models.vocabulary(model), Reading(layer, gene_ids, max_tokens)
+        entry = {"vocabulary_sha256": vocab.sha256, "params": reading.params}
         if out is not None:
             counts = read_counts(cells, layer)
             genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
@@ -134,7 +116,7 @@ def rank_tokenize(
                 key=key_added, width=max_tokens, dtype=np.uint16, entry=entry, doing="tokenise",
             )  # fmt: skip
             return None
-        tokens = tokenise(cells, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
+        tokens = tokenise(cells, vocab, reading)
         ranked = tokens.ranked
         cells.obsm[key_added] = sparse.csr_matrix(
             (ranked.tokens, ranked.rank.astype(np.int32, copy=False), ranked.indptr),
@@ -156,4 +138,4 @@ class RankBlock:
         ranked = rank(block, self.genes, self.max_tokens)
         rows = np.zeros((ranked.n_cells, self.max_tokens), dtype=np.uint16)
         rows[np.arange(self.max_tokens) < ranked.lengths[:, None]] = ranked.tokens
-        return rows, said_of(ranked)
+        return rows, stats_of(ranked)

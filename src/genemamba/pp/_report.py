@@ -79,27 +79,27 @@ class Report:
         if not self.ok:
             return []
         assert self.values is not None
-        said = []
+        notes = []
         counts = [source for source, kind in self.sources.items() if kind == "counts"]
         if self.values.kind != "counts" and counts:
-            said.append(f"there are counts elsewhere: {_call(counts[0])}")
+            notes.append(f"counts are available: {_call(counts[0])}")
         if self.values.kind == "log1p":
-            said.append("the log will be undone before ranking")
+            notes.append("the log will be undone before ranking")
         if self.values.doubt:
-            said.append(self.values.doubt)
+            notes.append(self.values.doubt)
         if self.n_known < FEW_GENES:
-            said.append(
+            notes.append(
                 f"only {self.n_known:,} genes are known: gm.tl.annotate needs a reference then"
             )
-        said += filter(None, (lost(float(self.cells["counts_lost"].mean())), self.added))
+        notes += filter(None, (lost(float(self.cells["counts_lost"].mean())), self.added))
         if n := self.gene_status["other"]:
-            said.append(f"{n:,} columns are no genes (adata.var['feature_types']): left out")
+            notes.append(f"{n:,} columns are not genes (adata.var['feature_types'])")
         if self.seen and self.seen.found:
-            said.append("the model was trained on some of these cells: scores on them flatter it")
+            notes.append("the model was trained on some of these cells: scores are too optimistic")
         without = int((self.cells["tokens"] == 0).sum())
         if without:
-            said.append(f"{without:,} cells express no gene of the model: they will be NaN")
-        return said
+            notes.append(f"{without:,} cells express no gene of the model: they will be NaN")
+        return notes
 
     def rows(self) -> dict[str, str]:
         """Return what is shown, line by line."""

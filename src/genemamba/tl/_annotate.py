@@ -14,92 +14,102 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
+from genemamba._rng import Rng
 from genemamba.cells.labels import UNKNOWN, read_labelled
-from genemamba.cells.read import lost
-from genemamba.cells.record import check_slots, record
+from genemamba.cells.open import cells_of, is_path, modality
+from genemamba.cells.read import Reading, lost
+from genemamba.cells.record import check_slots, entry_of, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
 from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
-from genemamba.tl._embed import warn
-from genemamba.tl._source import Source, require_common_genes
+from genemamba.tl._embedding import Embedding, Running
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
 
 
+@documented
 def annotate(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
-    reference: AnnData | str | PathLike[str] | None = None,
+    reference: AnnData | MuData | str | PathLike[str] | None = None,
     label_key: str | None = None,
     method: Method = "auto",
     batch_key: str | None = None,
     unknown: bool = True,
     coverage: float | None = None,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
     reference_layer: str | None = None,
     recipe: Mapping[str, Any] | None = None,
     folder: str | PathLike[str] | None = None,
+    batch_size: BatchSize = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
     key_added: str = ANNOTATION,
-    rng: int = 0,
+    rng: Rng = 0,
     copy: bool = False,
-) -> AnnData | None:
-    """Name the cell type of each cell, say how sure that is, and which cells are none of them.
+) -> AnnData | MuData | None:
+    """Label cell types, with calibrated confidence and an "unknown" for unfamiliar cells.
 
-    Labels come from a labelled `reference`; or from the labelled part of `adata` (`label_key`
-    missing, NaN or "", elsewhere); or, with neither, from the checkpoint's own head: of
-    ``genemamba-mini`` nine types of blood cells.
+    Labels come from a labelled `reference`; or from some cells of `adata` that are already
+    labelled (`label_key` missing, NaN or "" for the others); or, with neither, from the classifier
+    that comes with the checkpoint: for ``genemamba-mini`` nine types of blood cells.
 
     Parameters
     ----------
     adata
         Cells × genes, as for :func:`genemamba.tl.embed`.
     reference
-        AnnData with labels, or the folder of an earlier annotation.
+        AnnData or MuData with labels, or the folder of an earlier annotation.
     label_key
-        Column of ``obs`` with the labels: of `reference` if there is one, else of `adata`.
+        Column of ``obs`` with the labels: of `reference` if there is one, otherwise of `adata`.
     method
         ``"probe"``: a linear classifier on the frozen embedding (``"auto"``). ``"knn"``: the vote
         of the 30 nearest reference cells. ``"finetune"``: the model itself is trained with a
         [CLS] token and a classifier on it, as in the paper [1]_; takes minutes, and a GPU helps.
     batch_key
         Column of ``obs`` with donors or batches of the labelled cells. Confidence, sets and
-        "unknown" are then set on whole donors held out, and mean something for new donors.
+        "unknown" are then calibrated on whole held-out donors, so that they hold for new donors.
     unknown
-        Call cells "unknown" that lie farther from the reference than 95 % of its own held-out
-        cells do.
+        Label cells "unknown" that are farther from the reference than 95 % of its own held-out
+        cells are.
     coverage
-        Also write prediction sets that hold the true class with this probability [2]_ of cells
-        drawn as the labelled ones were. In simulated references of 150 and 600 cells sets of .90
-        hold it in .90 ± .01, fine-tuned ± .03; in more where the most probable class, which is
-        always in the set, is right more often.
-    model
-        As for :func:`genemamba.tl.embed`.
-    layer, gene_ids
-        As for :func:`genemamba.tl.embed`, of `adata` and of `reference`. Of `reference` a column
-        of the same name is read, if it has one, else ``var_names``.
+        Also write prediction sets that contain the true class with this probability [2]_, for
+        cells drawn as the labelled ones were. In simulated references of 150 and 600 cells, sets
+        of .90 contain it in .90 ± .01 of cells, fine-tuned ± .03; in more where the most probable
+        class, which is always in the set, is right more often.
+    {model}
+    {reading}
     reference_layer
-        Layer to read of `reference`, if it is another one; ``"X"`` reads its ``X``.
+        Layer to read of `reference`, if it is another one; ``"X"`` reads its ``X``. A column
+        `gene_ids` is read of `reference`, too, if it has one.
     recipe
         Settings of fine-tuning, fields of :class:`genemamba.train.finetune.FineTuneRecipe`:
         ``{"tune": "lora"}`` trains low-rank adapters, ``{"tune": "head"}`` the classifier alone.
     folder
-        Keep the fitted classifier there, to be used as `reference`. Fine-tuning that was broken
-        off goes on from there when the same call is made again.
+        Save the fitted classifier there, to be used as `reference`. Interrupted fine-tuning
+        resumes from there when the same call is made again.
+    {running}
     key_added
-        What the names of the slots begin with.
+        Prefix of the slots.
     rng
-        Seed of folds and training.
-    copy
-        Return a changed copy and leave `adata` alone.
+        Seed, or generator, of folds and training.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes (with `key_added` in place of the leading "genemamba")
+    ``None``, or the modified copy. Writes (with `key_added` in place of the leading "genemamba")
 
     ``adata.obs["genemamba_label"]``
         Categorical. Labels that were given stay as they are.
@@ -116,12 +126,12 @@ def annotate(
     ``adata.obsm["genemamba_sets"]``
         With `coverage`: bool, the prediction sets, in the same order.
     ``adata.obsm["X_genemamba"]``
-        The embedding and its record, if it was not there. One that is there stays; it is used if
-        it was made by this model, of this layer, these genes and 2,048 tokens a cell, and cells
-        are embedded again if not.
+        The embedding and its record, if the slot was empty. An existing one is kept; it is used if
+        it was computed by this model from this layer, these genes and as many tokens per cell,
+        otherwise cells are embedded again.
     ``adata.uns["genemamba"]["annotate"]``
         Model, method, classes, temperature, distance of "unknown", number of unknown cells;
-        accuracy and macro-F1 on labelled cells that neither trained nor chose the classifier.
+        accuracy and macro-F1 on labelled cells that did not train or choose the classifier.
 
     Raises
     ------
@@ -129,7 +139,7 @@ def annotate(
         If labels are missing, numbers or of one class only; reference and `adata` share no gene
         or were embedded by different models; a slot is taken. Nothing has been written then.
     CheckpointError
-        If the model or the folder is damaged, or the checkpoint has no head of its own.
+        If the model or the folder is damaged, or the checkpoint has no classifier.
 
     References
     ----------
@@ -147,81 +157,116 @@ def annotate(
     True
     """
     keys = annotation_keys(key_added)
-    check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
     _check_arguments(reference, reference_layer, label_key, method, coverage, recipe, folder)
-    loaded = models.load(model)
-    cells = Source(adata, loaded, layer, gene_ids)
-    given = np.full(adata.n_obs, "", dtype=object)
-    if label_key is None:
-        fitted = read_classifier(reference, loaded)
-    elif isinstance(reference, AnnData):
-        theirs = layer if reference_layer is None else reference_layer
-        theirs = None if reference_layer == "X" else theirs
-        source = Source(reference, loaded, theirs, gene_ids, of="reference")
-        require_common_genes(cells, source)
-        labelled = read_labelled(
-            reference, label_key, batch_key, unknown=unknown, of="reference"
-        ).embedded(source.vectors)
-        fitted = fit_classifier(source, labelled, method, recipe, folder, rng)
-        if source.new and (said := lost(source.new.entry["counts_lost"])):
-            warnings.warn(f"of reference: {said}", GeneMambaWarning, stacklevel=2)
-    else:
-        labelled = read_labelled(adata, label_key, batch_key, unknown=unknown)
-        labelled = labelled.embedded(cells.vectors)
-        given = labelled.given
-        if (given != "").all():
-            raise InputError(
-                f"every cell has a label in adata.obs[{label_key!r}]: none is left to annotate",
-                "set labels to NaN, or give the labelled cells as reference",
-            )
-        fitted = fit_classifier(cells, labelled, method, recipe, folder, rng)
-    head = fitted.head
-    answer = _answer(fitted, cells, given, coverage)
-    if copy:
-        adata = adata.copy()
-    if cells.new is not None and OBSM_EMBEDDING not in adata.obsm:
-        cells.new.write(adata, OBSM_EMBEDDING)
-        warn(cells.new.entry, OBSM_EMBEDDING)
-    entry = _write(adata, keys, head, answer, unknown=unknown)
-    record(
-        adata,
-        keys.record,
-        {
-            "model_sha256": loaded.provenance.get("sha256", "unsaved"),
+    reading, running = (
+        Reading(layer, gene_ids, max_tokens),
+        Running(device, precision, backend, batch_size),
+    )
+    with cells_of(adata, mod, copy) as (own, result):
+        check_slots(own, keys.record, obs=keys.obs, obsm=keys.obsm)
+        loaded = models.load(model)
+        _refuse_other_model(own, loaded, "adata")
+        cells = Embedding(own, loaded, reading, running)
+        given = np.full(own.n_obs, "", dtype=object)
+        if label_key is None:
+            fitted = read_classifier(reference, loaded)
+        elif reference is not None:
+            theirs = _reference(reference, mod, cells, reference_layer)
+            labelled = read_labelled(
+                theirs.adata, label_key, batch_key, unknown=unknown, of="reference"
+            ).embedded(theirs.vectors)
+            fitted = fit_classifier(theirs, labelled, method, recipe, folder, rng)
+            if not theirs.reused and (text := lost(theirs.entry["counts_lost"])):
+                warnings.warn(f"of reference: {text}", GeneMambaWarning, stacklevel=3)
+        else:
+            labelled = read_labelled(own, label_key, batch_key, unknown=unknown)
+            labelled = labelled.embedded(cells.vectors)
+            given = labelled.given
+            if (given != "").all():
+                raise InputError(
+                    f"every cell has a label in adata.obs[{label_key!r}]: none is left to annotate",
+                    "set labels to NaN, or give the labelled cells as reference",
+                )
+            fitted = fit_classifier(cells, labelled, method, recipe, folder, rng)
+        head = fitted.head
+        answer = _answer(fitted, cells, given, coverage)
+        if not cells.reused and OBSM_EMBEDDING not in own.obsm:
+            cells.write(own, OBSM_EMBEDDING)
+        entry = _write(own, keys, head, answer, unknown=unknown)
+        params: dict[str, Any] = {
+            "label_key": label_key or "",
+            "batch_key": batch_key or "",
+            "unknown": unknown,
+            "coverage": coverage or 0.0,
+            "rng": rng if isinstance(rng, int) else "",
+        }
+        about = {
+            **entry_of(loaded, reading, cells.runtime, **params),
             "method": head.kind,
             "reference": _name(reference, label_key, loaded),
-            "params": {
-                "label_key": label_key or "",
-                "batch_key": batch_key or "",
-                "unknown": unknown,
-                "coverage": coverage or 0.0,
-                "rng": rng,
-                **cells.params,
-            },
-            "embedding_reused": cells.new is None,
+            "embedding_reused": cells.reused,
             "classes": np.array(head.classes, dtype=str),
             "temperature": head.temperature,
             "farthest": head.farthest,
             **head.info,
             **entry,
-        },
-    )
+        }
+        record(own, keys.record, about)
     if entry["unknown"] > 0.5 * entry["annotated"]:
-        own = reference is None and label_key is None
-        them = "what the head of the checkpoint was taught on" if own else "the reference"
-        remedy = "give a reference of the same genes, or " if own else ""
+        bundled = reference is None and label_key is None
+        them = "the training cells of the checkpoint's classifier" if bundled else "the reference"
+        remedy = "give a reference of the same genes, or " if bundled else ""
         warnings.warn(
             f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike {them}: of another "
-            f"tissue, or measured on other genes; {remedy}unknown=False names them all the same",
+            f"tissue, or measured on other genes; {remedy}use unknown=False to label them anyway",
             GeneMambaWarning,
             stacklevel=2,
         )
-    return adata if copy else None
+    return result
+
+
+def _reference(reference: Any, mod: str | None, cells: Embedding, layer: str | None) -> Embedding:
+    """Return the cells of the reference, read as `adata` is unless it says otherwise."""
+    adata = modality(reference, mod)
+    theirs = cells.reading
+    own_layer = {None: theirs.layer, "X": None}.get(layer, layer)
+    column = theirs.gene_ids if isinstance(theirs.gene_ids, str) else None
+    gene_ids = column if column in adata.var else None
+    _refuse_other_model(adata, cells.loaded, "reference")
+    found = Embedding(
+        adata,
+        cells.loaded,
+        Reading(own_layer, gene_ids, theirs.max_tokens),
+        cells.running,
+        of="reference",
+    )
+    ours, others = set(cells.genes.tokens), set(found.genes.tokens)
+    if not ours & others:
+        raise InputError(
+            f"adata ({len(ours):,} known genes) and reference ({len(others):,}) "
+            "have no gene in common",
+            "give a reference measured on the same genes",
+        )
+    return found
+
+
+def _refuse_other_model(adata: AnnData, loaded: GeneMamba, of: str) -> None:
+    if OBSM_EMBEDDING not in adata.obsm:
+        return
+    entry = recorded(adata, OBSM_EMBEDDING)
+    slot = f"{of}.obsm[{OBSM_EMBEDDING!r}]"
+    wrote, wanted = entry.get("model_sha256", "?"), loaded.provenance.get("sha256", "unsaved")
+    if wrote != wanted:
+        raise InputError(
+            f"{slot} was computed by {entry.get('model', 'an unknown model')} ({str(wrote)[:8]}), "
+            f"not by this model ({str(wanted)[:8]})",
+            f"give model= the one that computed it, or delete it: del {slot}",
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What was found for every cell; NaN and empty where nothing was asked."""
+    """The result for every cell; NaN for cells with a given label."""
 
     given: np.ndarray
     proba: np.ndarray
@@ -250,9 +295,9 @@ def _check_arguments(
         raise InputError(f"coverage={coverage!r} is not between 0 and 1", "give e.g. coverage=0.9")
     if recipe is not None and method != "finetune":
         raise InputError(f"recipe={recipe!r} is of no use here", "set method='finetune', too")
-    if isinstance(reference, AnnData):
+    if reference is not None and not is_path(reference):
         if label_key is None:
-            have = ", ".join(map(repr, reference.obs.columns)) or "none"
+            have = ", ".join(map(repr, getattr(reference, "obs", pd.DataFrame()))) or "none"
             raise InputError(
                 "reference is given without label_key",
                 f"say which column of reference.obs holds the labels; its columns are: {have}",
@@ -265,7 +310,7 @@ def _check_arguments(
         )
     if reference is not None and label_key is not None:
         raise InputError(
-            f"reference={str(reference)!r} brings its own labels, and label_key={label_key!r}",
+            f"reference={str(reference)!r} contains labels, but label_key={label_key!r} is given",
             "leave out label_key, or give the labelled AnnData as reference",
         )
     if label_key is None:
@@ -278,7 +323,7 @@ def _check_arguments(
 
 
 def _answer(
-    fitted: Classifier, cells: Source, given: np.ndarray, coverage: float | None
+    fitted: Classifier, cells: Embedding, given: np.ndarray, coverage: float | None
 ) -> _Answer:
     asked = np.flatnonzero(given == "")
     proba = np.full((len(given), len(fitted.head.classes)), np.nan, dtype=np.float32)
@@ -292,7 +337,7 @@ def _answer(
 def _write(
     adata: AnnData, keys: AnnotationKeys, head: LabelHead, answer: _Answer, *, unknown: bool
 ) -> dict[str, int]:
-    """Write the slots; return how many cells became what."""
+    """Write the slots; return the number of annotated and of unknown cells."""
     found = np.isfinite(answer.proba).all(axis=1)
     names = answer.given.copy()
     names[found] = np.array(head.classes, dtype=object)[answer.proba[found].argmax(axis=1)]
@@ -313,8 +358,8 @@ def _write(
 
 
 def _name(reference: Any, label_key: str | None, loaded: GeneMamba) -> str:
-    """Say in words where the labels come from."""
-    if isinstance(reference, AnnData):
+    """Describe where the labels come from."""
+    if reference is not None and not is_path(reference):
         return f"AnnData with {reference.n_obs} cells"
     if reference is not None:
         return os.fspath(reference)

@@ -10,24 +10,29 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import ATTRIBUTION
+from genemamba._rng import Rng
 from genemamba.cells.labels import column, read_labelled
-from genemamba.cells.read import Tokens, tokenise
-from genemamba.cells.record import check_slots, identity, record
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Reading, Tokens
+from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import InputError
 from genemamba.network.attribution import Attributed, Method, attribute_tokens
-from genemamba.network.runtime import choose_runtime
 from genemamba.tl._classifier import fit_classifier, read_classifier
-from genemamba.tl._source import MAX_TOKENS, Source
+from genemamba.tl._embedding import Embedding, Running
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.heads import LabelHead
     from genemamba.models._load import ModelLike
-    from genemamba.network.runtime import Device
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
 
 
+@documented
 def attribute(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     target: str = "embedding",
     method: Method = "integrated_gradients",
@@ -35,33 +40,38 @@ def attribute(
     label_key: str | None = None,
     steps: int = 16,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    batch_size: BatchSize = "auto",
     device: Device = "auto",
+    precision: Precision = "float32",
+    backend: Backend = "auto",
     key_added: str = ATTRIBUTION,
-    rng: int = 0,
+    rng: Rng = 0,
     copy: bool = False,
-) -> AnnData | None:
-    """Say which genes of a cell made its embedding, or its label.
+) -> AnnData | MuData | None:
+    """Find the genes that determine a cell's embedding, or its label.
 
-    A number that the model makes of a cell is divided among the genes of the cell by its gradient
-    with respect to their input vectors. The number is
+    A number computed by the model is divided among the genes of the cell by its gradient with
+    respect to their input vectors. The number is
 
-    - of the embedding, how far the cell lies from the mean of all cells, along the unit vector
-      towards the mean of its group (`groupby`), or towards itself if there are no two groups. So
-      positive genes set the group apart from the other cells of `adata`;
-    - of a label, its logit in a linear classifier of the embedding.
+    - for the embedding, how far the cell lies from the mean of all cells, along the unit vector
+      towards the mean of its group (`groupby`), or towards itself without groups. Positive genes
+      set the group apart from the other cells of `adata`;
+    - for a label, its logit in a linear classifier of the embedding.
 
-    Both are compared with a baseline: a sentence of the same length in which every word is the
-    mean of all genes. A gene gets the difference between its vector and that mean, times the
-    gradient averaged over the straight path from baseline to cell (``"integrated_gradients"``
-    [1]_); the genes of a cell then sum to the difference between cell and baseline. The gradient
-    of the cell alone (``"gradient_x_input"``) is quicker, but no substitute: with
-    ``genemamba-mini`` most known markers come out below zero (``benchmarks/perturb.py``). The
-    baseline is no neutral cell, and a label's attributions say what leads away from it.
+    Both are compared with a baseline: a cell of as many genes, each of which is the mean of all
+    genes. A gene gets the difference between its vector and that mean, times the gradient averaged
+    over the straight path from baseline to cell (``"integrated_gradients"`` [1]_); the genes of a
+    cell then sum to the difference between cell and baseline. The gradient of the cell alone
+    (``"gradient_x_input"``) is faster, but no substitute: with ``genemamba-mini`` most known
+    markers come out below zero (``benchmarks/perturb.py``). The baseline is not a neutral cell, and
+    a label's attributions tell what leads away from it.
 
-    Attribution says what the model used, not what is true of the cell. Neither padding nor the
-    cells that are read beside it enter.
+    Attribution shows what the model used, which need not be the biology of the cell. Padding and
+    other cells of the same batch have no influence.
 
     Parameters
     ----------
@@ -71,28 +81,28 @@ def attribute(
         ``"embedding"``; ``"label"``, each cell's own most probable label; or one of the labels,
         for every cell.
     method
-        ``"integrated_gradients"`` takes as long as some three embeddings a step,
+        ``"integrated_gradients"`` takes as long as three embeddings a step,
         ``"gradient_x_input"`` as one step.
     groupby
         Column of ``obs`` with groups of cells (cell types), for directions and means. Cells
         without one (NaN) get their own direction. Without it, all cells are one group for means.
     label_key
         Column of ``obs`` with labels to fit a linear classifier to. Without it, labels are those
-        of the checkpoint's own head.
+        of the classifier that comes with the checkpoint.
     steps
         Points on the path of integrated gradients.
-    model, layer, gene_ids, device
-        As for :func:`genemamba.tl.embed`.
+    {model}
+    {reading}
+    {running}
     key_added
         Slots to write to.
     rng
-        Seed of the folds in fitting to `label_key`.
-    copy
-        Return a changed copy and leave `adata` alone.
+        Seed, or generator, of the folds in fitting to `label_key`.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes
+    ``None``, or the modified copy. Writes
 
     ``adata.layers["genemamba_attribution"]`` (or `key_added`)
         CSR matrix of float32, ``n_obs × n_vars``: what each expressed gene added, in units of the
@@ -129,47 +139,40 @@ def attribute(
     >>> b_cells = adata.varm["genemamba_attribution"][:, groups.index("CD19+ B")]
     >>> top = adata.var_names[b_cells.argsort()[::-1][:5]]
     """
-    check_slots(adata, key_added, copy=copy, layers=(key_added,), varm=(key_added,))
-    loaded = models.load(model)
-    vocab = models.vocabulary(loaded)
-    runtime = choose_runtime(device, "float32")
-    groups = _read_groups(adata, groupby)
-    cells = Source(adata, loaded, layer, gene_ids)
-    aim = _aim(cells, target, label_key, groups, rng)
-    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=MAX_TOKENS)
-    found = attribute_tokens(
-        loaded, tokens.ranked, aim.weights, method=method, steps=steps, runtime=runtime
-    )
-    matrix = _by_gene(adata, tokens, found.values)
-    names = np.unique(groups[groups != ""])
-    means = [matrix[np.flatnonzero(groups == name)].mean(axis=0) for name in names]
-    if copy:
-        adata = adata.copy()
-    adata.layers[key_added] = matrix
-    adata.varm[key_added] = np.asarray(np.vstack(means), dtype=np.float32).T
-    record(
-        adata,
-        key_added,
-        {
-            **identity(loaded, model),
-            "params": {
-                "target": target,
-                "method": method,
-                "groupby": groupby or "",
-                "label_key": label_key or "",
-                "steps": steps,
-                "layer": layer or "",
-                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-                "rng": rng,
-            },
-            "device": runtime.device,
+    reading = Reading(layer, gene_ids, max_tokens)
+    running = Running(device, precision, backend, batch_size)
+    with cells_of(adata, mod, copy) as (own, result):
+        check_slots(own, key_added, layers=(key_added,), varm=(key_added,))
+        loaded = models.load(model)
+        groups = _read_groups(own, groupby)
+        cells = Embedding(own, loaded, reading, running)
+        aim = _aim(cells, target, label_key, groups, rng)
+        tokens = cells.tokens
+        found = attribute_tokens(
+            loaded, tokens.ranked, aim.weights, method=method, steps=steps, runtime=cells.runtime
+        )
+        matrix = _by_gene(own, tokens, found.values)
+        names = np.unique(groups[groups != ""])
+        means = [matrix[np.flatnonzero(groups == name)].mean(axis=0) for name in names]
+        own.layers[key_added] = matrix
+        own.varm[key_added] = np.asarray(np.vstack(means), dtype=np.float32).T
+        params = {
+            "target": target,
+            "method": method,
+            "groupby": groupby or "",
+            "label_key": label_key or "",
+            "steps": steps,
+            "rng": rng if isinstance(rng, int) else "",
+        }
+        about = {
+            **entry_of(loaded, reading, cells.runtime, given=model, **params),
             "labels": np.array(aim.labels, dtype=str),
             "groups": names,
             **_completeness(tokens, found, method),
             **tokens.report(),
-        },
-    )
-    return adata if copy else None
+        }
+        record(own, key_added, about)
+    return result
 
 
 class _Aim(NamedTuple):
@@ -192,7 +195,9 @@ def _read_groups(adata: AnnData, groupby: str | None) -> np.ndarray:
     return np.where(values.notna(), values.astype(str), "").astype(str)
 
 
-def _aim(cells: Source, target: str, label_key: str | None, groups: np.ndarray, rng: int) -> _Aim:
+def _aim(
+    cells: Embedding, target: str, label_key: str | None, groups: np.ndarray, rng: Rng
+) -> _Aim:
     if target == "embedding":
         if label_key is not None:
             raise InputError(
@@ -226,7 +231,7 @@ def _directions(X: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.nan_to_num(away / np.where(lengths > 0, lengths, 1))
 
 
-def _head(cells: Source, label_key: str | None, rng: int) -> LabelHead:
+def _head(cells: Embedding, label_key: str | None, rng: Rng) -> LabelHead:
     if label_key is not None:
         labelled = read_labelled(cells.adata, label_key, None, unknown=False)
         labelled = labelled.embedded(cells.vectors)

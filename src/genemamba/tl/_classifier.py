@@ -1,4 +1,4 @@
-"""What names cells: fitted to labels, read from a folder, or the one a checkpoint brings."""
+"""The classifier that labels cells: fitted, read from a folder, or shipped with a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from genemamba._rng import Rng, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
-from genemamba.tl._source import Source
+from genemamba.tl._embedding import Embedding
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
@@ -25,31 +26,31 @@ if TYPE_CHECKING:
 
 Method = Literal["auto", "knn", "probe", "finetune"]
 OWN = "labels"  # folder of a checkpoint that holds its own head
-FEW = 5  # cells of a class below which its confidence rests on next to nothing
+FEW = 5  # fewer cells of a class make its predictions unreliable
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A head, and the model that makes its logits if it was fine-tuned."""
+    """A head, and the fine-tuned model that computes its logits, if there is one."""
 
     head: LabelHead
     tuned: LabelModel | None = None
 
-    def proba(self, cells: Source, asked: np.ndarray) -> np.ndarray:
+    def proba(self, cells: Embedding, asked: np.ndarray) -> np.ndarray:
         """Return probabilities of the cells with these indices, ``(len(asked), n_classes)``."""
         X = cells.vectors[asked]
         if self.tuned is None:
             return self.head.proba(X)
-        return self.head.proba(X, logits=self.tuned.logits(cells.ranked.take(asked)))
+        return self.head.proba(X, logits=self.tuned.logits(cells.tokens.ranked.take(asked)))
 
 
 def fit_classifier(
-    source: Source,
+    source: Embedding,
     labelled: Labelled,
     method: Method,
     recipe: Mapping[str, Any] | None,
     folder: str | PathLike[str] | None,
-    rng: int,
+    rng: Rng,
 ) -> Classifier:
     """Fit to labelled cells; keep the result in `folder`, if one is given."""
     _warn_of_few(labelled)
@@ -82,7 +83,7 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
         folder = Path(loaded.provenance.get("path", "")) / OWN
         if not is_head(folder):
             raise InputError(
-                "this checkpoint brings no labels of its own",
+                "this checkpoint comes without a classifier",
                 "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
             )
         return Classifier(read_head(folder))
@@ -108,11 +109,11 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
 
 
 def _tune(
-    source: Source,
+    source: Embedding,
     labelled: Labelled,
     recipe: Mapping[str, Any] | None,
     folder: str | PathLike[str] | None,
-    rng: int,
+    rng: Rng,
 ) -> FineTuned:
     from genemamba.train.finetune import FineTuneRecipe, finetune
 
@@ -124,11 +125,11 @@ def _tune(
         )
     return finetune(
         source.loaded,
-        source.ranked.take(labelled.cells),
+        source.tokens.ranked.take(labelled.cells),
         labelled.codes,
         labelled.classes,
         groups=labelled.groups,
-        recipe=FineTuneRecipe(**{**(recipe or {}), "seed": rng}),
+        recipe=FineTuneRecipe(**{**(recipe or {}), "seed": seed_of(rng)}),
         folder=None if folder is None else Path(folder),
     )
 
@@ -138,7 +139,7 @@ def _warn_of_few(labelled: Labelled) -> None:
     if few := counts[counts < FEW].index.tolist():
         warnings.warn(
             f"fewer than {FEW} labelled cells: {', '.join(few)}; predictions of "
-            f"{'it' if len(few) == 1 else 'them'} rest on next to nothing",
+            f"{'it' if len(few) == 1 else 'them'} are unreliable",
             GeneMambaWarning,
             stacklevel=4,
         )

@@ -11,86 +11,81 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba.cells.labels import column
 from genemamba.cells.names import match_genes
-from genemamba.cells.read import Tokens, no_genes, tokenise
-from genemamba.cells.record import check_slots, identity, record
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Reading, Tokens, no_genes, tokenise
+from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import InputError
 from genemamba.network.gene_states import GeneStates, gene_states
 from genemamba.network.runtime import choose_runtime
-from genemamba.tl._embed import warn
+from genemamba.tl._embedding import warn
 from genemamba.tl._gene_tables import check_count
 from genemamba.tokens import FIRST_GENE
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import GeneMamba
-    from genemamba.network.runtime import Device, Precision
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+
 
 Kind = Literal["static", "context"]
 
 
+@documented
 def gene_embedding(
-    adata: AnnData | None = None,
+    adata: AnnData | MuData | None = None,
     *,
     model: ModelLike = "genemamba-mini",
     kind: Kind = "static",
     groupby: str | None = None,
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
     min_cells: int = 1,
-    batch_size: int | Literal["auto"] = "auto",
+    batch_size: BatchSize = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     key_added: str = VARM_GENE,
     copy: bool = False,
-) -> AnnData | pd.DataFrame | dict[str, pd.DataFrame] | None:
-    """Give each gene a vector: as the model knows it, or as it is used in your cells.
+) -> AnnData | MuData | pd.DataFrame | dict[str, pd.DataFrame] | None:
+    """Embed genes: as the model knows them, or as your cells use them.
 
     ``"static"`` vectors are the rows of the model's embedding table, the same for all data.
     ``"context"`` vectors are the mean of a gene's final states over the cells in which it is read,
-    so they speak of these cells; `groupby` takes the mean in each cell type or condition. Cells
-    are read one batch after the other, and only sums are kept. Go on with
-    :func:`genemamba.tl.gene_similarity`, :func:`genemamba.tl.gene_modules` or
-    :func:`genemamba.tl.gene_network`.
+    so they are specific to these cells; `groupby` takes the mean in each cell type or condition.
+    Only sums are kept in memory. Next, see :func:`genemamba.tl.gene_similarity`,
+    :func:`genemamba.tl.gene_modules` or :func:`genemamba.tl.gene_network`.
 
     Parameters
     ----------
     adata
         Cells × genes of human cells, as for :func:`genemamba.tl.embed`; static vectors need only
         the names of its genes. Without it, static vectors of all genes of the model.
-    model
-        Name of a checkpoint, a checkpoint folder, or a loaded model.
+    {model}
     kind
         ``"static"`` or ``"context"``.
     groupby
         Column of ``obs``: context vectors in each group, returned instead of written.
-    layer
-        Layer to read instead of ``X``, for context vectors; ``"raw"`` reads ``adata.raw``.
-    gene_ids
-        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
-        Without `adata`: ``"symbol"`` (as by default) or ``"ensembl_id"``, what the table is
-        indexed by.
-    max_tokens
-        Genes read of each cell, from the top of its ranking.
+    {reading}
+        Without `adata`, `gene_ids` is ``"symbol"`` (default) or ``"ensembl_id"``, the index of the
+        table.
     min_cells
-        Cells (of a group) that have to read a gene for it to get a context vector.
-    batch_size
-        Cells per batch; ``"auto"`` keeps the tokens per batch constant. Changes speed and memory.
-    device
-        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
-    precision
-        ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
+        Minimum number of cells (of a group) that read a gene for it to get a context vector.
+    {running}
     key_added
         Slot to write to.
-    copy
-        Return a changed copy and leave `adata` alone.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes
+    ``None``, or the modified copy. Writes
 
     ``adata.varm["X_genemamba_gene"]`` (or `key_added`)
         float32, ``n_vars × d_model``; NaN where the model does not know the gene or, for context
@@ -102,7 +97,7 @@ def gene_embedding(
         vectors also device and precision used, kind of values found, share of counts lost.
 
     Without `adata`, a table of float32, genes × ``d_model``, is returned. A gene whose symbol is
-    unknown or shared with another gene goes by its Ensembl id there.
+    unknown or shared with another gene is indexed by its Ensembl id there.
 
     With `groupby`, nothing is written and one such table per group is returned, by name, of the
     genes that at least `min_cells` of its cells read, named as in `adata`.
@@ -126,35 +121,31 @@ def gene_embedding(
     (765, 256)
     """
     _check(adata, kind, groupby, min_cells)
-    if adata is not None:
-        check_slots(adata, key_added, copy=copy, varm=[key_added], var=[gene_cells_key(key_added)])
-    loaded = models.load(model)
     if adata is None:
-        return _of_model(loaded, gene_ids)
-    params: dict[str, Any] = {"kind": kind}
-    params["gene_ids"] = gene_ids if isinstance(gene_ids, str) else ""
-    if kind == "static":
-        made = _static(adata, loaded, gene_ids)
-    else:
-        codes, groups = _groups(adata, groupby)
-        runtime = choose_runtime(device, precision)
-        vocab = models.vocabulary(loaded)
-        tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
-        if not len(tokens.ranked.tokens):
-            raise no_genes()
-        states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
-        warn({**tokens.report(), "cells_without_genes": []}, key_added)
-        if groupby is not None:
-            return _of_groups(adata, tokens, states, groups, min_cells)
-        made = _context(adata, tokens, states, 0, min_cells)
-        made.entry.update(device=runtime.device, precision=runtime.precision, **tokens.report())
-        params |= {"layer": layer or "", "max_tokens": max_tokens, "min_cells": min_cells}
-    if copy:
-        adata = adata.copy()
-    made.entry["params"] = params
-    made.entry.update(identity(loaded, model))
-    made.write(adata, key_added)
-    return adata if copy else None
+        return _of_model(models.load(model), gene_ids)
+    runtime = choose_runtime(device, precision, backend, batch_size)
+    reading = Reading(layer, gene_ids, max_tokens)
+    with cells_of(adata, mod, copy) as (cells, result):
+        check_slots(cells, key_added, varm=[key_added], var=[gene_cells_key(key_added)])
+        loaded = models.load(model)
+        if kind == "static":
+            made = _static(cells, loaded, gene_ids)
+            made.entry.update(entry_of(loaded, reading, given=model, kind=kind))
+        else:
+            codes, groups = _groups(cells, groupby)
+            tokens = tokenise(cells, models.vocabulary(loaded), reading)
+            if not len(tokens.ranked.tokens):
+                raise no_genes()
+            states = gene_states(loaded, tokens.ranked, codes, runtime=runtime)
+            warn(tokens.report(), key_added)
+            if groupby is not None:
+                return _of_groups(cells, tokens, states, groups, min_cells)
+            made = _context(cells, tokens, states, 0, min_cells)
+            params = {"kind": kind, "min_cells": min_cells}
+            made.entry.update(entry_of(loaded, reading, runtime, given=model, **params))
+            made.entry.update(tokens.report())
+        made.write(cells, key_added)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +221,7 @@ def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]
 def _context(
     adata: AnnData, tokens: Tokens, states: GeneStates, group: int, min_cells: int
 ) -> _Made:
-    """Put the means of one group where its genes stand in `adata`."""
+    """Arrange the means of one group by the genes of `adata`."""
     token = tokens.genes.token
     if tokens.where == "adata.raw.X":
         place = adata.raw.var_names.get_indexer(adata.var_names)

@@ -36,8 +36,8 @@ def gene_similarity(
     """Ask whether related genes have more similar vectors than unrelated ones.
 
     Every embedding is scored on the same pairs: those whose genes have a vector in all of them.
-    Controls stand beside it: random embeddings (Gaussian vectors of the same shape), the same
-    scores under shuffled labels, and ``hubs``, a score that knows genes and not pairs.
+    Controls are listed for comparison: random embeddings (Gaussian vectors of the same shape), the
+    same scores under shuffled labels, and ``hubs``, a score that knows genes and not pairs.
 
     Mind the last: in most lists some genes have many positive pairs, and an embedding in which
     these genes are close to everything, as frequent genes often are, tells positive from negative

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,89 +12,84 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import OBSM_INTEGRATED
 from genemamba._machine import same_threads
+from genemamba._rng import Rng
 from genemamba.cells.labels import column
-from genemamba.cells.read import read_counts
-from genemamba.cells.record import check_slots
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Reading, read_counts
+from genemamba.cells.record import check_slots, identity
 from genemamba.errors import InputError
 from genemamba.integration.halves import expression_view, model_view, split
 from genemamba.integration.mixing import beside, log_normalised, mix, supervised, unit
-from genemamba.network.runtime import choose_runtime
-from genemamba.tl._embed import Embedded, embed_cells, warn, write
+from genemamba.tl._embedding import Embedding, Running, warn, write
 from genemamba.tokens import add_columns
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
-    from genemamba.network import GeneMamba
-    from genemamba.network.runtime import Device, Precision, Runtime
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+
 
 N_HVG = 2000
 
 
+@documented
 def integrate(
-    adata: AnnData,
+    adata: AnnData | MuData,
     batch_key: str,
     *,
     label_key: str | None = None,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
-    batch_size: int | Literal["auto"] = "auto",
+    batch_size: BatchSize = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     key_added: str = OBSM_INTEGRATED,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
     copy: bool = False,
-) -> AnnData | None:
-    """Give cells of several batches vectors in which types stay apart and batches mix.
+) -> AnnData | MuData | None:
+    """Integrate batches: vectors in which cell types stay apart and batches mix.
 
-    Made from two views of each cell: the model's frozen embedding, without what the cell's depth
-    predicts of it, and principal components of `adata`'s own log-normalised highly variable genes.
-    Up to 2,000 cells are cut into random halves. Only directions in which halves agree are kept,
-    in units of what they disagree by. Batches are then mixed as in Harmony [1]_: one shift for
-    each batch and soft cluster. No labels are involved, and the model is not trained. Unlike
-    ``gm.tl.embed``, a cell's vector depends on all cells of `adata`.
+    Two views of each cell are combined: the model's frozen embedding, with the effect of sequencing
+    depth regressed out, and principal components of the log-normalised highly variable genes of
+    `adata`. The counts of up to 2,000 cells are split into random halves; only directions in which
+    halves agree are kept, scaled by how much they disagree. Batches are then mixed as in
+    Harmony [1]_: one shift for each batch and soft cluster. No labels are used, and the model is
+    not trained. Unlike in ``gm.tl.embed``, a cell's vector depends on all cells of `adata`.
 
-    With `label_key` the space is then projected on what tells the labels apart (the paper's
-    label-tuned protocol [2]_, here by linear discriminants). Scores with the same labels mean
-    something only on cells that the tuning did not see: set their label to NaN before the call.
+    With `label_key` the space is then projected on what separates the labels (the paper's
+    label-tuned protocol [2]_, here by linear discriminants). Scores with the same labels are
+    meaningful only for cells that the tuning did not see: set their label to NaN before the call.
 
     Parameters
     ----------
     adata
         As for :func:`genemamba.tl.embed`. Values that are not counts are scaled so that the
-        smallest of a cell is one count, and rounded, before cells are cut into halves.
+        smallest of a cell is one count, and rounded, before cells are split into halves.
     batch_key
         Column of ``adata.obs`` with the batch (donor, library, technology) of each cell.
     label_key
         Column of ``adata.obs`` with cell types to tune on. Cells whose label is missing are
         embedded, but not seen by the tuning. Whole numbers count as names.
-    model
-        Name of a checkpoint, a checkpoint folder, or a loaded model.
-    layer
-        Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
-    gene_ids
-        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
-    max_tokens
-        Genes read of each cell, from the top of its ranking.
-    batch_size
-        Cells per batch of the model; ``"auto"`` keeps the tokens per batch constant.
-    device
-        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
-    precision
-        ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
+    {model}
+    {reading}
+    {running}
     key_added
         Slot to write to.
     rng
-        Seed, or generator, of the halves and the clusters. The same seed gives the same vectors.
-    copy
-        Return a changed copy and leave `adata` alone.
+        Seed, or generator, of the halves and the clusters.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes
+    ``None``, or the modified copy. Writes
 
     ``adata.obsm["X_genemamba_integrated"]`` (or `key_added`)
         float32, ``n_obs × dimensions``: vectors of length 1 in some tens of dimensions, a number
@@ -132,70 +127,53 @@ def integrate(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
     """
-    check_slots(adata, key_added, copy=copy, obsm=[key_added])
-    batch = _batches(adata, batch_key)
-    labels = None if label_key is None else _labels(adata, label_key, batch, batch_key)
-    loaded = models.load(model)
-    embedded = embed_cells(
-        adata,
-        loaded,
-        layer=layer,
-        gene_ids=gene_ids,
-        max_tokens=max_tokens,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        reuse=True,
-    )
-    known = embedded.tokens.ranked.lengths > 0
-    _refuse_lost(batch, known, "batch", batch_key)
-    if labels is not None and label_key is not None:
-        _refuse_lost(labels, known, "label", label_key)
-    entry = embedded.entry
-    if isinstance(model, str):
-        entry["model"] = model
-    entry["params"] |= {
-        "batch_key": batch_key,
-        "label_key": label_key or "",
-        "rng": rng if isinstance(rng, int) else "",
-    }
-    entry["embedding_reused"] = embedded.reused
-    entry["batches"] = np.unique(adata.obs[batch_key].astype(str)).astype(str)
-
-    whole = add_columns(read_counts(adata, layer).whole(), embedded.tokens.genes.token)
-    counts = sparse.csr_matrix(whole[known])
-    runtime = choose_runtime(device, precision)
-    vectors, sizes = _joined(embedded, counts, batch[known], loaded, runtime, rng)
-    entry |= sizes
-    if labels is not None:
-        vectors = supervised(vectors, labels[known])
-        seen = adata.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
-        entry["label_tuned"] = {"label_key": label_key, "cells": seen}
-
-    if copy:
-        adata = adata.copy()
-    everywhere = np.full((adata.n_obs, vectors.shape[1]), np.nan, dtype=np.float32)
-    everywhere[known] = vectors
-    write(adata, key_added, everywhere, entry)
-    warn(entry, key_added)
-    return adata if copy else None
+    reading = Reading(layer, gene_ids, max_tokens)
+    running = Running(device, precision, backend, batch_size)
+    generator = np.random.default_rng(rng)
+    with cells_of(adata, mod, copy) as (own, result):
+        check_slots(own, key_added, obsm=[key_added])
+        batch = _batches(own, batch_key)
+        labels = None if label_key is None else _labels(own, label_key, batch, batch_key)
+        cells = Embedding(own, models.load(model), reading, running)
+        known = np.isfinite(cells.vectors).all(axis=1)
+        _refuse_lost(batch, known, "batch", batch_key)
+        if labels is not None and label_key is not None:
+            _refuse_lost(labels, known, "label", label_key)
+        vectors, sizes = _joined(cells, batch, known, generator)
+        seen = {}
+        if labels is not None:
+            vectors = supervised(vectors, labels[known])
+            names = own.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
+            seen["label_tuned"] = {"label_key": label_key, "cells": names}
+        entry = cells.entry | identity(cells.loaded, model)
+        entry["params"] |= {
+            "batch_key": batch_key,
+            "label_key": label_key or "",
+            "rng": rng if isinstance(rng, int) else "",
+        }
+        entry |= sizes | seen
+        entry["embedding_reused"] = cells.reused
+        entry["batches"] = np.unique(own.obs[batch_key].astype(str)).astype(str)
+        everywhere = np.full((own.n_obs, vectors.shape[1]), np.nan, dtype=np.float32)
+        everywhere[known] = vectors
+        write(own, key_added, everywhere, entry)
+        warn(entry, key_added)
+    return result
 
 
 def _joined(
-    embedded: Embedded,
-    counts: sparse.csr_matrix,
-    batch: np.ndarray,
-    network: GeneMamba,
-    runtime: Runtime,
-    rng: int | np.random.Generator,
+    cells: Embedding, batch: np.ndarray, known: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return mixed vectors of the cells that have genes, and how they came about."""
-    rng = np.random.default_rng(rng)
-    tokens = embedded.tokens
-    known = tokens.ranked.lengths > 0
-    most = embedded.entry["params"]["max_tokens"]
-    halves = split(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
-    of_model = model_view(embedded.vectors[known], tokens.ranked.total[known], batch, halves)
+    """Return mixed vectors of the cells that have genes, and the size of each view."""
+    tokens, reading = cells.tokens, cells.reading
+    counts = read_counts(cells.adata, reading.layer).whole()
+    counts = sparse.csr_matrix(add_columns(counts, tokens.genes.token)[known])
+    batch, total = batch[known], tokens.ranked.total[known]
+    halves = split(
+        counts, tokens, cells.loaded,
+        max_tokens=reading.max_tokens, runtime=cells.runtime, rng=rng,
+    )  # fmt: skip
+    of_model = model_view(cells.vectors[known], total, batch, halves)
     of_genes = expression_view(counts, _variable(counts), batch, halves)
     vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
     dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}

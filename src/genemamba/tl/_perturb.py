@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from anndata import AnnData
 
 from genemamba import models
-from genemamba._keys import OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN, PERTURB
+from genemamba._docs import documented
+from genemamba._keys import OBSM_PERTURB, PERTURB
+from genemamba._rng import Rng, seed_of
 from genemamba.cells.labels import column
-from genemamba.cells.read import tokenise
-from genemamba.cells.record import check_slots, identity, record
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Reading, tokenise
+from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network.inference import check_pooling
 from genemamba.network.runtime import choose_runtime
@@ -22,14 +26,17 @@ from genemamba.tl._perturbation import Perturbation, Run, State
 from genemamba.tokens.lookup import find_genes
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import Pooling
-    from genemamba.network.runtime import Device
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
     from genemamba.tokens import Vocabulary
 
 
+@documented
 def perturb(
-    adata: AnnData,
+    adata: AnnData | MuData,
     genes: str | Sequence[str | Sequence[str]],
     *,
     how: How = "delete",
@@ -39,32 +46,36 @@ def perturb(
     n_controls: int = 100,
     control_cells: int = 25,
     model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
     pooling: Pooling = "mean",
+    batch_size: BatchSize = "auto",
     device: Device = "auto",
+    precision: Precision = "float32",
+    backend: Backend = "auto",
     key_added: str = PERTURB,
-    rng: int = 0,
+    rng: Rng = 0,
     copy: bool = False,
-) -> AnnData | None:
-    """Delete or overexpress genes in silico, and see how far each cell moves and where to.
+) -> AnnData | MuData | None:
+    """Delete or overexpress genes in silico, and measure how far and where to each cell moves.
 
     The ranked genes of a cell are edited, as in Geneformer [1]_: a deleted gene is taken out and
-    all below it move up; an overexpressed one is put first. The edited cell is read again and
-    compared with the same cell unedited, both in float32 and with the same settings. Only cells
-    that change are read: those that express a deleted gene, those in which an overexpressed one is
-    not first already.
+    all below it move up; an overexpressed one is put first. The edited cell is embedded again and
+    compared with the same cell unedited, with the same settings. Only cells that change are
+    embedded: those that express a deleted gene, and those in which an overexpressed one is not
+    already first.
 
     Any edit moves a cell a little, and a gene near the top moves it more. So each perturbation is
     compared with controls: the same edit of other genes of similar rank and detection, in cells of
     the same group. Gene and controls are averaged over the same number of cells, and the same cells
-    as far as they express both. The null hypothesis is that the gene is no different from another
-    like it; its unit is the gene, not the cell. Shifts (as ratios) and scores are scaled by the
-    median and interquartile range of a row, and the controls of all rows form one null
-    distribution: p is ``(1 + controls as extreme) / (1 + controls)``. However many the rows, an FDR
-    of .05 can be reached from 20 controls each on, and from 40 on for the two-sided score. A low p
-    says that the model treats a gene as special, not that the edit of real cells would do the same.
+    as far as they express both. The null hypothesis is that the gene is no different from other
+    genes like it; its unit is the gene, not the cell. Shifts (as ratios) and scores are scaled by
+    the median and interquartile range of a row, and the controls of all rows form one null
+    distribution: p is ``(1 + controls as extreme) / (1 + controls)``. Whatever the number of rows,
+    an FDR of .05 can be reached with 20 controls each, and with 40 for the two-sided score. A low
+    p means that the model treats a gene as special, not that editing real cells would do the same.
 
     Parameters
     ----------
@@ -81,29 +92,28 @@ def perturb(
     target
         One of the states: do cells move towards it?
     groups
-        States to edit cells of; the others only have a centroid. All states, if not given.
+        States whose cells are edited; the others only have a centroid. All states by default.
     n_controls
         Control genes, or sets of genes, for each perturbation and group; 0 for no p-values.
     control_cells
-        Cells of the group that a perturbation and its controls are compared in, at most, drawn at
-        random. Controls take most of the time: perturbations × groups × `n_controls` ×
-        `control_cells` cells are read.
-    model
+        Maximum number of cells of the group, drawn at random, in which a perturbation and its
+        controls are compared. Controls take most of the time: perturbations × groups ×
+        `n_controls` × `control_cells` cells are embedded.
+    {model}
+    {reading}
+    pooling
         As for :func:`genemamba.tl.embed`.
-    layer, gene_ids, max_tokens, pooling, device
-        As for :func:`genemamba.tl.embed`. Cells are ranked deeper than `max_tokens`, so that
-        genes that a deletion lets in are the right ones.
+    {running}
     key_added
-        What the names of the slots begin with.
+        Prefix of the slots.
     rng
-        Seed of the draws of controls and their cells. Those of one perturbation do not depend on
-        which others are asked for; their p-values do.
-    copy
-        Return a changed copy and leave `adata` alone.
+        Seed, or generator, of the controls and their cells. With a seed, the draws for one
+        perturbation do not depend on the other perturbations; their p-values do.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes (with `key_added` in place of "genemamba_perturb")
+    ``None``, or the modified copy. Writes (with `key_added` in place of "genemamba_perturb")
 
     ``adata.obsm["genemamba_perturb_cosine"]``
         float32, ``n_obs × n_perturbations``, in the order of ``perturbations`` below ("CD3D",
@@ -154,49 +164,45 @@ def perturb(
     >>> table["perturbation"].tolist()
     ['CD79A', 'CD3D+CD3E']
     """
-    check_slots(adata, key_added, copy=copy, obsm=(f"{key_added}_cosine", f"{key_added}_euclidean"))
     _check_arguments(how, n_controls, control_cells, max_tokens)
-    loaded = models.load(model)
-    vocab = models.vocabulary(loaded)
-    check_pooling(loaded, pooling)
-    runtime = choose_runtime(device, "float32")  # shifts are smaller than bfloat16 resolves
-    asked = _read_perturbations(genes, vocab)
-    states = _read_states(adata, groupby, target, groups)
-    deeper = max(len(p.tokens) for p in asked)
-    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens + deeper)
-    editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
-    found = Run(
-        editor, asked, states, target, tokens.genes.tokens, n_controls, control_cells, rng
-    ).all()
-    if copy:
-        adata = adata.copy()
-    for i, slot in enumerate((OBSM_PERTURB_COSINE, OBSM_PERTURB_EUCLIDEAN)):
-        adata.obsm[key_added + slot.removeprefix(PERTURB)] = found.shifts[i]
-    record(
-        adata,
-        key_added,
-        {
-            **identity(loaded, model),
-            "params": {
-                "how": how,
-                "groupby": groupby or "",
-                "target": target or "",
-                "groups": np.array([s.name for s in states if s.edited and s.name], dtype=str),
-                "n_controls": n_controls,
-                "control_cells": control_cells,
-                "layer": layer or "",
-                "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-                "max_tokens": max_tokens,
-                "pooling": pooling,
-                "rng": rng,
-            },
-            "device": runtime.device,
+    runtime = choose_runtime(device, precision, backend, batch_size)
+    reading = Reading(layer, gene_ids, max_tokens)
+    with cells_of(adata, mod, copy) as (cells, result):
+        slots = tuple(key_added + s.removeprefix(PERTURB) for s in OBSM_PERTURB)
+        check_slots(cells, key_added, obsm=slots)
+        loaded = models.load(model)
+        vocab = models.vocabulary(loaded)
+        check_pooling(loaded, pooling)
+        asked = _read_perturbations(genes, vocab)
+        states = _read_states(cells, groupby, target, groups)
+        # deeper, so that the genes that a deletion lets in are the right ones
+        deeper = max_tokens + max(len(p.tokens) for p in asked)
+        tokens = tokenise(cells, vocab, replace(reading, max_tokens=deeper))
+        editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
+        found = Run(
+            editor, asked, states, target, tokens.genes.tokens, n_controls, control_cells,
+            seed_of(rng),
+        ).all()  # fmt: skip
+        for slot, shifts in zip(slots, found.shifts, strict=True):
+            cells.obsm[slot] = shifts
+        params = {
+            "how": how,
+            "groupby": groupby or "",
+            "target": target or "",
+            "groups": np.array([s.name for s in states if s.edited and s.name], dtype=str),
+            "n_controls": n_controls,
+            "control_cells": control_cells,
+            "pooling": pooling,
+            "rng": rng if isinstance(rng, int) else "",
+        }
+        about = {
+            **entry_of(loaded, reading, runtime, given=model, **params),
             **tokens.report(),
             "perturbations": np.array([p.name for p in asked], dtype=str),
             "table": found.table(),
             "control_table": found.control_table(vocab),
-        },
-    )
+        }
+        record(cells, key_added, about)
     if unchanged := found.unchanged():
         why = "no cell expresses it" if how == "delete" else "it comes first in every cell"
         warnings.warn(
@@ -204,7 +210,7 @@ def perturb(
             GeneMambaWarning,
             stacklevel=2,
         )
-    return adata if copy else None
+    return result
 
 
 def _check_arguments(how: str, n_controls: int, control_cells: int, max_tokens: int) -> None:
@@ -230,7 +236,7 @@ def _read_perturbations(
             raise InputError("genes holds an empty set of genes", "name at least one gene")
         tokens = tuple(find_genes(names, vocab).tolist())
         if tokens in [p.tokens for p in asked]:
-            raise InputError(f"genes: {'+'.join(names)!r} is asked for twice", "name it once")
+            raise InputError(f"genes: {'+'.join(names)!r} is given twice", "give it once")
         asked.append(Perturbation("+".join(names), tokens))
     if not asked:
         raise InputError("genes is empty", "name at least one gene")

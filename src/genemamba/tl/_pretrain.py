@@ -24,7 +24,7 @@ def pretrain(
 ) -> GeneMamba:
     """Train a model on a corpus of cells.
 
-    A run that was stopped or killed goes on when called again, with the losses that it would have
+    An interrupted run resumes when called again, with the losses that it would have
     had without; one that is done returns its model. It needs the extra ``genemamba[train]``.
 
     Parameters
@@ -38,18 +38,18 @@ def pretrain(
         ``"unlabelled"``; ``"genemamba-mini"`` and ``"genemamba-small"``, which need a corpus with
         labels; or ``"paper"``.
     devices
-        Processes, each with a GPU of its own, or on the CPU. A script that asks for several is
+        Number of processes, each with its own GPU, or on the CPU. A script that asks for several is
         started once for each, so the call has to stand where all reach it.
     strategy
         ``"ddp"`` gives every process a copy of the model, ``"fsdp"`` a part of each layer.
     accelerator
         ``"auto"`` takes GPUs if there are any.
     stop_after
-        Seconds after which to save and return the model as far as it is; call again to go on.
+        Seconds after which to save and return the model at its current step; call again to resume.
 
     Returns
     -------
-    The trained model, for :func:`genemamba.tl.embed` and the others. In `out` stand the checkpoint,
+    The trained model, for :func:`genemamba.tl.embed` and the others. `out` contains the checkpoint,
     for :func:`genemamba.models.load`, ``run.json`` (cells, tokens, hours, versions),
     ``metrics.csv`` and ``tensorboard/``; while it runs, ``state.pt`` as well. Nothing is written
     into `corpus`.

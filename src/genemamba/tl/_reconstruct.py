@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,12 @@ from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
+from genemamba._docs import documented
 from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_keys
-from genemamba.cells.read import tokenise
-from genemamba.cells.record import check_slots, identity, record
+from genemamba._rng import Rng
+from genemamba.cells.open import cells_of
+from genemamba.cells.read import Reading, tokenise
+from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import InputError
 from genemamba.network.reconstruct import (
     names_next_gene,
@@ -27,9 +30,12 @@ from genemamba.tokens import reconstruction as core
 from genemamba.tokens.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
+    from mudata import MuData
+
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
-    from genemamba.network.runtime import Device, Precision, Runtime
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision, Runtime
+
 
 Protocol = Literal["masked", "paper", "next"]
 NOTES = {
@@ -40,29 +46,32 @@ NOTES = {
 _BINS = 40  # of the curves in uns
 
 
+@documented
 def reconstruct(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     protocol: Protocol = "masked",
     model: ModelLike = "genemamba-mini",
     mask_fraction: float = 0.15,
     prefix_fraction: float = 0.1,
     n_cells: int | None = None,
+    mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
     max_tokens: int = 2048,
-    batch_size: int | Literal["auto"] = "auto",
+    batch_size: BatchSize = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     key_added: str = RECONSTRUCTION,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
     copy: bool = False,
-) -> AnnData | None:
-    """Ask the model which genes a cell expresses and how they rank, and score its answer.
+) -> AnnData | MuData | None:
+    """Let the model predict hidden genes of each cell and their ranks, and score the prediction.
 
-    Only genes that were measured can be an answer (in ``"paper"``, as published, any). Two
-    answers that need no model stand beside it: the mean ranking of the training cells (of the
-    scored cells themselves, if the checkpoint does not carry one), and a copy of what was given.
+    Only measured genes can be predicted (in ``"paper"``, as published, any). Two predictions that
+    need no model are listed for comparison: the mean ranking of the training cells (of the scored
+    cells themselves, if the checkpoint has none), and a copy of the input.
 
     Parameters
     ----------
@@ -75,36 +84,24 @@ def reconstruct(
         the whole cell is fed in and the likeliest gene taken at each place. A model that reads
         both ways has seen the answer then, and copying solves it: use it to compare with published
         figures only.
-    model
-        Name of a checkpoint, a checkpoint folder, or a loaded model.
+    {model}
     mask_fraction
         Share of a cell's genes that is hidden (``"masked"``).
     prefix_fraction
         Share of a cell's genes that is given (``"next"``), one gene at least.
     n_cells
-        Score so many cells, drawn at random, instead of all.
-    layer
-        Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
-    gene_ids
-        Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
-    max_tokens
-        Genes read of each cell, from the top of its ranking.
-    batch_size
-        Cells per batch. Changes speed and memory.
-    device
-        ``"auto"`` takes a CUDA GPU if torch sees one, else the CPU.
-    precision
-        ``"auto"`` takes bfloat16 on GPUs and CPUs that compute in it quickly, else float32.
+        Number of cells to score, drawn at random; all by default.
+    {reading}
+    {running}
     key_added
-        What the names of the slots begin with.
+        Prefix of the slots.
     rng
         Seed, or generator, of the hidden genes and the cells.
-    copy
-        Return a changed copy and leave `adata` alone.
+    {copy}
 
     Returns
     -------
-    ``None``, or the changed copy. Writes, all float32 and NaN for cells that were not scored:
+    ``None``, or the modified copy. Writes, all float32 and NaN for cells that were not scored:
 
     ``adata.obs["genemamba_exact_match"]``
         1 if the rebuilt cell is the cell, else 0.
@@ -115,10 +112,10 @@ def reconstruct(
     ``adata.obs["genemamba_bleu"]``
         BLEU of n-grams up to 4, unsmoothed, with brevity penalty.
     ``adata.obs["genemamba_spearman"]``
-        Correlation of true and rebuilt ranks of the genes asked for (hidden; after the prefix;
-        all) that came out.
+        Correlation of true and rebuilt ranks of the genes to predict (hidden; after the prefix;
+        all) that were predicted.
     ``adata.obs["genemamba_recall"]``
-        Share of the genes asked for that came out, at whatever rank.
+        Share of the genes to predict that were predicted, at any rank.
     ``adata.obs["genemamba_recall_50"]``
         Share of the hidden genes that are among the 50 likeliest for their place; only
         ``"masked"``.
@@ -126,14 +123,14 @@ def reconstruct(
         CSR matrix of int32, ``n_obs × max_tokens``: the token at each rank of the rebuilt cell.
     ``adata.obsm["genemamba_reconstructed_rank"]``
         CSR matrix of float32, ``n_obs × max_tokens``: entry (cell, r) is the rank, from 1, that the
-        gene at rank r + 1 was given. Stored for genes that were asked for and came out.
+        gene at rank r + 1 was given. Stored for genes to predict that were predicted.
     ``adata.uns["genemamba"]["reconstruct"]``
         Version, model, parameters, genes matched; ``table``: mean scores of the model, the mean
         ranking and the copy (``_10``: over ten cells joined, as published); ``curve``: median
-        rebuilt rank by rank; ``overlap``: mean numbers of genes asked for only, in both, and said
-        only; ``mean_ranking_of``: whose the mean ranking is.
+        rebuilt rank by rank; ``overlap``: mean numbers of genes that are true only,
+        both, and predicted only; ``mean_ranking_of``: the cells of the mean ranking.
 
-    With another `key_added`, that stands in place of the first ``genemamba``, and the record is
+    With another `key_added`, it replaces the first ``genemamba``, and the record is
     ``uns["genemamba"]["reconstruct_<key_added>"]``.
 
     Raises
@@ -159,47 +156,41 @@ def reconstruct(
     True
     """
     keys = reconstruction_keys(key_added)
-    check_slots(adata, keys.record, copy=copy, obs=keys.obs, obsm=keys.obsm)
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
-    loaded = models.load(model)
-    vocab = models.vocabulary(loaded)
-    runtime = choose_runtime(device, precision)
-    tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
-    rng_ = np.random.default_rng(rng)
-    cells = _choose_cells(tokens.ranked, n_cells, rng_)
-    ranked = tokens.ranked.take(cells)
-    ranking = loaded.ranking or MeanRanking.of(tokens.ranked, vocab.n_genes)
-    asked = _asked(protocol, ranked, mask_fraction, prefix_fraction, rng_)
-    measured = tokens.genes.tokens
-    rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, batch_size, runtime)
-    rows = {"model": rebuilt} | _baselines(protocol, loaded, ranked, asked, measured, ranking)
-    scores = {name: core.score(ranked, row, asked) for name, row in rows.items()}
-    entry: dict[str, Any] = {
-        **identity(loaded, model),
-        "params": {
+    runtime = choose_runtime(device, precision, backend, batch_size)
+    reading, generator = Reading(layer, gene_ids, max_tokens), np.random.default_rng(rng)
+    with cells_of(adata, mod, copy) as (own, result):
+        check_slots(own, keys.record, obs=keys.obs, obsm=keys.obsm)
+        loaded = models.load(model)
+        vocab = models.vocabulary(loaded)
+        tokens = tokenise(own, vocab, reading)
+        cells = _choose_cells(tokens.ranked, n_cells, generator)
+        ranked = tokens.ranked.take(cells)
+        ranking = loaded.ranking or MeanRanking.of(tokens.ranked, vocab.n_genes)
+        asked = _asked(protocol, ranked, mask_fraction, prefix_fraction, generator)
+        measured = tokens.genes.tokens
+        rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, runtime)
+        rows = {"model": rebuilt} | _baselines(protocol, loaded, ranked, asked, measured, ranking)
+        scores = {name: core.score(ranked, row, asked) for name, row in rows.items()}
+        params = {
             "protocol": protocol,
             "mask_fraction": mask_fraction,
             "prefix_fraction": prefix_fraction,
-            "layer": layer or "",
-            "gene_ids": gene_ids if isinstance(gene_ids, str) else "",
-            "max_tokens": max_tokens,
             "rng": rng if isinstance(rng, int) else "",
-        },
-        "device": runtime.device,
-        "precision": runtime.precision,
-        **tokens.report(),
-        "cells": len(cells),
-        "note": NOTES[protocol],
-        "mean_ranking_of": "the training cells" if loaded.ranking else "these cells",
-        "table": _table(ranked, rows, scores),
-        "curve": _curve(ranked, rows),
-        "overlap": _overlap(ranked, rebuilt, asked),
-    }
-    if copy:
-        adata = adata.copy()
-    _write(adata, keys, cells, ranked, rebuilt, scores["model"], max_tokens)
-    record(adata, keys.record, entry)
-    return adata if copy else None
+        }
+        entry = {
+            **entry_of(loaded, reading, runtime, given=model, **params),
+            **tokens.report(),
+            "cells": len(cells),
+            "note": NOTES[protocol],
+            "mean_ranking_of": "the training cells" if loaded.ranking else "these cells",
+            "table": _table(ranked, rows, scores),
+            "curve": _curve(ranked, rows),
+            "overlap": _overlap(ranked, rebuilt, asked),
+        }
+        _write(own, keys, cells, ranked, rebuilt, scores["model"], max_tokens)
+        record(own, keys.record, entry)
+    return result
 
 
 def _check_settings(protocol: str, mask: float, prefix: float, n_cells: int | None) -> None:
@@ -240,13 +231,12 @@ def _rebuilt(
     ranked: Ranked,
     asked: np.ndarray,
     measured: np.ndarray,
-    batch_size: int | Literal["auto"],
     runtime: Runtime,
 ) -> Reconstruction:
     if protocol == "paper":
-        return rebuild_as_published(model, ranked, batch_size=batch_size, runtime=runtime)
+        return rebuild_as_published(model, ranked, runtime=runtime)
     rebuild = rebuild_hidden if protocol == "masked" else rebuild_next
-    return rebuild(model, ranked, asked, measured, batch_size=batch_size, runtime=runtime)
+    return rebuild(model, ranked, asked, measured, runtime=runtime)
 
 
 def _baselines(
@@ -295,7 +285,7 @@ def _curve(ranked: Ranked, rows: dict[str, Reconstruction]) -> pd.DataFrame:
 
 
 def _overlap(ranked: Ranked, rebuilt: Reconstruction, asked: np.ndarray) -> dict[str, float]:
-    """Genes asked for only, in both, and said only: means over cells."""
+    """Mean numbers of genes that are true only, both, and predicted only."""
     counts = np.zeros(3)
     for i in range(ranked.n_cells):
         part = slice(ranked.indptr[i], ranked.indptr[i + 1])

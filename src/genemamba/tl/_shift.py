@@ -92,7 +92,7 @@ def fdr(p: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Where genes stand in a group of cells.
+    """Detection and mean rank of genes in a group of cells.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Profile:
 
     @classmethod
     def of(cls, ranked: Ranked, tokens: np.ndarray) -> Profile:
-        """Describe these genes in these cells; one that no cell expresses stands last."""
+        """Describe these genes in these cells; one that no cell expresses ranks last."""
         lengths = np.repeat(ranked.lengths, ranked.lengths)
         place = ranked.rank / np.maximum(lengths, 1)
         size = 1 + max(int(tokens.max(initial=0)), int(ranked.tokens.max(initial=0)))

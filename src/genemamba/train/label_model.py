@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +109,6 @@ class LabelModel(nn.Module):
         self,
         ranked: Ranked,
         *,
-        batch_size: int | Literal["auto"] = "auto",
         runtime: Runtime | None = None,
     ) -> np.ndarray:
         """Return each cell's state, ``(n_cells, 2 d_model)`` float32; NaN without tokens.
@@ -123,7 +122,6 @@ class LabelModel(nn.Module):
             lambda batch: _states(body, cls, batch),
             ranked,
             len(self.centre),
-            batch_size=batch_size,
             runtime=runtime,
             lead=PAD,
         )
@@ -132,11 +130,10 @@ class LabelModel(nn.Module):
         self,
         ranked: Ranked,
         *,
-        batch_size: int | Literal["auto"] = "auto",
         runtime: Runtime | None = None,
     ) -> np.ndarray:
         """Return logits, ``(n_cells, K)`` float32; NaN for cells without tokens."""
-        return self.logits_of(self.embed(ranked, batch_size=batch_size, runtime=runtime))
+        return self.logits_of(self.embed(ranked, runtime=runtime))
 
     @torch.no_grad()
     def logits_of(self, states: np.ndarray) -> np.ndarray:
