@@ -12,8 +12,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import catalogue  # noqa: E402
 import kept  # noqa: E402
+import rooms  # noqa: E402
 
-for page in (catalogue, kept):
+for page in (catalogue, kept, rooms):
     page.write(HERE / "api" / "generated")
 for notebook in (HERE.parent / "tutorials").glob("*.ipynb"):
     shutil.copy(notebook, HERE / "tutorials")
