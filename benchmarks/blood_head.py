@@ -24,8 +24,6 @@ import genemamba as gm
 from genemamba.heads import LabelHead, Reference, fit_head, write_head
 from genemamba.heads.head import FAMILIAR
 from genemamba.network import GeneMamba
-from genemamba.tl._embed import embed_cells
-from genemamba.tl._source import MAX_TOKENS
 
 NAMES = {
     "B cell": ("B", "B Activated", "B cells"),
@@ -49,7 +47,7 @@ LABELLED_KEPT, FAMILIAR_KEPT = 1000, 500  # cells in the pool: of Kang, and of e
 
 
 def vectors(adata: ad.AnnData, model: GeneMamba) -> np.ndarray:
-    return embed_cells(adata, model, max_tokens=MAX_TOKENS).vectors
+    return gm.tl.embed(adata, model=model, copy=True).obsm["X_genemamba"]
 
 
 def labelled(folder: Path, model: GeneMamba) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
