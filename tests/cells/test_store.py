@@ -146,7 +146,7 @@ def test_the_same_call_again_does_nothing_and_another_is_refused(
     out = tmp_path / "out.zarr"
     gm.tl.embed(cells, model=str(model), out=out)
     before = tree(out)
-    monkeypatch.setattr("genemamba.tl._stream.EmbedBlock.__call__", None)
+    monkeypatch.setattr("genemamba.tl._embedding.EmbedBlock.__call__", None)
     gm.tl.embed(cells, model=str(model), out=out)
     with pytest.raises(InputError, match="max_tokens is 2048 there and 100 here"):
         gm.tl.embed(cells, model=str(model), out=out, max_tokens=100)
@@ -252,7 +252,7 @@ def test_finished_by_another_process_while_this_one_waited(
         monkeypatch.setattr(store.FileLock, "acquire", real)
         gm.tl.embed(cells, model=str(model), out=out)
         Path(lock.lock_file).parent.mkdir()
-        monkeypatch.setattr("genemamba.tl._stream.EmbedBlock.__call__", None)
+        monkeypatch.setattr("genemamba.tl._embedding.EmbedBlock.__call__", None)
         return real(lock, *args, **options)
 
     monkeypatch.setattr(store.FileLock, "acquire", acquire)
