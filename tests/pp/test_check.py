@@ -397,7 +397,7 @@ def test_whether_the_model_was_trained_on_these_cells(
     assert unseen.seen is not None and unseen.seen.found == 0
     assert "none were trained on" in str(unseen)
     logged = AnnData(np.log1p(per_cell(pbmc.X, 1e4)), var=pbmc.var)
-    assert "by their counts" in gm.pp.check(logged, model=small_model).rows()[said]
+    assert "needs raw counts" in gm.pp.check(logged, model=small_model).rows()[said]
     fewer = pbmc[:, pbmc.var_names != pbmc.var_names[small_model.sketch.genes[0]]].copy()
     assert "1 of the 100 genes" in gm.pp.check(fewer, model=small_model).rows()[said]
 

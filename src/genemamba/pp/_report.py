@@ -47,7 +47,7 @@ class Report:
         Which columns are one gene, if several are: their counts are added.
     seen
         How many of the cells could be looked up among the model's training cells, and how many
-        were found; None if that cannot be told, for the reason in ``unseen``.
+        were found; None if that cannot be checked, for the reason in ``unseen``.
     seconds
         About how long embedding takes on this machine.
     """
@@ -127,7 +127,7 @@ class Report:
 
     def _looked_up(self) -> str:
         if self.seen is None:
-            return f"cannot be told: {self.unseen}"
+            return f"cannot check: {self.unseen}"
         n, found = self.seen
         return f"of {n:,} cells that could be looked up {found or 'none'} were trained on"
 

@@ -101,18 +101,19 @@ class Embedding:
         reuse: bool = True,
         of: str = "adata",
     ) -> None:
-        vocab = models.vocabulary(loaded)
         check_pooling(loaded, pooling)
         self.adata, self.loaded, self.reading, self.running = adata, loaded, reading, running
-        self.pooling, self.of = pooling, of
-        with named(of):
-            self.genes, self.where = genes_of(adata, vocab, reading)
-        self._before = self._written_before() if reuse else None
+        self.pooling, self.reuse, self.of = pooling, reuse, of
 
     @property
     def reused(self) -> bool:
         """Whether the vectors were already there."""
         return self._before is not None
+
+    @cached_property
+    def genes(self) -> GeneMatch:
+        """The genes of the matrix to read."""
+        return self._source[0]
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -164,17 +165,26 @@ class Embedding:
             found = summed(self.adata, counts, genes, fill(counts, step, array, doing="embed"))
         return array.rows, entry | found
 
-    def _written_before(self) -> np.ndarray | None:
-        """Return the vectors in `adata` if they were computed as they would be now.
+    @cached_property
+    def _source(self) -> tuple[GeneMatch, str]:
+        """Genes and name of the matrix to read."""
+        with named(self.of):
+            return genes_of(self.adata, models.vocabulary(self.loaded), self.reading)
+
+    @cached_property
+    def _before(self) -> np.ndarray | None:
+        """The vectors in `adata` if they were computed as they would be now.
 
         From the same matrix, genes and number of tokens, by the same model. The values themselves
         are not compared, and a model that was never saved has no hash to be known by.
         """
         before = recorded(self.adata, OBSM_EMBEDDING)
+        if not self.reuse:
+            return None
         if before.get("model_sha256") == "unsaved" or OBSM_EMBEDDING not in self.adata.obsm:
             return None
-        now = {**identity(self.loaded), "input": self.where}
-        now["genes_sha256"] = genes_sha256(self.genes)
+        genes, where = self._source
+        now = {**identity(self.loaded), "input": where, "genes_sha256": genes_sha256(genes)}
         del now["model"]  # the same weights by another name
         params = before.get("params", {})
         read = (params.get("max_tokens"), params.get("pooling"))

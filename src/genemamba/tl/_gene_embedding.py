@@ -17,7 +17,7 @@ from genemamba.cells.labels import column
 from genemamba.cells.names import match_genes
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, Tokens, no_genes, tokenise
-from genemamba.cells.record import check_slots, entry_of, record
+from genemamba.cells.record import check_slots, entry_of, identity, record
 from genemamba.errors import InputError
 from genemamba.network.gene_states import GeneStates, gene_states
 from genemamba.network.runtime import choose_runtime
@@ -130,7 +130,8 @@ def gene_embedding(
         loaded = models.load(model)
         if kind == "static":
             made = _static(cells, loaded, gene_ids)
-            made.entry.update(entry_of(loaded, reading, given=model, kind=kind))
+            params = {"kind": kind, "gene_ids": reading.params["gene_ids"]}
+            made.entry.update(identity(loaded, model), params=params)
         else:
             codes, groups = _groups(cells, groupby)
             tokens = tokenise(cells, models.vocabulary(loaded), reading)
@@ -141,8 +142,9 @@ def gene_embedding(
             if groupby is not None:
                 return _of_groups(cells, tokens, states, groups, min_cells)
             made = _context(cells, tokens, states, 0, min_cells)
-            params = {"kind": kind, "min_cells": min_cells}
-            made.entry.update(entry_of(loaded, reading, runtime, given=model, **params))
+            made.entry.update(
+                entry_of(loaded, reading, runtime, given=model, kind=kind, min_cells=min_cells)
+            )
             made.entry.update(tokens.report())
         made.write(cells, key_added)
     return result
