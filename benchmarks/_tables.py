@@ -33,8 +33,8 @@ def number(value: Any, form: str = ".3f") -> str:
 
 def spread(row: Result, key: str) -> str:
     """Return a mean with its standard deviation, where it is known."""
-    known = row.get(f"{key}_sd") is not None
-    return number(row.get(key)) + (f" ± {number(row[f'{key}_sd'])}" if known else "")
+    sd = number(row.get(f"{key}_sd"))
+    return number(row.get(key)) + ("" if sd == "–" else f" ± {sd}")
 
 
 def scores(rows: Mapping[str, Result], columns: Mapping[str, str], titles: Result) -> str:
