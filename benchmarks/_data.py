@@ -9,6 +9,11 @@ import anndata as ad
 import numpy as np
 
 
+def within(data: Path, part: str) -> Path:
+    """Return a part of the folder of all data (`bench`, `corpus` …), or `data` if it is that."""
+    return data / part if (data / part).is_dir() else data
+
+
 @dataclass(frozen=True)
 class BenchSet:
     """One labelled set: `obs["cell_type"]`, and the batches or donors where they are known."""
@@ -19,7 +24,7 @@ class BenchSet:
 
     def load(self, folder: Path, max_cells: int | None = None) -> ad.AnnData:
         """Read raw counts, drop unlabelled cells, and keep at most `max_cells` drawn at random."""
-        adata = ad.read_h5ad(folder / f"{self.name}.h5ad")
+        adata = ad.read_h5ad(within(folder, "bench") / f"{self.name}.h5ad")
         keep = np.flatnonzero(~adata.obs["cell_type"].isin(self.unlabelled))
         if max_cells is not None and max_cells < len(keep):
             keep = np.sort(np.random.default_rng(0).choice(keep, max_cells, replace=False))

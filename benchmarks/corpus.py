@@ -1,6 +1,6 @@
 """How fast is a corpus built, and in how much memory? A million cells, made and not stored.
 
-    python benchmarks corpus --data ../shared/data/corpus --gene-names NAMES --cells 1000000
+    python benchmarks corpus --data ../shared/data --gene-names NAMES --cells 1000000
 
 Cells of one file are drawn with replacement and their counts thinned at random, so that no two are
 the same; they are written to an h5ad file (CSR, not compressed) in a temporary folder and built
@@ -23,6 +23,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+from _data import within
 
 from genemamba.datasets import build_corpus
 from genemamba.tokens import digests
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.3, help="of the counts that is kept")
     parser.add_argument("--scratch", type=Path, help="folder with some GB of room")
     args = parser.parse_args()
+    args.data = within(args.data, "corpus")
     with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
         file = Path(scratch) / "cells.h5ad"
         begun = time.perf_counter()

@@ -1,6 +1,6 @@
 """How fast does the model read cells, beside what a user would otherwise run?
 
-    python benchmarks inference --data ../shared/data/bench
+    python benchmarks inference --data ../shared/data
 
 Everything of a part is timed in one process, by turns, after a run that warms up; the median of
 `--runs`. Weights are random but for genemamba-mini: they do not change the time.

@@ -1,6 +1,6 @@
 """Do batches mix and types stay apart? ``gm.tl.integrate`` beside PCA and Harmony.
 
-    python benchmarks integrate --data ../shared/data/bench
+    python benchmarks integrate --data ../shared/data
 
 Without labels, all cells: PCA-50 of 2,000 highly variable genes (as in quality.py), Harmony on it
 (harmonypy, its defaults), the frozen embedding of ``gm.tl.embed``, and

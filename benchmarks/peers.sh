@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ${PYTHON:-python3} -m venv build/peers
-# transformers: Mamba-2 and BERT; lightning: training steps. PCA, HVG and Harmony come with the package.
-build/peers/bin/python -m pip install -c constraints.txt -e '.[train]' transformers
+# transformers: Mamba-2 and BERT; lightning: training steps; scgraph-eval: a score. PCA, HVG and Harmony come
+# with the package.
+build/peers/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
 build/peers/bin/python benchmarks

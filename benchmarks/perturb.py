@@ -1,6 +1,6 @@
 """Does the model know what a gene is to a cell? Perturbation and attribution on real T cells.
 
-    python benchmarks perturb --data ../shared/data/bench
+    python benchmarks perturb --data ../shared/data
 
 perturb    CD3D, CD3E and both at once are deleted in silico in T cells (genemamba.tl.perturb).
            Do T cells move away from the T cells' centroid, towards the other cells, more than

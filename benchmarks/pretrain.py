@@ -84,7 +84,7 @@ def main() -> None:
     read = Recipe.from_dict(recipe)
     stream = Stream(corpus, read, split(corpus, read).training)
     batches = [stream.own(step)[0] for step in range(40)]
-    found = {"length": args.length}
+    found = {"benchmark": "pretrain", "length": args.length}
     for name, change in (("packed", lambda b: b), ("padded", padded)):
         shares = [float((change(b).segment >= 0).float().mean()) for b in batches]
         found[f"real_share_{name}"] = round(float(np.mean(shares)), 3)

@@ -1,11 +1,11 @@
 """How good is the frozen embedding? The model beside baselines, on sets it has not seen.
 
-    python benchmarks quality --data ../shared/data/bench
+    python benchmarks quality --data ../shared/data
 
 Rows: the model, the same architecture with random weights, PCA-50 of 2,000 highly variable
 genes (HVG), and those genes themselves (log1p of counts per 10,000, HVG flavour "seurat", no
 scaling; all genes where a set has fewer). HVG and PCA see every cell of a set, never a label.
-`gm.metrics.compare` makes and scores them all.
+`gm.metrics.compare` scores them all. `--former` adds a second checkpoint, the former release.
 
 Columns. Splits: leave one batch (donor) out where these are known, else 5 folds stratified by
 type; mean and standard deviation are over folds.
@@ -17,7 +17,9 @@ avg_bio   mean of ARI, NMI (both at the Leiden resolution that fits the labels b
           ASW_cell, on all cells.
 avg_batch mean of scIB's ASW_batch (within types) and graph connectivity; bras and ilisi beside
           it, because batch silhouettes mislead where batches are nested.
-The last line printed is the same as JSON.
+scgraph   do types lie as far from each other as in each batch (`_scgraph.py`); a set without
+          batches is one batch.
+The summary says where the model is at or above PCA-50. The last line printed is the same as JSON.
 """
 
 from __future__ import annotations
@@ -28,12 +30,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
+import numpy as np
 import pandas as pd
 from _data import SETS
+from _scgraph import scgraph
+from _tables import quality as tables
 
 import genemamba as gm
+from genemamba._baselines import make_baselines
+from genemamba.metrics._scoreboard import TITLES
 
-ROWS = {"model": "X_model", "random": "random weights", "pca": "PCA-50", "hvg": "HVG"}
+MODELS = ("model", "former")
+ROWS = {name: TITLES.get(name, "former release") for name in (*MODELS, "random", "pca", "hvg")}
 COLUMNS = {
     "macro_f1": "f1",
     "macro_f1_sd": "f1_sd",
@@ -54,28 +63,38 @@ PARTS += (
 def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Score every representation of one set on the same cells and folds."""
     start = time.perf_counter()
-    adata = SETS[name].load(args.data, args.max_cells)
-    gm.tl.embed(adata, model=args.model, key_added="X_model")
+    adata, key = SETS[name].load(args.data, args.max_cells), SETS[name].batch_key
+    for row in [row for row in MODELS if row in args.rows]:
+        gm.tl.embed(adata, model=getattr(args, row), key_added=f"X_{row}")
+    add_baselines(adata, [row for row in args.rows if row not in MODELS], args.model)
+    reps = {f"X_{row}": row for row in args.rows}
     table = gm.metrics.compare(
-        adata,
-        "cell_type",
-        SETS[name].batch_key,
-        use_rep="X_model",
-        baselines=[row for row in args.rows if row != "model"],
-        components=True,
-        verbose=False,
+        adata, "cell_type", key, use_rep=list(reps), baselines=[], components=True, verbose=False
     )
     rows = table.rename(columns=COLUMNS)
-    rows = rows[[c for c in (*COLUMNS.values(), *PARTS) if c in rows]].astype(float).round(4)
+    rows = rows[[c for c in (*COLUMNS.values(), *PARTS) if c in rows]].astype(float)
+    read = [np.isfinite(adata.obsm[rep]).all(axis=1) for rep in reps]
+    cells = adata[np.all(read, axis=0)].copy()
+    rows["scgraph"] = pd.Series(scgraph(cells, {rep: cells.obsm[rep] for rep in reps}, key))
+    rows = rows.rename(index=reps).round(4)
     made = adata.uns["genemamba"]["X_model"]
     return {
         **{key: table.attrs[key] for key in ("cells", "cells_without_embedding")},
         "genes": adata.n_vars,
         **{key: table.attrs[key] for key in ("types", "split", "folds", "unseen")},
         **{key: made[key] for key in ("genes_known", "counts_lost")},
-        "rows": {row: rows.loc[title].to_dict() for row, title in ROWS.items() if row in args.rows},
+        "rows": {row: rows.loc[row].dropna().to_dict() for row in args.rows},
         "seconds": round(time.perf_counter() - start, 1),
     }
+
+
+def add_baselines(adata: ad.AnnData, rows: list[str], model: str) -> None:
+    """Write random weights, PCA and HVG into `obsm`, under the names of their rows."""
+    made = make_baselines(
+        adata, rows, batch=None, use_rep=["X_model"], model=model, layer=None, seed=0
+    )
+    for row in rows:
+        adata.obsm[f"X_{row}"] = made[TITLES[row]]
 
 
 def report(name: str, result: dict[str, Any], model: str) -> None:
@@ -95,7 +114,7 @@ def report(name: str, result: dict[str, Any], model: str) -> None:
         spread = table.pop(f"{key}_sd").map("{:.3f}".format)
         table[key] = table[key].map("{:.3f}".format) + " ± " + spread
     columns = ["f1", "knn", "avg_bio", "ari", "nmi", "asw_label"]
-    columns += ["avg_batch", "asw_batch_within", "graph_connectivity", "bras", "ilisi"]
+    columns += ["avg_batch", "asw_batch_within", "graph_connectivity", "bras", "ilisi", "scgraph"]
     shown = table.rename(index=ROWS | {"model": model})[[c for c in columns if c in table]]
     print(shown.to_string(float_format="{:.3f}".format), flush=True)
 
@@ -107,9 +126,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--sets", default=",".join(SETS), help="names, comma-separated")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)}")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
+    parser.add_argument("--former", help="a second checkpoint: the former release")
     parser.add_argument("--max-cells", type=int, help="score a random part of each set")
     args = parser.parse_args()
     args.sets, args.rows = args.sets.split(","), args.rows.split(",")
+    if not args.former:
+        args.rows = [row for row in args.rows if row != "former"]
     for given, known in ((args.sets, SETS), (args.rows, ROWS)):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
@@ -126,7 +148,7 @@ def main() -> None:
         report(name, results[name], args.model)
     total = round(time.perf_counter() - start, 1)
     summary = {"benchmark": "quality", "model": args.model, "seconds": total, "sets": results}
-    print("\n" + json.dumps(summary))
+    print(tables(summary)["quality-summary"] + "\n\n" + json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Does the model know which genes a cell expresses and how they rank? Hidden genes, and the paper.
 
-    python benchmarks reconstruct --data ../shared/data/bench \
+    python benchmarks reconstruct --data ../shared/data \
         --models both=build/both,forward=build/forward,paper=build/paper
 
 Three protocols of `gm.tl.reconstruct` (masked, paper, next), for genemamba-mini, the same
 architecture with random weights, and the models of benchmarks/reconstruct_models.py where they are
 given. The mean ranking of the training cells and a copy of what is given stand beside them. All
-rows of a set see the same cells and, where genes are hidden, the same hidden genes. Columns: edits
+rows of a set see the same cells, the genes that all models know and, where genes are hidden, the
+same hidden genes; but for `--former`, the former release, whose medians rank genes otherwise, and
+which has a mean ranking of its own. Columns: edits
 (Levenshtein), NLD, BLEU, Spearman of the genes asked for, share of them found, share of hidden
 genes among the 50 likeliest for their place; edits and BLEU over ten cells joined, as published.
 The last line printed is the same as JSON.
@@ -21,6 +23,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from _data import SETS
 
@@ -28,6 +31,7 @@ import genemamba as gm
 from genemamba.errors import GeneMambaWarning
 from genemamba.network import GeneMamba
 from genemamba.network.reconstruct import names_next_gene
+from genemamba.tokens import match
 
 PROTOCOLS = ("masked", "paper", "next")
 COLUMNS = {
@@ -54,6 +58,8 @@ def run_set(
 ) -> dict[str, dict[str, Any]]:
     """Return, for each protocol, the rows of one set."""
     adata = SETS[name].load(args.data)
+    known = [match(adata.var_names, model.vocab).token >= 0 for model in models.values()]
+    adata = adata[:, np.all(known, axis=0)].copy()
     found: dict[str, dict[str, Any]] = {}
     for protocol in args.protocols:
         n_cells = args.next_cells if protocol == "next" else args.cells
@@ -86,6 +92,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--sets", default="pbmc3k,zheng_facs_pbmc,kang_ctrl_8donors")
     parser.add_argument("--protocols", default=",".join(PROTOCOLS))
     parser.add_argument("--models", default="", help="name=folder, comma-separated")
+    parser.add_argument("--former", help="a checkpoint: the former release")
     parser.add_argument("--cells", type=int, default=200, help="cells of a set")
     parser.add_argument("--next-cells", type=int, default=32, help="the same for protocol next")
     args = parser.parse_args()
@@ -103,6 +110,8 @@ def main() -> None:
     for name, folder in args.models.items():
         models[name] = gm.models.load(folder)
         models[name].ranking = mini.ranking
+    if args.former:
+        models["former release"] = gm.models.load(args.former)
     result: dict[str, Any] = {"benchmark": "reconstruct", "sets": {}}
     for name in args.sets:
         result["sets"][name] = run_set(name, models, args)

@@ -24,7 +24,7 @@ BENCH = ("zheng_facs_pbmc", "pbmc3k", "sc_mixology_celseq2_dropseq")
 
 def sets(folder: Path, n_cells: int) -> dict[str, ad.AnnData]:
     """Read the sets."""
-    found = {name: SETS[name].load(folder / "bench", n_cells) for name in BENCH}
+    found = {name: SETS[name].load(folder, n_cells) for name in BENCH}
     found |= {p.stem: ad.read_h5ad(p) for p in sorted((folder / "valid").glob("*.h5ad"))}
     return {name: judged(adata, n_cells) for name, adata in found.items()}
 
@@ -33,13 +33,15 @@ def main() -> None:
     """Score every set, print a line a row, then JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with bench/ and valid/")
-    parser.add_argument("--model", nargs="*", default=["genemamba-mini"], help="names or folders")
+    parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
+    parser.add_argument("--former", help="a second checkpoint: the former release")
     parser.add_argument("--max-cells", type=int, default=1_500, help="of a set")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     results: dict[str, dict[str, dict[str, float]]] = {}
     for name, adata in sets(args.data, args.max_cells).items():
-        rows = {model: model_vectors(model) for model in args.model}
+        rows = {args.model: model_vectors(args.model)}
+        rows |= {"former release": model_vectors(args.former)} if args.former else {}
         rows |= {baseline: make() for baseline, make in BASELINES.items()}
         results[name] = {}
         for row, embed in rows.items():

@@ -1,6 +1,6 @@
 """Are a million cells tokenised, and fifty thousand embedded, in memory that does not grow?
 
-    python benchmarks scale --data ../shared/data/corpus
+    python benchmarks scale --data ../shared/data
 
 A file of a million cells is made (cells of a real set, drawn with repeats and their counts thinned)
 in a scratch folder, and deleted in the end. Every part runs in a process of its own, whose peak

@@ -3,12 +3,14 @@
     python benchmarks table5
 
 Vocabulary 25,426, next gene, tiny rows: this shows that the sizes are right and that they train,
-not how fast. Parameters are counted as the paper does, without a gate.
+not how fast. Parameters are counted as the paper does, without a gate. The last line printed is
+the same as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 
@@ -56,18 +58,22 @@ def one_step(n_layers: int, d_model: int) -> tuple[int, float, float]:
 
 
 def main() -> None:
-    """Print a row for each size."""
+    """Print a row for each size, then JSON."""
     argparse.ArgumentParser(description=__doc__.split("\n", 1)[0]).parse_args()
     print("| layers | width | parameters (M) | paper (M) | loss before | after | seconds |")
     print("|---|---|---|---|---|---|---|")
+    rows = []
     for (n_layers, d_model), published in PUBLISHED.items():
         begun = time.perf_counter()
         n, before, after = one_step(n_layers, d_model)
         seconds = time.perf_counter() - begun
         print(f"| {n_layers} | {d_model} | {n / 1e6:.2f} | {published} | {before:.3f} | "
               f"{after:.3f} | {seconds:.1f} |")  # fmt: skip
+        rows.append({"layers": n_layers, "width": d_model, "parameters": n, "published": published,
+                     "before": before, "after": after})  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.1f} GB")
+    print(json.dumps({"benchmark": "table5", "rows": rows, "peak_gb": round(peak, 1)}))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from genemamba._version import __version__
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import catalogue  # noqa: E402
-import kept  # noqa: E402
 import rooms  # noqa: E402
 
-for page in (catalogue, kept, rooms):
+for page in (catalogue, rooms):
     page.write(HERE / "api" / "generated")
 for notebook in (HERE.parent / "tutorials").glob("*.ipynb"):
     shutil.copy(notebook, HERE / "tutorials")
@@ -31,7 +30,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "api/generated/catalogue.md", "api/generated/kept.md"]
+exclude_patterns = ["_build", "api/generated/catalogue.md", "benchmarks/tables/*"]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3

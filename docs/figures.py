@@ -98,7 +98,8 @@ def bimamba() -> None:
 def linear() -> None:
     """Time against length, from the kept results."""
     lines = (HERE / "benchmarks" / "inference.jsonl").read_text().splitlines()
-    length = [json.loads(line)["result"]["length"] for line in lines][-1]
+    results = [json.loads(line)["result"] for line in lines]
+    length = [r["length"] for r in results if r["device"] == "cpu" and "length" in r][-1]
     tokens, seconds = (np.array([row[key] for row in length]) for key in ("tokens", "seconds"))
     figure, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     ax.plot(tokens, seconds, "o-", color=ORANGE, label="genemamba-mini, measured")

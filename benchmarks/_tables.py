@@ -1,0 +1,273 @@
+"""The tables of docs/benchmarks.md: what each benchmark found, as Markdown.
+
+A renderer takes the JSON of a result and returns tables by the name of their file in
+docs/benchmarks/tables. A part that was not run has no table. Those of speed are in `_timings.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Result = Mapping[str, Any]
+BASELINES = {"random": "random weights", "pca": "PCA-50", "hvg": "HVG"}
+SPACE = {"avg_bio": "AvgBIO", "ari": "ARI", "nmi": "NMI", "asw_label": "ASW"}
+SPACE |= {"avg_batch": "AvgBATCH", "asw_batch_within": "ASW batch"}
+SPACE |= {"graph_connectivity": "connectivity", "bras": "BRAS", "ilisi": "iLISI"}
+QUALITY = {"f1": "macro-F1", "knn": "kNN", **SPACE, "scgraph": "scGraph"}
+
+
+def grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table."""
+    lines = [list(head), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: Any, form: str = ".3f") -> str:
+    """Return a number, or a dash where there is none."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "–" if missing else format(value, form)
+
+
+def spread(row: Result, key: str) -> str:
+    """Return a mean with its standard deviation, where it is known."""
+    sd = number(row.get(f"{key}_sd"))
+    return number(row.get(key)) + ("" if sd == "–" else f" ± {sd}")
+
+
+def scores(rows: Mapping[str, Result], columns: Mapping[str, str], titles: Result) -> str:
+    """Return a table of rows × those columns that any row has."""
+    used = {key: title for key, title in columns.items() if any(key in r for r in rows.values())}
+    body = ([titles.get(name, name), *(spread(row, key) for key in used)]
+            for name, row in rows.items())  # fmt: skip
+    return grid(["", *used.values()], body)
+
+
+def sections(parts: Mapping[str, str]) -> str:
+    """Put a title over each part: no heading, because files are included at any level."""
+    return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts.items())
+
+
+def quality(result: Result) -> dict[str, str]:
+    titles = {"model": f"**{result['model']}**", "former": "former release", **BASELINES}
+    parts = {}
+    for name, found in result["sets"].items():
+        about = (
+            f"{found['cells']:,} cells, {found['types']} types; {found['split']} "
+            f"({found['folds']} folds); {found['genes_known']:,} of {found['genes']:,} genes "
+            f"known, {found['counts_lost']:.1%} of counts lost."
+        )
+        for group, types in found["unseen"].items():
+            about += f"\nWith {group} held out no training cell shows {', '.join(types)}: scored 0."
+        parts[name] = f"{about}\n\n{scores(found['rows'], QUALITY, titles)}"
+    return {"quality": sections(parts), "quality-summary": _summary(result["sets"], titles)}
+
+
+def _summary(sets: Mapping[str, Result], titles: Result) -> str:
+    rows = [row for row in titles if any(row in found["rows"] for found in sets.values())]
+    judged = {name: found["rows"] for name, found in sets.items()}
+    tables, reached = [], []
+    for key in ("f1", "avg_bio"):
+        body = [
+            [name, *(number(own.get(row, {}).get(key)) for row in rows)]
+            for name, own in judged.items()
+        ]
+        tables.append(grid([QUALITY[key], *(titles[row] for row in rows)], body))
+        reached.append({
+            name for name, own in judged.items()
+            if {"model", "pca"} <= own.keys() and own["model"][key] >= own["pca"][key]
+        })  # fmt: skip
+    f1, bio = reached
+    said = (
+        f"At or above PCA-50 of the set: macro-F1 on {len(f1)} of {len(sets)} sets, AvgBIO on "
+        f"{len(bio)}, both on {len(f1 & bio)}"
+    )
+    names = [name for name in sets if name in f1 & bio]
+    return "\n\n".join([*tables, said + (f" ({', '.join(names)})." if names else ".")])
+
+
+def robustness(result: Result) -> dict[str, str]:
+    columns = ("f1", "1000 counts", "500 counts", "1000 genes", "300 genes")
+    rows = [
+        [name, row, *(number(found.get(key)) for key in columns)]
+        for name, own in result["sets"].items()
+        for row, found in own.items()
+    ]
+    return {"robustness": grid(["set", "", "macro-F1, full", *columns[1:]], rows)}
+
+
+METHODS = {"probe": "`probe` (the default)", "knn": "`knn`", "finetune": "`finetune`"}
+METHODS |= {"expression": "logistic regression on expression"}
+METHODS |= {"pca": "logistic regression on PCA-50"}
+ANNOTATE = {"accuracy": "accuracy", "f1": "macro-F1", "balanced": "balanced", "ece": "ECE"}
+ANNOTATE |= {"coverage": "coverage", "size": "size", "seconds": "seconds"}
+
+
+def annotate(result: Result) -> dict[str, str]:
+    tables, size = {}, result.get("size", {})
+    if result["types"]:
+        tuned = any("finetune" in rows for rows in result["types"].values())
+        about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in size.items())
+        parts = {name: scores(rows, ANNOTATE, METHODS) for name, rows in result["types"].items()}
+        name = "annotate-finetune" if tuned else "annotate-types"
+        tables[name] = (f"Sizes: {about}.\n\n" if about else "") + sections(parts)
+    if result["unknown"]:
+        tables["annotate-unknown"] = sections(
+            {f"Reference {name}": _unknown(found) for name, found in result["unknown"].items()}
+        )
+    if result["nothing_given"]:
+        tables["annotate-nothing-given"] = _nothing_given(result["nothing_given"])
+    return tables
+
+
+def _unknown(found: Result) -> str:
+    others = found["others"]
+    rows = [
+        [group, number(share, ".1%"), *(number(other[group], ".1%") for other in others.values())]
+        for group, share in found["held_out"].items()
+    ]
+    taken = ", ".join(f"{kind} {share:.0%}" for kind, share in found["types"].items())
+    table = grid(["left out", "of its cells unknown", *(f"of {name}" for name in others)], rows)
+    return f"{table}\n\nUnknown, of the cells of a type taken from the reference: {taken}."
+
+
+def _nothing_given(sets: Mapping[str, Result]) -> str:
+    head = ["", "cells", "seconds", "macro-F1", "without unknown", "by type", "unknown"]
+    rows = []
+    for name, found in sets.items():
+        each = ", ".join(f"{kind} {f1:.2f}" for kind, f1 in found["by_type"].items())
+        f1 = [number(found["f1"]), number(found["f1_without_unknown"])]
+        rows.append([name, f"{found['cells']:,}", f"{found['seconds']:.0f}", *f1, each,
+                     number(found["unknown"], ".1%")])  # fmt: skip
+    return grid(head, rows)
+
+
+def integrate(result: Result) -> dict[str, str]:
+    model = result["model"]
+    titles = {"pca": "PCA-50", "harmony": "Harmony", "frozen": f"{model}, zero-shot",
+              "integrated": f"**{model}, integrated**",
+              "tuned": f"{model}, label-tuned"}  # fmt: skip
+    parts = {
+        name: f"{found['cells']:,} cells, {found['types']} types, {found['batches']} batches.\n\n"
+        + scores(found["rows"], SPACE, titles)
+        for name, found in result["sets"].items()
+    }
+    shown = [key for key in SPACE if key in ("avg_bio", "avg_batch", "bras", "ilisi")]
+    rows = [
+        [name, titles[row], *(spread(found, key) for key in shown)]
+        for name, own in result["sets"].items()
+        for row, found in own["held_out"].items()
+        if row != "pca"
+    ]
+    tuned = grid(["set", "", *(SPACE[key] for key in shown)], rows)
+    return {"integrate": sections(parts), "integrate-tuned": tuned}
+
+
+HIDDEN = {"spearman": "Spearman", "recall_50": "of 50", "recall": "found"}
+EDITS = {"levenshtein": "edits", "bleu": "BLEU"}
+RECONSTRUCT = {
+    "masked": HIDDEN | EDITS,
+    "paper": EDITS | {"spearman": "Spearman", "levenshtein_10": "edits, ten cells",
+                      "bleu_10": "BLEU, ten cells"},
+    "next": {"spearman": "Spearman", "recall": "found"} | EDITS,
+}  # fmt: skip
+TRAINED = {
+    "genemamba-mini": "**genemamba-mini**",
+    "both": "hidden genes, both ways",
+    "forward": "hidden genes, forwards only",
+    "paper": "next gene, both ways",
+    "causal": "next gene, forwards only",
+}
+
+
+def reconstruct(result: Result) -> dict[str, str]:
+    tables = {}
+    for protocol, columns in RECONSTRUCT.items():
+        rows = [
+            [name, TRAINED.get(row, row),
+             *(number(found.get(key), ".1f" if "lev" in key else ".3f") for key in columns)]
+            for name, own in result["sets"].items()
+            for row, found in own.get(protocol, {}).items()
+        ]  # fmt: skip
+        if rows:
+            tables[f"reconstruct-{protocol}"] = grid(["set", "", *columns.values()], rows)
+    return tables
+
+
+def genes(result: Result) -> dict[str, str]:
+    pairs = result["pairs"]
+    names = list(dict.fromkeys(row for found in pairs.values() for row in found["rows"]))
+
+    def table(cell: Callable[[Result], str]) -> str:
+        drawn = ["pairs drawn → used", *(f"{p['drawn']:,} → {p['used']:,}" for p in pairs.values())]
+        rows = [[name, *(cell(p["rows"].get(name, {})) for p in pairs.values())] for name in names]
+        return grid(["", *pairs], [drawn, *rows])
+
+    def auroc(key: str) -> Callable[[Result], str]:
+        def cell(row: Result) -> str:
+            low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+            between = "" if low is None else f" ({low:.3f}–{high:.3f})"
+            return number(row.get(key)) + between
+
+        return cell
+
+    def distances(row: Result) -> str:
+        values = "/".join(number(row.get(key)) for key in ("euclidean", "kl", "js"))
+        return f"{values} ({number(row.get('js_shuffled'))})"
+
+    sets = ("Hallmark", "Reactome")
+    modules = grid(
+        ["", "modules", *sets],
+        [
+            [name, f"{own['modules']}"]
+            + [f"{own[f'{title}: modules']} ({own[f'{title}: sets']})" for title in sets]
+            for name, own in result["modules"].items()
+        ],
+    )
+    return {
+        "genes-pairs": table(auroc("auroc")),
+        "genes-recombined": table(auroc("auroc_matched")),
+        "genes-distances": table(distances),
+        "genes-modules": modules,
+    }
+
+
+PERTURB = {
+    "cosine": ("cosine shift", ".1e"), "cosine_controls": ("controls'", ".1e"),
+    "p_shift": ("p (shift)", ".3f"), "towards": ("towards T", ".2f"),
+    "towards_controls": ("controls'", ".2f"), "score": ("score", ".4f"),
+    "score_controls": ("controls'", ".4f"), "rank": ("rank", ".0f"), "p_away": ("p, away", ".3f"),
+    "p_score": ("p, two-sided", ".3f"), "fdr_score": ("FDR", ".3f"),
+}  # fmt: skip
+
+
+def perturb(result: Result) -> dict[str, str]:
+    rows, parts, tables = [], {}, {}
+    for name, own in result["sets"].items():
+        for gene, found in own.get("perturb", {}).get("table", {}).items():
+            values = (number(found.get(key), form) for key, (_, form) in PERTURB.items())
+            rows.append([name, gene, f"{found['changed']:.0f} of {found['cells']:.0f}", *values])
+        if "attribute" in own:
+            ranks = own["attribute"]["ranks"]
+            ways = next(iter(ranks.values()))
+            body = [[marker, *(f"{found[way]:,}" for way in ways)]
+                    for marker, found in ranks.items()]  # fmt: skip
+            cells = own["attribute"]["cells_per_kind"]
+            parts[f"{name}, {cells} cells of each kind"] = grid(["marker", *ways], body)
+    if rows:
+        head = ["set", "deleted", "T cells changed", *(title for title, _ in PERTURB.values())]
+        tables["perturb"] = grid(head, rows)
+    return tables | ({"attribute": sections(parts)} if parts else {})
+
+
+def ablation(result: Result) -> dict[str, str]:
+    rows = {name: row["mean"] for name, row in result["rows"].items()}
+    titles = {"f1": "macro-F1", "avg_bio": "AvgBIO"}
+    first = next(iter(rows.values()))
+    columns = {key: titles.get(key, key) for key in first}
+    seconds = (number(row.get("cpu_seconds"), ",") for row in result["rows"].values())
+    body = ([name, *(number(row.get(key)) for key in columns), taken]
+            for (name, row), taken in zip(rows.items(), seconds, strict=True))  # fmt: skip
+    return {"ablation": grid(["", *columns.values(), "CPU seconds"], body)}
