@@ -25,7 +25,7 @@ from genemamba.cells import blocks, cluster, counts
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
 from genemamba.network.runtime import Runtime
-from genemamba.tl import _stream
+from genemamba.tl import _embedding
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_workers_have_to_agree(
             return Runtime("cpu", "float32")
         return Runtime("cpu", "bfloat16")
 
-    monkeypatch.setattr(_stream, "choose_runtime", by_worker)
+    monkeypatch.setattr(_embedding, "choose_runtime", by_worker)
     with pytest.raises(InputError, match=r"cpu in bfloat16 .*, cpu in float32"):
         gm.tl.embed(cells, model=small_model)
 
