@@ -147,11 +147,11 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
     if model.sketch is None:
         return None, "the checkpoint has no sketch of its training cells"
     if values.kind != "counts":
-        return None, "cannot check: needs raw counts"
+        return None, "needs raw counts"
     gene = np.where(genes.token >= 0, genes.token - FIRST_GENE, -1)
     if missing := model.sketch.missing(gene):
         n_genes = len(model.sketch.genes)
-        return None, f"{missing} of the {n_genes} genes that cells are recognised by are not there"
+        return None, f"{missing} of the {n_genes} genes used to recognise cells are missing"
     seen = model.sketch.look_up(add_columns(csr, genes.token), gene)
     return (seen, "") if seen.looked_up else (None, "too few cells")
 
