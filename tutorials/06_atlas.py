@@ -120,7 +120,7 @@ print("blocks that are safe, two or more:", journal.read_text().count("\n") >= 2
 # %%
 gm.tl.embed(atlas, out=out, precision="float32")
 print("the store has its name:", out.exists())
-print("nothing is left beside it:", not partial.exists())
+print("no unfinished store is left:", not partial.exists())
 
 # %% [markdown]
 # ## Read the vectors

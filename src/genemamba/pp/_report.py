@@ -107,9 +107,8 @@ class Report:
         if not self.ok:
             return {**rows, "cannot be used": self.problem, "fix": self.fix}
         assert self.values is not None
-        some = (
-            "" if len(self.cells) == self.n_cells else f" (in a sample of {len(self.cells):,} cells)"
-        )
+        n = len(self.cells)
+        some = "" if n == self.n_cells else f" (in a sample of {n:,} cells)"
         rows[self.where] = f"{self.values.kind}: {self.values.reason}"
         rows["genes"] = ", ".join(f"{n:,} {s}" for s, n in self.gene_status.items() if n)
         rows["unused (unknown genes)"] = (
