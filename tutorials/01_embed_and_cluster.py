@@ -11,9 +11,9 @@
 # %% [markdown]
 # # Embed and cluster
 #
-# You will have a vector for every cell, a UMAP and Leiden clusters made of these vectors, marker
-# genes of the clusters, and the same clusters from a PCA beside them. It takes about a minute on
-# a CPU and needs no network.
+# In this tutorial you embed cells, compute a UMAP and Leiden clusters from the embedding, find
+# marker genes, and compare the clusters with those from a PCA. It takes about a minute on a CPU
+# and needs no internet access.
 
 # %%
 import tempfile
@@ -28,34 +28,35 @@ from scipy.sparse import csr_matrix
 import genemamba as gm
 
 DATA = None  # "my_cells.h5ad": your own cells, raw counts in X, instead of scanpy's
-LABEL = "bulk_labels"  # column of obs with cell types: for pictures and scores only
+LABEL = "bulk_labels"  # column of obs with cell types: for plots and scores only
 
 plt.rcParams.update({"figure.dpi": 80, "figure.figsize": (4.5, 4)})
 
 # %% [markdown]
-# ## Look first
+# ## Check your data first
 #
-# The cells here come inside scanpy: 700 blood cells and 765 genes that vary among them.
-# `gm.pp.check` says what a matrix holds and whether the model can read it. It changes nothing.
+# The example data ship with scanpy: 700 blood cells and 765 highly variable genes.
+# `gm.pp.check` reports what a matrix contains and whether the model can read it. It changes
+# nothing.
 
 # %%
 adata = sc.datasets.pbmc68k_reduced() if DATA is None else sc.read_h5ad(DATA)
 gm.pp.check(adata)
 
 # %% [markdown]
-# The matrix of scanpy's cells is scaled. A cell is read as a list of genes, highest first, and
-# scaled values no longer give that order. The report names another matrix that does, so look at
-# that one.
+# The matrix `X` is scaled. The model reads a cell as a ranked list of genes, and scaled values no
+# longer give this ranking. The report suggests another matrix that does, so check that one.
 
 # %%
 report = gm.pp.check(adata, layer="raw" if DATA is None else None)
 print(*report.notes, sep="\n")
 
 # %% [markdown]
-# `gm.tl.embed(adata, layer="raw")` would work: it undoes the log, and warns that it did. Counts
-# are better, and here they can be had. The values are log1p of counts scaled cell by cell, so
-# after `expm1` the smallest value of a cell is one count, and every other is a multiple of it.
-# The check below holds that they are whole numbers, up to rounding of the stored values.
+# `gm.tl.embed(adata, layer="raw")` would work: it undoes the log and warns you about it. Counts
+# are better, and here we can recover them. The values are log1p of counts that were scaled cell
+# by cell. After `expm1`, the smallest value of a cell is therefore one count, and every other
+# value is a multiple of it. The code checks that the results are whole numbers, up to rounding
+# of the stored values.
 
 # %%
 if DATA is None:
@@ -67,10 +68,10 @@ if DATA is None:
     print(f"one count × counts of the whole cell: {total.min():,.0f} to {total.max():,.0f}")
 
 # %% [markdown]
-# Multiplied by the counts of the whole cell, which `obs` remembers, the smallest value comes to
-# 10,000 everywhere. So the values were counts per 10,000, and the smallest is one count indeed.
+# The smallest value times the total counts of the cell, which `obs` records, is 10,000 in every
+# cell. So the values were counts per 10,000, and the smallest value is indeed one count.
 #
-# We keep the counts in a layer and their log in `X`, as scanpy's functions expect.
+# We keep the counts in a layer and log-normalised values in `X`, as scanpy expects.
 
 # %%
 if DATA is None:
@@ -84,23 +85,22 @@ else:
     sc.pp.log1p(adata)
 
 report = gm.pp.check(adata, layer="counts")
-for row in ["adata.layers['counts']", "genes", "a cell loses", "tokens a cell"]:
+for row in ["adata.layers['counts']", "genes", "unused (unknown genes)", "tokens per cell"]:
     print(f"{row:24}{report.rows()[row]}")
 
 # %% [markdown]
-# ## What the model can read
+# ## Which genes the model knows
 #
-# The model knows 15,955 genes by symbol, older symbol or Ensembl id. Counts in other genes are
-# lost. This picture is the place to notice that a file has mouse genes, or names that are not
-# genes.
+# The model knows 15,955 genes by symbol, previous symbol or Ensembl id. Counts in other genes are
+# not used. This plot reveals if a file has mouse genes, or names that are not genes.
 
 # %%
 ax = gm.pl.gene_coverage(adata, layer="counts")
 
 # %% [markdown]
-# Nearly nothing is lost: 18 genes are unknown, and half of one percent of an average cell's
-# counts lie in them. What was lost before is another matter: these 765 genes were selected as
-# variable, so the model reads only about 248 genes of a cell. Give it all genes of your own data.
+# Almost everything is used: only 18 genes are unknown, with half a percent of the counts of an
+# average cell. But these 765 genes were selected as highly variable, so the model reads only
+# about 248 genes per cell. With your own data, keep all genes.
 
 # %% [markdown]
 # ## Embed
@@ -110,9 +110,9 @@ gm.tl.embed(adata, layer="counts")
 print(adata.obsm["X_genemamba"].shape)
 
 # %% [markdown]
-# No training and no labels were involved, and a cell's vector depends on that cell alone. Embed
-# the first ten cells without the others, and see how far their vectors are from those above,
-# relative to their length.
+# This involved no training and no labels, and each vector depends on its own cell alone. To see
+# this, embed the first ten cells without the others, and compare the vectors with those above.
+# The number is the relative difference.
 
 # %%
 ten = adata[:10].copy()
@@ -122,11 +122,12 @@ alone, before = ten.obsm["X_genemamba"], adata.obsm["X_genemamba"][:10]
 print(f"{np.linalg.norm(alone - before) / np.linalg.norm(before):.1e}")
 
 # %% [markdown]
-# They differ by rounding only: less than a thousandth in bfloat16, which is used where the
-# processor is quick in it. With `precision="float32"` it would be a millionth.
+# The vectors differ by rounding only: less than a thousandth in bfloat16, which is used if the
+# processor supports it. With `precision="float32"`, it would be about a millionth.
 #
-# What was done stands in `uns`: the model with the hash of its weights, the values it found, the
-# genes it matched and what was lost. Device, precision and backend depend on the machine.
+# `uns` records what was done: the model and the hash of its weights, the type of values, the
+# genes that matched and the fraction of counts not used. Device, precision and backend depend on
+# the machine.
 
 # %%
 adata.uns["genemamba"]["X_genemamba"]
@@ -134,7 +135,7 @@ adata.uns["genemamba"]["X_genemamba"]
 # %% [markdown]
 # ## Neighbours, UMAP, clusters
 #
-# From here on it is plain scanpy, with `use_rep`.
+# From here on, use scanpy as usual, with `use_rep`.
 
 # %%
 sc.pp.neighbors(adata, use_rep="X_genemamba")
@@ -148,32 +149,33 @@ sc.pl.umap(
 pd.crosstab(adata.obs["leiden"], adata.obs[LABEL])
 
 # %% [markdown]
-# Dendritic cells, B cells, NK cells and CD34+ cells have clusters of their own. Monocytes and
-# dendritic cells meet in clusters 0 and 5, and the kinds of T cell in cluster 2. Neither is the
-# embedding's doing alone: the labels were given by likeness to profiles of sorted cells, which is
-# itself uncertain between kinds so close.
+# Dendritic cells, B cells, NK cells and CD34+ cells form their own clusters. Monocytes and
+# dendritic cells mix in clusters 0 and 5, and the T-cell subtypes in cluster 2. The embedding is
+# not the only reason: the labels were assigned by similarity to profiles of sorted cells, which
+# is itself uncertain for such similar types.
 
 # %% [markdown]
 # ## Marker genes
 #
-# The clusters were made of the embedding; their marker genes are found in the logged values in
-# `X`, as ever.
+# The clusters come from the embedding. Their marker genes are computed from the log-normalised
+# values in `X`, as usual.
 
 # %%
 sc.tl.rank_genes_groups(adata, "leiden", method="wilcoxon")
 sc.pl.rank_genes_groups_dotplot(adata, n_genes=3, dendrogram=False, figsize=(11, 3.5))
 
 # %% [markdown]
-# Genes one knows: NKG7 and GNLY for NK cells (1), CD3D with CCL5 for cytotoxic T cells (6), CD79A
-# and MS4A1 for B cells (7), FCER1A for dendritic cells (3), AIF1 and LST1 for the clusters with
-# the monocytes (0 and 5). Cluster 4 shows MZB1 and IGJ, which plasma cells express: 29 of its 32
-# cells are labelled as B cells, because the labels know no plasma cells.
+# These are well-known markers: NKG7 and GNLY for NK cells (1), CD3D with CCL5 for cytotoxic T
+# cells (6), CD79A and MS4A1 for B cells (7), FCER1A for dendritic cells (3), AIF1 and LST1 for
+# the clusters with the monocytes (0 and 5). Cluster 4 expresses MZB1 and IGJ, markers of plasma
+# cells: 29 of its 32 cells are labelled as B cells, because the labels do not include plasma
+# cells.
 
 # %% [markdown]
-# ## Beside a PCA
+# ## Compared with a PCA
 #
-# Is this better than what one would have done anyway? A PCA of the same logged values, the same
-# neighbours, the same Leiden, at several resolutions.
+# Is this better than the standard workflow? Compute a PCA of the same log-normalised values, then
+# neighbours and Leiden clusters with the same settings, at several resolutions.
 
 # %%
 sc.pp.pca(adata, n_comps=50)
@@ -192,25 +194,25 @@ table = pd.DataFrame(rows, columns=["space", "resolution", "clusters", "ARI", "N
 table.pivot(index="resolution", columns="space").round(3)
 
 # %% [markdown]
-# NMI is higher for the embedding throughout, by .002 to .055, and ARI at three of five
-# resolutions: the PCA has the better ARI at 1.0, where the clusters above were made, and at 1.5.
-# With 700 cells, differences of a few hundredths say little. `gm.metrics.compare` sets more beside
-# it: whether a regression or the nearest neighbours can tell the labels, over five folds, and
-# AvgBIO, the mean of ARI, NMI and silhouette at the resolution that fits best.
+# The embedding has the higher NMI at every resolution, by .002 to .055, and the higher ARI at
+# three of five. The PCA has the higher ARI at 1.0, the resolution of the clusters above, and at
+# 1.5. With 700 cells, differences of a few hundredths mean little. `gm.metrics.compare` adds more
+# scores: how well a regression and the nearest neighbours predict the labels, over five folds,
+# and AvgBIO, the mean of ARI, NMI and silhouette at the resolution that fits best.
 
 # %%
 scores = gm.metrics.compare(adata, LABEL, baselines=["pca", "hvg", "expression"])
 
 # %% [markdown]
-# The embedding is ahead with neighbours and clusters. It is behind with a regression, which names
-# more types right from the genes themselves. These 765 were selected because they vary among
-# these very cells, while the embedding takes nothing from a data set but the cell itself. For
-# naming types see the next tutorial before you decide.
+# The embedding is ahead for neighbours and clusters. It is behind for regression, which predicts
+# more types correctly from the genes themselves. But these 765 genes were selected because they
+# vary in exactly these cells, whereas the embedding uses no information from the data set other
+# than the cell itself. For cell-type annotation, see the next tutorial before you decide.
 
 # %% [markdown]
 # ## Write and read back
 #
-# All that was written is of kinds that `h5ad` knows, the record in `uns` included.
+# All results, including the record in `uns`, can be stored in `h5ad` files.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +225,7 @@ print(record["model"], record["version"], record["params"])
 # %% [markdown]
 # ## Next
 #
-# - [02_annotate](02_annotate.ipynb): name the cells from a labelled reference.
-# - [03_integrate](03_integrate.ipynb): mix batches.
-# - [04_genes_and_perturbation](04_genes_and_perturbation.ipynb): what the model knows of genes.
+# - [02_annotate](02_annotate.ipynb): annotate cells from a labelled reference.
+# - [03_integrate](03_integrate.ipynb): remove batch effects.
+# - [04_genes_and_perturbation](04_genes_and_perturbation.ipynb): what the model knows about genes.
 # - [06_atlas](06_atlas.ipynb): files larger than memory.

@@ -11,10 +11,10 @@
 # %% [markdown]
 # # Annotate
 #
-# You will have a cell type for every cell of a query, named from a labelled reference, with a
-# confidence that can be checked, sets of types that hold the true one nine times in ten, and
-# cells called unknown. At the end it is seen which missing types are noticed, and which are not.
-# It takes about a minute.
+# In this tutorial you annotate query cells from a labelled reference, with calibrated confidence,
+# prediction sets that contain the true type nine times in ten, and cells called unknown. At the
+# end you test which missing types are detected as unknown and which are not. It takes about a
+# minute.
 
 # %%
 import warnings
@@ -40,8 +40,9 @@ plt.rcParams["figure.dpi"] = 80
 # %% [markdown]
 # ## Cells
 #
-# Scanpy's 700 blood cells are stored as log1p of counts scaled cell by cell. Undone, the smallest
-# value of a cell is one count, and the others are whole multiples of it; the assertion checks it.
+# Scanpy stores these 700 blood cells as log1p of counts that were scaled cell by cell. After the
+# log is undone, the smallest value of a cell is one count, and the others are whole multiples of
+# it. The assertion checks this.
 
 
 # %%
@@ -60,24 +61,24 @@ print("usable:", report.ok)
 print(*report.notes, sep="\n")
 
 # %% [markdown]
-# The note matters here. `gm.tl.annotate(adata)` without a reference uses
-# a head for blood that comes with the checkpoint. It was taught on panels of 1,287 genes and
-# more, and wants about 1,300 known genes; below that, cells look unlike all it has seen. These
-# have 747.
+# The note matters here. Without a reference, `gm.tl.annotate(adata)` uses a classifier for blood
+# that ships with the checkpoint. It was trained on panels of at least 1,287 genes and needs about
+# 1,300 known genes. With fewer, cells look unlike anything it was trained on. These cells have
+# 747.
 
 # %%
 blood = gm.tl.annotate(adata, copy=True)
 blood.obs["genemamba_label"].value_counts().head(1)
 
 # %% [markdown]
-# All 700 are called unknown. So this head is of no use here, and a reference is needed.
+# All 700 cells are called unknown. This classifier is no use here, so we need a reference.
 
 # %% [markdown]
 # ## Reference and query
 #
-# Half of the cells of each type, drawn with a seed, are the reference; we pretend not to know the
-# labels of the others. A cell's vector depends on that cell alone, so all may be embedded before
-# they are divided: nothing leaks from one half to the other.
+# A random half of the cells of each type is the reference. We pretend not to know the labels of
+# the other half. A cell's vector depends on that cell alone, so we can embed all cells before
+# splitting them: nothing leaks from one half to the other.
 
 # %%
 gm.tl.embed(adata)
@@ -88,9 +89,9 @@ reference, query = adata[known].copy(), adata[asked].copy()
 reference.obs[LABEL].value_counts()
 
 # %% [markdown]
-# A random half is the easy case. Your query will come from another donor or laboratory: then put
-# the donor of the reference cells into `batch_key`, so that confidence, sets and "unknown" are
-# set on whole donors held out.
+# A random split is the easy case. Your query will usually come from another donor or laboratory.
+# In that case, pass the donor of the reference cells as `batch_key`, so that confidence, sets and
+# "unknown" are calibrated on held-out donors.
 
 # %% [markdown]
 # ## Annotate
@@ -102,24 +103,24 @@ print(f"held-out reference cells named right: {said['held_out_accuracy']:.1%}")
 print(f"called unknown: {said['unknown']} of {said['annotated']} cells of the query")
 
 # %% [markdown]
-# The first figure needs no label of the query: ten times a tenth of the reference is held out
-# and named by the rest, without a say in how the classifier is set. The warning is about a type
-# with four cells in the reference.
+# The first number needs no labels of the query: in tenfold cross-validation, each tenth of the
+# reference is predicted by a classifier that was fitted and tuned without it. The warning is
+# about a type with only four cells in the reference.
 
 # %%
 query.obs[["genemamba_label", "genemamba_confidence", "genemamba_distance"]].head()
 
 # %% [markdown]
-# The truth is known here, so look.
+# Here we know the true labels, so we can check.
 
 # %%
 ax = gm.pl.confusion(query, LABEL)
 
 # %% [markdown]
-# B, dendritic and CD34+ cells are named well. A quarter of the monocytes is taken for dendritic
-# cells, and the kinds of T cell for each other: most memory cells for regulatory ones, and none of
-# the four naive cells is named so. Of NK cells 44 % are called unknown, though the reference holds
-# 15 of them. In the title "unknown" counts as wrong.
+# B, dendritic and CD34+ cells are mostly correct. A quarter of the monocytes are called dendritic
+# cells, and the T-cell subtypes are confused with each other: most memory cells are called
+# regulatory, and none of the four naive cells is correct. 44 % of the NK cells are called unknown,
+# although the reference contains 15 NK cells. The accuracy in the title counts "unknown" as wrong.
 
 # %% [markdown]
 # ## Does the confidence mean something?
@@ -128,15 +129,15 @@ ax = gm.pl.confusion(query, LABEL)
 ax = gm.pl.reliability(query, LABEL, n_bins=10)
 
 # %% [markdown]
-# Cells called unknown are left out here. Above .6 the bars follow the diagonal: of the cells with
-# .9 or more, 96 % are named right. Between .4 and .6 the confidence promises more than it keeps,
-# and about a third is right; few cells lie there.
+# This plot leaves out cells called unknown. Above .6 the bars follow the diagonal: of the cells
+# with a confidence of .9 or more, 96 % are correct. Between .4 and .6 the classifier is
+# overconfident, with about a third correct, but few cells are in this range.
 
 # %% [markdown]
 # ## Prediction sets
 #
-# With `coverage=0.9` each cell also has a set of types that should hold the true one nine times
-# in ten. A sure cell has a set of one; a cell between types has several.
+# With `coverage=0.9`, each cell also gets a set of types that should contain the true type nine
+# times in ten. A clear-cut cell has one type in its set; an ambiguous cell has several.
 
 # %%
 truth = query.obs[LABEL].astype(str)
@@ -150,16 +151,17 @@ pd.DataFrame(
 ).sort_values("cells", ascending=False).round(2)  # fmt: skip
 
 # %% [markdown]
-# Over all cells the promise is nearly kept. It is not one for each type: the sets of memory and
-# naive T cells hold 1.2 to 1.4 types, and mostly not the true one.
+# Over all cells, the coverage is close to the target. The guarantee does not hold for each type:
+# the sets of memory and naive T cells contain 1.2 to 1.4 types, and mostly not the true one.
 
 # %% [markdown]
-# ## Beside what you would have done
+# ## Compared with standard methods
 #
-# `sc.tl.ingest` takes labels from the neighbours in a PCA of the reference. A logistic regression
-# on the logged genes is the other plain choice. Of `gm.tl.annotate` both quick methods are shown,
-# its default, a linear probe on the embedding, and a vote of neighbours. Nobody may say "unknown":
-# each cell gets the most probable type.
+# `sc.tl.ingest` transfers labels from the nearest neighbours in a PCA of the reference. The other
+# standard choice is logistic regression on log-normalised expression. We compare them with the
+# two fast methods of `gm.tl.annotate`: the default, which is a linear probe on the embedding, and
+# a vote of the nearest neighbours. No method may answer "unknown" here: each cell gets its most
+# probable type.
 
 # %%
 logged = adata.copy()
@@ -190,19 +192,19 @@ pd.DataFrame(
 ).T.round(3)  # fmt: skip
 
 # %% [markdown]
-# The regression on the genes wins: it names 13 cells of 350 more right than the probe does. These
-# 765 genes were selected because they vary among these very cells, which helps it. The probe has
-# the second-best macro-F1, in which each type counts the same; by accuracy it is level with
-# `sc.tl.ingest`, and the vote of neighbours is a little ahead. What a regression does not bring is
-# a calibrated confidence, sets, and "unknown".
+# Regression on the genes is best: it gets 13 more of the 350 cells right than the probe does. It
+# benefits from the gene selection, because these 765 genes vary in exactly these cells. The probe
+# has the second-best macro-F1, in which every type has the same weight. Its accuracy is the same
+# as that of `sc.tl.ingest`, and slightly below that of the nearest neighbours. Regression alone
+# gives you no calibrated confidence, no prediction sets and no "unknown".
 
 # %% [markdown]
-# ## Types that the reference lacks
+# ## Types missing from the reference
 #
-# A cell is called unknown if it lies farther from the reference than 95 % of the reference's own
-# held-out cells do. Take one type after the other out of the reference, and see what becomes of
-# its cells in the query. Beside it stands what share of them is called unknown with the whole
-# reference, when none should be.
+# A cell is called unknown if it is farther from the reference than 95 % of the reference's own
+# held-out cells. Here we remove one type at a time from the reference and look at its cells in
+# the query. For comparison, the table also gives the fraction called unknown with the whole
+# reference, where none should be.
 
 # %%
 before = query.obs["genemamba_label"] == "unknown"
@@ -222,18 +224,19 @@ for left_out in adata.obs[LABEL].cat.categories:
 pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %% [markdown]
-# B cells and CD34+ cells are noticed: nearly all become unknown when their type is missing. All NK
-# cells do, too, but nearly half had been unknown before. Half of the dendritic and of the
-# cytotoxic T cells are noticed; a fifth of the latter had been unknown before. Monocytes are not
-# noticed: they become dendritic cells, and the other kinds of T cell are named as one another.
+# Missing B cells and CD34+ cells are detected: nearly all of them become unknown. So do all NK
+# cells, but nearly half of these were unknown before. Half of the dendritic cells and of the
+# cytotoxic T cells are detected; a fifth of the latter were unknown before. Missing monocytes are
+# not detected: they are called dendritic cells, and the other T-cell subtypes are called one
+# another.
 #
-# So distance notices a type that is far from all the others, and passes over one that has a near
-# relative in the reference. Few "unknown" cells do not prove that the reference is complete: look
-# at marker genes as well.
+# So distance detects a type that is far from all others, but misses one with a close relative in
+# the reference. Few unknown cells do not prove that the reference is complete: check marker genes
+# as well.
 
 # %% [markdown]
 # ## Next
 #
 # - [03_integrate](03_integrate.ipynb): several batches in one space.
-# - [04_genes_and_perturbation](04_genes_and_perturbation.ipynb): which genes made a label.
-# - [05_pretrain](05_pretrain.ipynb): a model of your own.
+# - [04_genes_and_perturbation](04_genes_and_perturbation.ipynb): which genes determine a label.
+# - [05_pretrain](05_pretrain.ipynb): train your own model.

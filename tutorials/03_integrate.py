@@ -11,9 +11,8 @@
 # %% [markdown]
 # # Integrate batches
 #
-# You will have vectors in which batches are mixed and types stay apart, pictures of before and
-# after, and a table that sets both beside PCA, Harmony and other plain baselines. It takes a
-# minute or two.
+# In this tutorial you correct batch effects, plot the cells before and after, and compare both
+# with PCA, Harmony and other baselines. It takes a minute or two.
 
 # %%
 import anndata as ad
@@ -26,17 +25,18 @@ from scipy.sparse import csr_matrix
 import genemamba as gm
 
 DATA = None  # "my_cells.h5ad": your own cells, raw counts in X, instead of scanpy's
-LABEL = "bulk_labels"  # column of obs with cell types: for pictures and scores only
+LABEL = "bulk_labels"  # column of obs with cell types: for plots and scores only
 BATCH = "batch"  # column of obs with donors, libraries or technologies
 
 plt.rcParams["figure.dpi"] = 80
 
 
 # %% [markdown]
-# ## Cells, and batches that are made
+# ## Cells, and simulated batches
 #
-# Scanpy's 700 blood cells are stored as log1p of counts scaled cell by cell. Undone, the smallest
-# value of a cell is one count, and the others are whole multiples of it; the assertion checks it.
+# Scanpy stores these 700 blood cells as log1p of counts that were scaled cell by cell. After the
+# log is undone, the smallest value of a cell is one count, and the others are whole multiples of
+# it. The assertion checks this.
 
 
 # %%
@@ -50,10 +50,10 @@ def counts_of_scanpys_cells():
 
 
 # %% [markdown]
-# These cells have no batches. So one is made, and you should know how: a random half of the cells
-# keeps about half of its counts (binomial), and each gene is caught there with an efficiency of
-# its own (log-normal, σ = 0.5). Both halves hold the same types, so perfect mixing is right. Real
-# batches differ in more ways, and in their types, too.
+# These cells have no batches, so we simulate one. A random half of the cells keeps about half of
+# its counts (binomial), and each gene has its own capture efficiency there (log-normal, σ = 0.5).
+# Both halves contain the same types, so perfect mixing is correct. Real batches differ in more
+# ways, including their cell types.
 
 
 # %%
@@ -82,46 +82,47 @@ print(*report.notes, sep="\n")
 # %% [markdown]
 # ## Before
 #
-# The embedding as it is. Scores stand beside the picture: a UMAP distorts distances, they are of
-# the embedding itself. All run from 0 to 1, higher is better.
+# This is the embedding before integration. The plot shows scores as well, because a UMAP distorts
+# distances; the scores are computed from the embedding itself. All range from 0 to 1; higher is
+# better.
 
 # %%
 gm.tl.embed(adata)
 drawn = gm.pl.embedding_quality(adata, LABEL, batch_key=BATCH)
 
 # %% [markdown]
-# Within dendritic cells, monocytes and B cells the batches lie on different sides; among T cells
-# they are mixed. iLISI, which asks how many batches a cell finds among its neighbours, is .29.
-# AvgBATCH is .88 all the same: no score should be read alone.
+# Within dendritic cells, monocytes and B cells, the batches are separate; among T cells they are
+# mixed. iLISI, which measures how many batches a cell has among its neighbours, is .29.
+# AvgBATCH is .88 nevertheless: do not rely on a single score.
 
 # %% [markdown]
 # ## Integrate
 #
-# `gm.tl.integrate` joins the embedding with principal components of the cells' own genes, keeps
-# the directions in which random halves of a cell's counts agree, and mixes the batches by one
-# shift for each batch and soft cluster, as Harmony does. No labels are involved.
+# `gm.tl.integrate` combines the embedding with principal components of the cells' own genes, and
+# keeps the directions in which random halves of a cell's counts agree. It then corrects the
+# batches with one shift per batch and soft cluster, as Harmony does. It uses no labels.
 
 # %%
 gm.tl.integrate(adata, BATCH)
 adata.uns["genemamba"]["X_genemamba_integrated"]["dimensions"]
 
 # %% [markdown]
-# Unlike the embedding, these vectors depend on all cells of `adata`: with cells added, integrate
+# Unlike the embedding, these vectors depend on all cells in `adata`. If you add cells, integrate
 # again.
 
 # %%
 drawn = gm.pl.embedding_quality(adata, LABEL, batch_key=BATCH, use_rep="X_genemamba_integrated")
 
 # %% [markdown]
-# The batches now lie in each other everywhere, and iLISI is .84. It has a price: ARI fell from .58
-# to .52, and AvgBIO with it.
+# The batches now overlap everywhere, and iLISI is .84. This comes at a price: ARI fell from .58 to
+# .52, and AvgBIO fell as well.
 
 # %% [markdown]
-# ## The two means
+# ## The components of the scores
 #
-# AvgBIO is the mean of ARI, NMI and silhouette of the types, at the Leiden resolution that fits
-# the labels best. AvgBATCH is that of batch silhouette within types and graph connectivity. Look
-# at the parts before you believe a mean.
+# AvgBIO is the mean of ARI, NMI and the silhouette of the types, at the Leiden resolution that
+# fits the labels best. AvgBATCH is the mean of the batch silhouette within types and graph
+# connectivity. Look at the components before you trust a mean.
 
 # %%
 parts = {}
@@ -132,15 +133,17 @@ for rep in ["X_genemamba", "X_genemamba_integrated"]:
 pd.DataFrame(parts).round(3)
 
 # %% [markdown]
-# ASW of batches within types rises by .09 and iLISI by .55. ASW of batches over all cells had
-# been .97 before: it does not see batches that lie apart within each type. Graph connectivity falls
-# from .91 to .88, so some cells lost the path to others of their type.
+# The batch ASW within types rises by .09 and iLISI by .55. The batch ASW over all cells was
+# already .97 before integration: it does not detect batches that are separate within each type.
+# Graph connectivity falls from .91 to .88, so some cells lost their connection to others of their
+# type.
 
 # %% [markdown]
-# ## Beside the baselines
+# ## Compared with the baselines
 #
-# The same scores for a PCA, Harmony on that PCA, the genes themselves, and the model with random
-# weights. The first three columns teach on one batch and ask on the other.
+# Compute the same scores for a PCA, Harmony on that PCA, the genes themselves, and the model with
+# random weights. For the first three columns, a classifier is trained on one batch and tested on
+# the other.
 
 # %%
 scores = gm.metrics.compare(adata, LABEL, BATCH, use_rep=["X_genemamba", "X_genemamba_integrated"])
@@ -149,21 +152,22 @@ scores = gm.metrics.compare(adata, LABEL, BATCH, use_rep=["X_genemamba", "X_gene
 ax = gm.pl.compare(adata)
 
 # %% [markdown]
-# The integrated vectors are far ahead in iLISI, and ahead by a hair, level with three others, in
-# kNN accuracy. In AvgBIO both of the model's rows are above all baselines, and the one that was
-# not integrated is the best. Elsewhere they lose: the genes themselves (HVG, here all 765) have
-# the best macro-F1, balanced accuracy and AvgBATCH, and Harmony the best BRAS.
+# The integrated vectors have by far the best iLISI. They also have the highest kNN accuracy, but
+# only by a hair, tied with three others. In AvgBIO, both rows of the model are above all
+# baselines, and the one without integration is best. For the other scores they lose: the genes
+# themselves (HVG, here all 765) have the best macro-F1, balanced accuracy and AvgBATCH, and
+# Harmony has the best BRAS.
 #
-# Random weights have a better BRAS than the integrated vectors, .90 beside .88, and an AvgBIO of
-# .22: what holds no biology mixes easily. The control stands in the table for this.
+# Random weights have a better BRAS than the integrated vectors, .90 compared with .88, but an
+# AvgBIO of .22: vectors without biology mix easily. This is why the table includes this control.
 #
-# These are 765 genes and a batch that was made. On your own cells the order may be another; it is
-# one call to see.
+# These are only 765 genes and a simulated batch. On your own cells, the order may differ; one call
+# shows you.
 
 # %% [markdown]
-# ## Go on
+# ## Continue with scanpy
 #
-# The integrated vectors take the place of a corrected PCA.
+# Use the integrated vectors in place of a corrected PCA.
 
 # %%
 sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
@@ -171,11 +175,11 @@ sc.tl.leiden(adata, flavor="igraph", n_iterations=2, directed=False)
 pd.crosstab(adata.obs["leiden"], adata.obs[BATCH])
 
 # %% [markdown]
-# Of each cluster between 35 and 55 % are thinned cells. No cluster is made of a batch.
+# Between 35 and 55 % of the cells in each cluster are thinned. No cluster consists of one batch.
 
 # %% [markdown]
 # ## Next
 #
-# - [02_annotate](02_annotate.ipynb): name the types, with `batch_key` for donors.
-# - [05_pretrain](05_pretrain.ipynb): a model of your own.
+# - [02_annotate](02_annotate.ipynb): annotate cell types, with `batch_key` for donors.
+# - [05_pretrain](05_pretrain.ipynb): train your own model.
 # - [06_atlas](06_atlas.ipynb): files larger than memory.

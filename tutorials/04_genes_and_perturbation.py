@@ -11,10 +11,10 @@
 # %% [markdown]
 # # Genes and perturbation
 #
-# What does the model know about genes? At the end you will have scored it on genes that were
-# hidden from it, set its vectors of genes beside those of a PCA, deleted CD3 genes from T cells in
-# silico, and asked which genes made the embedding of each cell type. It takes about two minutes on
-# two cores, without a GPU or a network.
+# What does the model know about genes? In this tutorial you score it on hidden genes, compare its
+# gene embeddings with those of a PCA, delete CD3 genes from T cells in silico, and compute which
+# genes contribute to the embedding of each cell type. It takes about two minutes on two cores,
+# without a GPU or internet access.
 
 # %%
 import itertools
@@ -33,8 +33,8 @@ pd.set_option("display.width", 120, "display.max_colwidth", None)
 # %% [markdown]
 # ## Cells
 #
-# To use your own cells, name a file of raw counts here, the column of their types, and two of
-# these types: the one to delete genes from, and the one to look towards.
+# To use your own cells, set a file of raw counts, the column with cell types, and two of these
+# types: the one in which genes are deleted, and the target.
 
 # %%
 DATA = None  # "my_cells.h5ad": your own cells, raw counts, instead of scanpy's
@@ -42,9 +42,9 @@ LABEL = "bulk_labels"
 FROM, TOWARDS = "T", "NK"
 
 # %% [markdown]
-# The cells that come with scanpy are 700 blood cells with 765 genes. Its `.raw` holds log1p of
-# counts scaled per cell, rounded to three decimals. Undoing the log and dividing by the smallest
-# value of the cell, which is one count, gives the counts back; the cell checks that they are whole
+# Scanpy ships with 700 blood cells and 765 genes. Their `.raw` holds log1p of counts that were
+# scaled per cell, rounded to three decimals. To recover the counts, undo the log and divide by the
+# smallest value of the cell, which is one count. The code checks that the results are whole
 # numbers.
 
 
@@ -65,10 +65,11 @@ adata = blood_cells() if DATA is None else ad.read_h5ad(DATA)
 gm.pp.check(adata)
 
 # %% [markdown]
-# 747 genes are few: the model knows 15,955. What follows shows how to ask; with a whole
-# transcriptome the sentences are longer and the answers better founded.
+# 748 genes are few: the model knows 15,955. This tutorial shows the methods; with a whole
+# transcriptome, the model reads more genes per cell and the results are more reliable.
 #
-# The ten labels are fine and were given by likeness to sorted cells, so we join the T cells.
+# The ten labels are fine-grained and were assigned by similarity to sorted cells, so we merge the
+# T-cell subtypes.
 
 # %%
 JOIN = {
@@ -89,9 +90,9 @@ adata.obs["type"].value_counts()
 # %% [markdown]
 # ## Hidden genes
 #
-# 15 % of the genes of each cell are hidden. The model says for each hidden place which gene stands
-# there. Two answers that need no model stand beside it: the mean ranking of the cells it was
-# trained on, and a copy of what was not hidden.
+# In each cell, 15 % of the genes are hidden, and the model predicts the gene at each hidden
+# position. The table compares it with two baselines that need no model: the mean ranking of the
+# training cells, and a copy of the genes that are not hidden.
 
 # %%
 gm.tl.reconstruct(adata, n_cells=300)
@@ -103,21 +104,22 @@ gm.pl.reconstruction(adata)
 plt.show()
 
 # %% [markdown]
-# Read `recall_50` and `spearman`. For 71 % of the hidden genes the right one is among the model's
-# 50 likeliest for its place, for the mean ranking for 31 %; and the ranks that the genes were
-# given agree better with the true ones. The picture shows how far from perfect that is: for genes
-# near the top of a cell the medians of both answers lie far too low in the ranking. Of the hidden
-# genes themselves the model names 29 % (`recall`), little more than the mean ranking.
+# Look at `recall_50` and `spearman`. For 71 % of the hidden genes, the correct gene is among the
+# model's 50 most likely genes for its position, compared with 31 % for the mean ranking. The
+# model's predicted ranks also agree better with the true ones. The plot shows how far from perfect
+# this is: for genes near the top of a cell, the medians of both predictions are far too low in the
+# ranking. The model recovers 29 % of the hidden genes (`recall`), little more than the mean
+# ranking.
 #
-# `bleu` and `nld` count what was not hidden, 85 % of the cell, as well. A copy that names nothing
-# has almost the same: such scores tell little about a model.
+# `bleu` and `nld` include the 85 % of the cell that was not hidden. A copy that predicts nothing
+# scores almost the same, so these scores tell you little about a model.
 
 # %% [markdown]
-# ## Vectors of genes
+# ## Gene embeddings
 #
-# `"static"` vectors are the model's own, the same for all data. `"context"` vectors are means over
-# the places where these cells have the gene. Loadings of a PCA of the same cells are what one
-# would use without a model.
+# `"static"` vectors are part of the model and the same for all data. A `"context"` vector is the
+# mean of the gene's states over the cells that express it. Without a model, you would use the PCA
+# loadings of the same cells.
 
 # %%
 gm.tl.gene_embedding(adata, key_added="static")
@@ -152,9 +154,9 @@ MARKERS = ["CD3D", "CD79A", "LYZ", "NKG7", "HLA-DRA"]
 pd.DataFrame({name: {g: nearest(t, g) for g in MARKERS} for name, t in vectors.items()})
 
 # %% [markdown]
-# All three find partners of the markers. For a number we need pairs of related genes. Families
-# that can be read off the names will do: two genes of one family are related, two of different
-# families are not.
+# All three find related genes for the markers. To measure this, we need pairs of related genes.
+# Gene families that are visible from the names will do: two genes of one family count as related,
+# two genes of different families as unrelated.
 
 # %%
 FAMILIES = {
@@ -178,12 +180,12 @@ shown = ["kind", "positive", "negative", "auroc", "auroc_low", "auroc_high", "au
 found.table.xs("cosine", level="measure")[shown].round(2)
 
 # %% [markdown]
-# `auroc` is the chance that a related pair is more similar than an unrelated one. The context
-# vectors are ahead of the loadings here, but the intervals, over genes, overlap: with ten small
-# families this is no proof. Random vectors stand at 0.5, as they have to.
+# `auroc` is the probability that a related pair is more similar than an unrelated one. The context
+# vectors are ahead of the loadings here, but the intervals (bootstrap over genes) overlap: ten
+# small families are not enough to decide. Random vectors are at 0.5, as expected.
 #
-# `gene_modules` groups the genes, and `enrich` asks which family a group is rich in, against all
-# genes that could have been in it.
+# `gene_modules` clusters the genes, and `enrich` tests which families are enriched in each module,
+# relative to all genes that could be in it.
 
 # %%
 modules = gm.tl.gene_modules(vectors["context"])
@@ -191,10 +193,10 @@ rich = gm.tl.enrich(modules, families, min_size=4)
 rich.loc[rich["fdr"] < 0.05, ["gene_set", "overlap", "set_size", "module_size", "expected", "fdr"]]
 
 # %% [markdown]
-# A network can be read as long as it is small: here 38 markers, the 8 % nearest pairs connected.
-# Black edges are found in both embeddings, coloured ones in one. Lengths are set to one first: a
-# network is made of Euclidean distances, and rare genes, whose loadings are all small, would
-# otherwise be near each other.
+# A network is only readable if it is small: here 38 markers, with the closest 8 % of pairs
+# connected. Black edges are in both embeddings, coloured edges in only one. The vectors are first
+# scaled to unit length: the network uses Euclidean distances, and rare genes, whose loadings are
+# all small, would otherwise be close to each other.
 
 # %%
 CHOSEN = [
@@ -213,19 +215,21 @@ gm.pl.gene_network(network)
 plt.show()
 
 # %% [markdown]
-# Two thirds of the edges of either are in the other, too, far more than by chance (the legend
-# counts them; of each kind the 30 shortest are drawn). The T-cell genes hang together more in the
-# context vectors, the B-cell genes more in the loadings.
+# The two networks share two thirds of their edges, far more than expected by chance (the legend
+# gives the numbers; only the 30 shortest edges of each kind are drawn). The T-cell genes are more
+# connected in the context vectors, the B-cell genes in the loadings.
 #
 # ## Deleting genes
 #
-# `CD3D` and `CD3E` mark T cells. If they are taken out of the sentences of T cells, do these move
-# towards the NK cells? `NKG7`, which marks NK cells and killer T cells, should do the opposite.
+# `CD3D` and `CD3E` are markers of T cells. If we delete them from T cells, do these cells move
+# towards the NK cells? Deleting `NKG7`, a marker of NK cells and cytotoxic T cells, should do the
+# opposite.
 #
-# Each deletion is compared with 50 controls: other genes of similar rank and detection, in the same
-# 12 cells as far as these express both. The controls of all four rows form one null distribution,
-# so the smallest possible `p_shift`, one-sided, is 1 in 201, and the smallest `p_score`, two-sided,
-# 2 in 201. Take the default of 100 controls of 25 cells, or more, for your own questions.
+# Each deletion is compared with 50 controls: other genes of similar rank and detection rate, in
+# the same 12 cells where these express both. The controls of all four rows form one null
+# distribution, so the smallest possible one-sided `p_shift` is 1 in 201, and the smallest
+# two-sided `p_score` is 2 in 201. For real analyses, use at least the default of 100 controls with
+# 25 cells each.
 
 # %%
 gm.tl.perturb(
@@ -246,21 +250,21 @@ gm.pl.perturb(adata, kind="controls")
 plt.show()
 
 # %% [markdown]
-# `score` is how much nearer to the NK cells and farther from the T cells a cell came, as a share
-# of the distance between the two. Each deletion of CD3 genes brings T cells nearer to NK cells
-# than nearly all of its 50 controls did. Deleting both does
-# about as much as the two deletions added up. `NKG7` moves the cells away, but so do some of its
-# controls.
+# `score` is how much a cell moves towards the NK cells and away from the T cells, as a fraction of
+# the distance between the two. Each deletion of CD3 genes moves T cells closer to NK cells than
+# nearly all of its 50 controls. Deleting both genes has about the same effect as the two single
+# deletions added up. Deleting `NKG7` moves the cells away, but so do some of its controls.
 #
-# Keep the size in mind: both genes make up 6 % of the way. And a low p says that the model treats
-# a gene as special, not what a knock-out would do in a cell.
+# Keep the effect size in mind: deleting both genes covers 6 % of the distance. And a low p-value
+# means that the model treats a gene as special. It does not predict what a knock-out would do in a
+# real cell.
 
 # %% [markdown]
-# ## Which genes made an embedding
+# ## Which genes determine an embedding
 #
-# `attribute` divides how far a cell lies from the mean of all cells, in the direction of its
-# group, among the genes of the cell. It takes as long as some three embeddings a step, so we take
-# six cells of each type, and 8 steps instead of 16.
+# `attribute` measures how far a cell is from the mean of all cells, in the direction of its group,
+# and divides this distance among the genes of the cell. Each step takes about as long as three
+# embeddings, so we use six cells of each type, and 8 steps instead of 16.
 
 # %%
 few = adata[adata.obs.groupby("type", observed=True).sample(6, random_state=0).index].copy()
@@ -275,9 +279,9 @@ gm.pl.attribution(few, n_genes=5)
 plt.show()
 
 # %% [markdown]
-# Many are the markers one would name. Blue genes lead away from the group: a progenitor that
-# expresses HLA class II looks less like one. How many of the ten highest are among the ten that a
-# plain test finds in all cells?
+# Many of these are well-known markers. Blue genes point away from the group: a progenitor that
+# expresses HLA class II looks less like a progenitor. How many of the top ten genes are among the
+# top ten of a standard differential expression test on all cells?
 
 # %%
 sc.tl.rank_genes_groups(logged, "type", method="wilcoxon")
@@ -290,14 +294,14 @@ common = pd.Series(
 pd.DataFrame({"of ten": common.str.len(), "genes": common.str.join(", ")})
 
 # %% [markdown]
-# Four to eight of ten. The two ask different things: the test, what differs between the types, in
-# 700 cells; attribution, what the model used, in six of each. `SMARCB1`, no B-cell marker in the
-# books, is in both lists, so it is in these data and no whim of the model. Attribution says
-# nothing about cause.
+# Four to eight of ten. The two methods answer different questions: the test finds what differs
+# between types, in 700 cells; attribution finds what the model used, in six cells of each type.
+# `SMARCB1` is not a known B-cell marker, but it is in both lists, so it is a feature of these data
+# and not a model artefact. Attribution does not show causation.
 
 # %% [markdown]
 # ## Next
 #
-# - [Annotate cells](02_annotate.ipynb), with attributions of labels instead of the embedding:
+# - [Annotate cells](02_annotate.ipynb). To attribute labels instead of the embedding, use
 #   `gm.tl.attribute(adata, target="label", label_key=…)`
-# - [Pretrain a model](05_pretrain.ipynb), and ask it the same
+# - [Pretrain a model](05_pretrain.ipynb), and run the same analyses with it

@@ -9,14 +9,14 @@
 # ---
 
 # %% [markdown]
-# # Pretrain a model of your own
+# # Pretrain your own model
 #
-# At the end you will have turned a file of counts into a corpus, trained a small model on it
-# without labels, looked at its losses, loaded it and embedded cells with it. It takes about two
-# minutes on two cores, without a GPU or a network, and needs `pip install "genemamba[train]"`.
+# In this tutorial you convert a file of counts into a corpus, train a small model on it without
+# labels, plot its losses, load it, and embed cells with it. It takes about two minutes on two
+# cores, without a GPU or internet access, and needs `pip install "genemamba[train]"`.
 #
-# This shows the way and is no model to use: 700 cells of 765 genes are far too few.
-# `genemamba-mini` saw some 14,000 cells, published models see millions.
+# This is a demonstration, not a model to use: 700 cells with 765 genes are far too few.
+# `genemamba-mini` was trained on some 14,000 cells, published models on millions.
 
 # %%
 import hashlib
@@ -36,17 +36,17 @@ plt.rcParams["figure.dpi"] = 80
 # %% [markdown]
 # ## Counts
 #
-# To use your own cells, name a file of raw counts here, and a column with cell types; it is used
-# to look at the result only.
+# To use your own cells, set a file of raw counts and a column with cell types. The cell types are
+# used only to evaluate the result.
 
 # %%
 DATA = None  # "my_cells.h5ad": your own cells, raw counts, instead of scanpy's
 LABEL = "bulk_labels"
 
 # %% [markdown]
-# The cells that come with scanpy are 700 blood cells with 765 genes. Their `.raw` holds log1p of
-# counts scaled per cell, rounded to three decimals. Undoing the log and dividing by the smallest
-# value of the cell, which is one count, gives the counts back; the cell checks that they are whole
+# Scanpy ships with 700 blood cells and 765 genes. Their `.raw` holds log1p of counts that were
+# scaled per cell, rounded to three decimals. To recover the counts, undo the log and divide by the
+# smallest value of the cell, which is one count. The code checks that the results are whole
 # numbers.
 
 
@@ -68,18 +68,18 @@ report = gm.pp.check(adata)
 print(report)
 
 # %% [markdown]
-# A corpus names genes by Ensembl id. The report has the id of each gene that `genemamba-mini`
-# knows, old names included. As a column `ensembl_id` they let the corpus find genes by the names
-# this file uses.
+# A corpus identifies genes by Ensembl id. The report has the id of every gene that
+# `genemamba-mini` knows, including genes under previous names. Stored in a column `ensembl_id`,
+# these ids let the corpus find the genes of this file.
 
 # %%
 adata.var["ensembl_id"] = report.genes["ensembl_id"]
 adata.var.loc[["CD3D", "CD79A", "LYZ", "ATP5B"]]
 
 # %% [markdown]
-# Genes are ranked by how far they lie above their median over the cells that express them, in
-# counts per 10,000. The corpus finds these medians itself. To see them beforehand, and beside
-# those of `genemamba-mini`:
+# Genes are ranked relative to their median over the cells that express them, in counts per 10,000.
+# `build_corpus` computes these medians itself. You can also compute them directly and compare them
+# with those of `genemamba-mini`:
 
 # %%
 gm.pp.gene_medians(adata)
@@ -91,15 +91,15 @@ medians = adata.var[adata.var["ensembl_id"] != ""].assign(
 medians.loc[["CD3D", "CD79A", "LYZ", "ATP5B"]].round(1)
 
 # %% [markdown]
-# Ours are far higher: 10,000 counts are shared by 765 genes here, by a whole transcriptome there.
-# A model trained on a selection of genes ranks well only cells with the same selection. Pretrain
-# on all genes.
+# Ours are far higher, because here 765 genes share 10,000 counts, and there a whole transcriptome
+# does. A model trained on a selection of genes works well only for cells with the same selection.
+# Pretrain on all genes.
 #
 # ## Corpus
 #
-# `build_corpus` reads files, so we write one, and a table of the ids and symbols of all genes that
-# may be in the corpus. For your own, take a GENCODE or Ensembl release; here the model's genes
-# will do.
+# `build_corpus` reads files, so we write one, together with a table of the ids and symbols of all
+# genes that may be in the corpus. For your own corpus, use a GENCODE or Ensembl release; here the
+# model's genes will do.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -108,8 +108,8 @@ names = pd.DataFrame({"id": vocab.ensembl_id, "symbol": vocab.symbol})
 names.to_csv(folder / "genes.csv", header=False, index=False)
 
 # %% [markdown]
-# By default cells with fewer than 200 known genes are left out, and genes seen in fewer than 50
-# cells. Both would take too much here.
+# By default, cells with fewer than 200 known genes are dropped, and so are genes detected in fewer
+# than 50 cells. Both thresholds are too strict for this small example.
 
 # %%
 corpus = gm.datasets.build_corpus(
@@ -123,14 +123,14 @@ print(f"{len(corpus):,} cells, {corpus.vocab.n_genes:,} genes")
 pd.DataFrame(corpus.manifest["sources"])
 
 # %% [markdown]
-# Cells that were read and not kept would be counted in the last columns, by reason.
+# The last columns count the cells that were dropped, by reason.
 #
 # ## Recipe
 #
-# The recipe is a TOML file. What it leaves out has a default; `genemamba-mini`, `genemamba-small`
-# and `paper` come with the package. This one is as small as can be: one layer, 64 wide, 100 steps
-# of 16 cells. `start = "factors"` begins with gene vectors from a factorisation of the corpus.
-# `compile` is worth its wait in long runs only.
+# A recipe is a TOML file. Settings that it leaves out have defaults. `genemamba-mini`,
+# `genemamba-small`, `unlabelled` and `paper` ship with the package. This recipe is minimal: one
+# layer of width 64, and 100 steps of 16 cells. `start = "factors"` initialises the gene vectors
+# from a factorisation of the corpus. `compile` pays off only in long runs.
 
 # %%
 RECIPE = """
@@ -148,12 +148,12 @@ tie_embeddings = true
 start = "factors"
 
 [objectives]
-masked = 0.3        # name hidden genes
+masked = 0.3        # predict hidden genes
 contrast = 1.0      # find the other part of a cell's counts
 
 [data]
-length = 96         # most genes of a view
-cells = 16          # of a step
+length = 96         # maximum genes per view
+cells = 16          # per step
 held_out_share = 0.1
 
 [optimiser]
@@ -163,15 +163,15 @@ steps = 100
 [run]
 precision = "32-true"
 compile = false
-check_every = 20    # steps between two looks at the held-out cells
+check_every = 20    # steps between evaluations on held-out cells
 """
 _ = (folder / "recipe.toml").write_text(RECIPE)
 
 # %% [markdown]
 # ## Train
 #
-# Half a minute. A run that was stopped goes on when it is called again; a finished one returns its
-# model.
+# This takes half a minute. If a run was interrupted, the same call resumes it; if it is finished,
+# the call returns the model.
 
 # %%
 model = gm.tl.pretrain(folder / "corpus", folder / "blood-tiny", recipe=folder / "recipe.toml")
@@ -183,22 +183,21 @@ held_out = losses.dropna(subset="share_masked")
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), layout="constrained")
 TITLES = {"masked": "hidden genes", "contrast": "other part of a cell"}
 for ax, (name, title) in zip(axes, TITLES.items(), strict=True):
-    ax.plot(losses[name], label="cells trained on")
-    ax.plot(held_out[f"share_{name}"], "o-", label="cells held out")
+    ax.plot(losses[name], label="training cells")
+    ax.plot(held_out[f"share_{name}"], "o-", label="held-out cells")
     ax.set(title=title, xlabel="step", ylabel="loss, nats")
     ax.legend()
 plt.show()
 
 # %% [markdown]
-# Hidden genes are named better and better, on cells that are held out as well; the scale is
-# narrow, and a guess among 745 genes that knows nothing costs 6.6 nats. Finding the other part of
-# a cell hardly improves: the factors that training began with do that already. The two curves on
-# the right do not compare, for held-out cells are told from more others at a time than the 16 of a
-# step.
+# The model gets steadily better at predicting hidden genes, also in held-out cells. Note the
+# narrow scale: a random guess among 745 genes costs 6.6 nats. Finding the other part of a cell
+# hardly improves, because the initial factors already do that. The two curves on the right are not
+# comparable, because a held-out cell is compared with more cells at a time than the 16 of a step.
 #
 # ## Load and embed
 #
-# The folder is a checkpoint: weights, genes, and a card that says what the model saw.
+# The folder is a checkpoint: weights, genes, and a model card that describes the training data.
 
 # %%
 print(*sorted(f.name for f in (folder / "blood-tiny").iterdir() if f.is_file()), sep="\n")
@@ -207,10 +206,11 @@ print(*sorted(f.name for f in (folder / "blood-tiny").iterdir() if f.is_file()),
 print(gm.pp.check(adata, model=folder / "blood-tiny").rows()["training cells"])
 
 # %% [markdown]
-# The folder keeps a sketch of the training cells, so `check` can tell: all but the held-out ones
-# were trained on. So the scores that follow are of cells it was trained on: they show the way and
-# are no result. Beside it stand `genemamba-mini`, the same network with random weights, a PCA of
-# these cells, and the model as it was after one step, because it began with factors.
+# The folder contains a sketch of the training cells, so `check` can look yours up: all cells
+# except the held-out ones were used for training. The scores below are therefore computed on
+# training cells. They show how to do the comparison and are not a result. We compare the model
+# with `genemamba-mini`, the same network with random weights, a PCA of these cells, and, because
+# training started from factors, the model after a single step.
 
 # %%
 start = RECIPE.replace("steps = 100", "steps = 1")
@@ -230,17 +230,17 @@ table = gm.metrics.compare(
 )
 
 # %% [markdown]
-# The table says zero-shot because no labels were used; it does not look whether the cells were
-# trained on. Even so a PCA is level with the trained model, and the model after one step is level
-# with it, too: on so few cells all that is good about it comes from the factors it began with.
-# What 100 steps added is that it names hidden genes better. More cells, more genes and more steps
-# are what pretraining is for.
+# The table says zero-shot because no labels were used; it does not check whether the cells were
+# used for training. Even so, a PCA is tied with the trained model, and so is the model after one
+# step: with so few cells, all of its quality comes from the initial factors. What 100 steps added
+# is better prediction of hidden genes. To gain from pretraining, use more cells, more genes and
+# more steps.
 #
-# ## Name it
+# ## Register a name
 #
-# A checkpoint on a web server can be given a name with the hash of each file. Then
-# `gm.models.fetch` downloads it, and `load` knows it. The address is made up, and nothing is
-# downloaded here.
+# You can register a name for a checkpoint on a web server, with the hash of each file. Then
+# `gm.models.fetch` can download it and `load` can find it. The address here is an example, and
+# nothing is downloaded.
 
 # %%
 parts = ["model.safetensors", "config.json", "genes.csv"]
@@ -256,4 +256,4 @@ gm.models.available().loc[["genemamba-mini", "blood-tiny"], ["source", "licence"
 # ## Next
 #
 # - [Genes and perturbation](04_genes_and_perturbation.ipynb): what a model knows about genes
-# - [Atlases](06_atlas.ipynb): embed more cells than memory holds, with any model
+# - [Atlases](06_atlas.ipynb): embed more cells than fit in memory, with any model

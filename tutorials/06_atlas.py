@@ -11,13 +11,13 @@
 # %% [markdown]
 # # Atlases: files larger than memory
 #
-# At the end you will have embedded a file block by block without reading it whole, killed the run
-# half way and gone on with it, read the result beside the cells, and done the same on the workers
-# of a dask cluster. It takes about two minutes on two cores, without a GPU or a network. The last
-# part needs `pip install "genemamba[dask]"`.
+# In this tutorial you embed a file block by block, kill the run half way and resume it, read the
+# result together with the cells, and do the same on the workers of a dask cluster. It takes about
+# two minutes on two cores, without a GPU or internet access. The last part needs
+# `pip install "genemamba[dask]"`.
 #
-# The file here is small so that you need not wait. The same calls do a million cells: memory stays
-# as it is, only time grows.
+# The example file is small so that you do not have to wait. The same calls work for a million
+# cells: memory use stays constant and only time grows.
 
 # %%
 import logging
@@ -42,18 +42,18 @@ warnings.filterwarnings("ignore", message="Writing zarr v2 data")  # of anndata,
 # %% [markdown]
 # ## A file
 #
-# To use your own, name it here: h5ad or zarr, raw counts, its matrix CSR or dense. Else a file is
-# made.
+# To use your own file, set `DATA`: h5ad or zarr with raw counts, as a CSR or dense matrix.
+# Otherwise, an example file is generated.
 
 # %%
-DATA = None  # "my_atlas.h5ad": your own cells, raw counts, instead of made ones
-N_CELLS = 5_000  # of the file that is made
+DATA = None  # "my_atlas.h5ad": your own cells, raw counts, instead of generated ones
+N_CELLS = 5_000  # in the generated file
 
 # %% [markdown]
-# The cells are made from the 700 blood cells that come with scanpy: drawn with replacement, three
-# in ten of their counts kept at random. So they are no data to learn from. Scanpy's `.raw` holds
-# log1p of counts scaled per cell, rounded to three decimals; undoing the log and dividing by the
-# smallest value of the cell, which is one count, gives the counts back.
+# The cells are generated from the 700 blood cells that ship with scanpy: drawn with replacement,
+# keeping a random 30 % of their counts. Do not draw conclusions from them. Scanpy's `.raw` holds
+# log1p of counts that were scaled per cell, rounded to three decimals. To recover the counts, undo
+# the log and divide by the smallest value of the cell, which is one count.
 
 
 # %%
@@ -80,24 +80,23 @@ if DATA is None:
     make_atlas(atlas, N_CELLS)
 
 # %% [markdown]
-# ## Look first
+# ## Check your data first
 #
-# `check` reads some of the cells and says what they hold and what would be lost. Nothing is
-# changed. `print(report)` would also say how long embedding takes on your machine; it is left out
-# here because it differs from run to run.
+# `check` reads a sample of the cells and reports what the values are and how much is unused. It
+# changes nothing. `print(report)` would also estimate how long embedding takes on your machine; we
+# leave that out here because it differs from run to run.
 
 # %%
 report = gm.pp.check(atlas)
 for name, text in report.rows().items():
     if name != "embedding takes":  # depends on your machine
-        print(f"{name:16}{text}")
+        print(f"{name:24}{text}")
 
 # %% [markdown]
-# ## Embed, and be stopped
+# ## Embed, and interrupt the run
 #
-# A path and a zarr store are all that `embed` needs. Cells are read, embedded and stored 1,024 at
-# a time. Here it runs in another process, which we kill without warning as soon as two blocks are
-# written.
+# `embed` needs only a path and a zarr store. It reads, embeds and stores 1,024 cells at a time.
+# Here it runs in another process, which we kill without warning as soon as two blocks are written.
 
 # %%
 out = folder / "vectors.zarr"
@@ -114,20 +113,20 @@ print("what was written is kept:", partial.exists())
 print("blocks that are safe, two or more:", journal.read_text().count("\n") >= 2)
 
 # %% [markdown]
-# What has the name you gave is always whole; what is not finished stands beside it under another
-# name. The same call goes on: it verifies the blocks by their hash, and computes those that are
-# missing.
+# A store with the name that you chose is always complete; an unfinished one has another name in
+# the same folder. Repeat the call to resume: it verifies the finished blocks by their hash and
+# computes the missing ones.
 
 # %%
 gm.tl.embed(atlas, out=out, precision="float32")
 print("the store has its name:", out.exists())
-print("nothing is left beside it:", not partial.exists())
+print("no unfinished store is left:", not partial.exists())
 
 # %% [markdown]
 # ## Read the vectors
 #
-# The store is an AnnData of its own, with the cells in their order. Open the atlas backed, so that
-# its counts stay on disk, and put the vectors beside them.
+# The store is an AnnData with the cells in their original order. Open the atlas in backed mode, so
+# that its counts stay on disk, and add the vectors.
 
 # %%
 adata = ad.read_h5ad(atlas, backed="r")
@@ -137,15 +136,15 @@ adata.obsm["X_genemamba"] = vectors.obsm["X_genemamba"]
 print(adata.obsm["X_genemamba"].shape)
 
 # %% [markdown]
-# How they were made is kept with them:
+# The store also records how the vectors were computed:
 
 # %%
 record = vectors.uns["genemamba"]["X_genemamba"]
 {key: record[key] for key in ("model", "precision", "values", "genes_known", "tokens_per_cell")}
 
 # %% [markdown]
-# A cell's vector depends on that cell alone, not on its block nor on where the run was stopped.
-# 100 cells from all over the file, read into memory and embedded by themselves, show it:
+# A cell's vector depends on that cell alone, not on its block or on where the run was interrupted.
+# To see this, read 100 cells from across the file into memory and embed them separately:
 
 # %%
 some = adata[:: adata.n_obs // 100].to_memory()
@@ -153,15 +152,15 @@ gm.tl.embed(some, precision="float32", key_added="again")
 print("the same:", np.allclose(some.obsm["again"], some.obsm["X_genemamba"], atol=1e-5))
 
 # %% [markdown]
-# From here on it is scanpy: `sc.pp.neighbors(adata, use_rep="X_genemamba")`. 5,000 vectors are 5
-# MB, a million 1 GB.
+# From here on, use scanpy: `sc.pp.neighbors(adata, use_rep="X_genemamba")`. 5,000 vectors take
+# 5 MB, a million take 1 GB.
 #
 # ## Dask
 #
-# The workers of a dask cluster can read and embed the blocks. They read the file themselves, which
-# zarr allows to do at once, so the atlas is written as zarr, and opened lazily. The workers of an
-# active `Client` are used by the call as it is; give it the address of a scheduler to use several
-# machines. Here two processes on this machine stand for them.
+# The workers of a dask cluster can read and embed the blocks. Zarr allows parallel reads, so we
+# write the atlas as zarr and open it lazily. The call is the same: if there is an active `Client`,
+# its workers are used. To use several machines, pass the address of a scheduler to `Client`. Here
+# we use two processes on this machine.
 
 # %%
 adata.to_memory().write_zarr(folder / "atlas.zarr")
@@ -176,20 +175,20 @@ with (
     gm.tl.embed(lazy, out=folder / "vectors_dask.zarr", precision="float32")
 
 # %% [markdown]
-# The vectors are those of one machine:
+# The vectors are the same as on one machine:
 
 # %%
 dask = ad.read_zarr(folder / "vectors_dask.zarr").obsm["X_genemamba"]
 print("the same:", np.allclose(dask, vectors.obsm["X_genemamba"], atol=1e-5))
 
 # %% [markdown]
-# `precision="float32"` stands in each call because the default takes bfloat16 where a machine
-# computes in it quickly, and workers of several kinds would then differ; `embed` refuses to mix
-# them. On one machine, leave it out: it is faster.
+# We pass `precision="float32"` in each call because the default uses bfloat16 on machines that
+# support it. Different kinds of workers would then give different results, and `embed` rejects
+# such a mix. On a single machine, leave it out: the default is faster.
 #
 # ## Memory
 #
-# The highest use of memory by this notebook, all libraries included, and the cell that made the
+# This is the peak memory of this notebook, including all libraries and the cell that generated the
 # atlas:
 
 # %%

@@ -19,7 +19,7 @@ MOST_SECONDS = 180
 
 
 def execute(source: Path) -> None:
-    """Make a notebook of a script, run it in an empty kernel, and write it beside the script."""
+    """Convert a script to a notebook, run it in a new kernel, and write it next to the script."""
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02}"

@@ -74,8 +74,8 @@ def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
     corpus = datasets.build_corpus(files, out, **options)
     for source in corpus.manifest["sources"]:
         left_out = ", ".join(
-            f"{source[key]:,} {said}"
-            for key, said in (
+            f"{source[key]:,} {reason}"
+            for key, reason in (
                 ("not_counts", "not counts"),
                 ("few_genes", "with few genes"),
                 ("duplicates", "seen before"),
@@ -95,11 +95,11 @@ def _pretrain(config: str, **options: Any) -> None:
 
     model = tl.pretrain(recipe=config, **options)
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # one of several processes speaks
-    out, said = options["out"], model.provenance
-    done = "path" in said
+        return  # only one process reports
+    out, stats = options["out"], model.provenance
+    done = "path" in stats
     _print(
-        f"{out}: {said['cells_seen']:,} cells and {said['hours']:.2f} hours"
+        f"{out}: {stats['cells_seen']:,} cells and {stats['hours']:.2f} hours"
         + (", done" if done else "; run the same command again to resume")
     )
 
@@ -119,8 +119,8 @@ def _through(function: Callable[..., Any], source: Path, target: Path, options: 
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the input itself", "write to another file")
     if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}", "make it first")
-    with opened(source):  # says what it is, if it is something else
+        raise InputError(f"there is no folder {target.parent}", "create it first")
+    with opened(source):  # raises if it is another kind of file
         pass
     try:
         adata = anndata.read_h5ad(source)
@@ -150,20 +150,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"genemamba {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="embed and cluster cells that come with scanpy")
-    demo.add_argument("--out", type=Path, default=Path("figures"), help="folder for the picture")
+    demo = commands.add_parser("demo", help="embed and cluster cells that ship with scanpy")
+    demo.add_argument("--out", type=Path, default=Path("figures"), help="folder for the figure")
     demo.set_defaults(command=_demo)
 
     doctor = commands.add_parser(
-        "doctor", help="what would run here, is it right, how fast (gm.doctor)"
+        "doctor", help="check device, backend, correctness and speed (gm.doctor)"
     )
     doctor.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
     _add_runtime(doctor)
     doctor.set_defaults(command=_doctor)
 
-    check = commands.add_parser(
-        "check", help="can these cells be read, and what of them (gm.pp.check)"
-    )
+    check = commands.add_parser("check", help="check a file before a run (gm.pp.check)")
     check.add_argument("source", type=Path, metavar="IN.h5ad", help=".h5ad or .zarr")
     _add_reading(check)
     check.set_defaults(command=_check)
@@ -180,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenize.set_defaults(command=_tokenize)
 
     build = commands.add_parser(
-        "build-corpus", help="make a corpus to pretrain on (gm.datasets.build_corpus)"
+        "build-corpus", help="build a corpus for pretraining (gm.datasets.build_corpus)"
     )
     build.add_argument("files", type=Path, nargs="+", metavar="IN.h5ad", help=".h5ad or .zarr")
     build.add_argument(
@@ -198,17 +196,25 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", type=Path, metavar="CSV", help="file, label, cl_id: Cell Ontology terms"
     )
     build.add_argument(
-        "--biotypes", nargs="+", default=(), metavar="NAME", help="keep these genes only"
+        "--biotypes",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="keep only genes of these biotypes",
     )
-    build.add_argument("--min-genes", type=int, default=200, help="of a cell that is kept")
-    build.add_argument("--min-cells", type=int, default=50, help="of a gene that is kept")
+    build.add_argument("--min-genes", type=int, default=200, help="minimum genes per cell")
+    build.add_argument("--min-cells", type=int, default=50, help="minimum cells per gene")
     build.set_defaults(command=_build_corpus)
 
     pretrain = commands.add_parser("pretrain", help="train a model on a corpus (gm.tl.pretrain)")
     pretrain.add_argument(
-        "config", metavar="CONFIG.toml", help="or genemamba-mini, genemamba-small, paper"
+        "config",
+        metavar="CONFIG.toml",
+        help="or unlabelled, genemamba-mini, genemamba-small, paper",
     )
-    pretrain.add_argument("--corpus", type=Path, required=True, help="made by build-corpus")
+    pretrain.add_argument(
+        "--corpus", type=Path, required=True, help="folder written by build-corpus"
+    )
     pretrain.add_argument(
         "--out", type=Path, required=True, help="output folder; resumes if it exists"
     )
@@ -236,7 +242,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
     parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
     parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
-    parser.add_argument("--max-tokens", type=int, default=2048, help="genes read of each cell")
+    parser.add_argument("--max-tokens", type=int, default=2048, help="genes to read per cell")
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:

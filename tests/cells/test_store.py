@@ -280,7 +280,7 @@ def test_what_another_wrote_is_not_touched(cells: Path, model: Path, tmp_path: P
     (out / "mine").write_text("precious")
     with pytest.raises(InputError, match="was not written by genemamba"):
         gm.tl.embed(cells, model=str(model), out=out)
-    with pytest.raises(InputError, match="is no zarr store"):
+    with pytest.raises(InputError, match="is not a zarr store"):
         gm.tl.embed(cells, model=str(model), out=tmp_path / "out.h5ad")
     with pytest.raises(InputError, match="results need a place"):
         gm.tl.embed(cells, model=str(model))

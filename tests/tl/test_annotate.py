@@ -468,7 +468,7 @@ def test_layers_of_reference_and_adata_are_two_things(halves: tuple[AnnData, Ann
     assert (own.obs["genemamba_label"] == query.obs["genemamba_label"]).mean() > 0.99
     other.X = other.layers.pop("good")
     gm.tl.annotate(own, reference=other, label_key="bulk_labels", layer="mine", reference_layer="X")
-    with pytest.raises(InputError, match="reference is no AnnData"):
+    with pytest.raises(InputError, match="reference is not an AnnData"):
         gm.tl.annotate(own, layer="mine", reference_layer="X")
 
 

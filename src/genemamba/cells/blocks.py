@@ -138,7 +138,9 @@ def into_store(
     """
     path = Path(out)
     if path.suffix != ".zarr":
-        raise InputError(f"out={fspath(out)!r} is no zarr store", "give a name that ends in .zarr")
+        raise InputError(
+            f"out={fspath(out)!r} is not a zarr store", "give a name that ends in .zarr"
+        )
     settings = {
         "version": __version__,
         "key": key,

@@ -124,8 +124,8 @@ def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | Non
     if genes is not None and not genes.any():
         kind = var["feature_types"].iloc[0]
         raise InputError(
-            f"no column of {where} is a gene: adata.var['feature_types'] says {kind!r}",
-            "give the AnnData with Gene Expression; of a MuData, mod='rna'",
+            f"no column of {where} is a gene: adata.var['feature_types'] is {kind!r}",
+            "pass the AnnData with gene expression or, for a MuData, mod='rna'",
         )
     try:
         if by_columns(matrix):  # its rows are everywhere in the file

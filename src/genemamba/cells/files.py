@@ -73,7 +73,7 @@ def _root_of(path: Path) -> Iterator[Any]:
         if list(path.glob("matrix.mtx*")):
             raise _of_10x(path, "read_10x_mtx")
         raise InputError(
-            f"{path} is a folder, and no zarr store",
+            f"{path} is a folder but not a zarr store",
             "give the .h5ad file or the .zarr store in it",
         )
     import h5py
@@ -88,7 +88,7 @@ def _cells_in(root: Any, path: Path, mod: str | None) -> Any:
         return root["mod"][choose_modality(list(root["mod"]), mod)]
     if "obs" in root and "var" in root:
         if mod is not None:
-            raise InputError(f"mod={mod!r}, and {path} is no MuData", "leave out mod")
+            raise InputError(f"mod={mod!r}, and {path} is not a MuData", "leave out mod")
         return root
     if "matrix" in root and "row_attrs" in root:
         raise InputError(f"{path} is a loom file", f"adata = scanpy.read_loom({str(path)!r})")

@@ -76,12 +76,12 @@ def read_labelled(
     names = values[there].astype(str).to_numpy(dtype=str)
     if len(np.unique(names)) < 2:
         raise InputError(
-            f"all labelled cells are {names[0]!r}: one class cannot be told from another",
+            f"all labelled cells are {names[0]!r}, but a classifier needs two classes or more",
             "label cells of two or more types",
         )
     if unknown and UNKNOWN in names:
         raise InputError(
-            f"{UNKNOWN!r} is one of the labels, and it is what unfamiliar cells are called",
+            f"{UNKNOWN!r} is one of the labels, but this name is reserved for unfamiliar cells",
             "set these labels to NaN, or use unknown=False",
         )
     groups = read_groups(adata, batch_key, of)
@@ -99,7 +99,7 @@ def _say_lost(lost: list[str], n_left: int, of: str) -> None:
     if n_left < 2:
         raise InputError(
             f"no labelled cell of {named} in {of} expresses a gene of the model, which leaves "
-            f"{n_left or 'no'} class, and one class cannot be told from another",
+            f"{n_left or 'no'} class, but a classifier needs two or more",
             "label other cells of these types, or check gene_ids",
         )
     warnings.warn(

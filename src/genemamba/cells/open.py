@@ -33,12 +33,12 @@ def cells_of(
         If there is no place for the results of a path, or two places for results.
     """
     if out and copy:
-        raise InputError("out and copy=True: results go to one place", "leave out copy")
+        raise InputError("out and copy=True cannot be combined", "leave out one of them")
     if is_path(adata) and not out:
         store = "" if out is False else "give out='results.zarr', or "
         raise InputError(
-            f"adata is a path ({fspath(adata)!r}), and results need a place",
-            f"{store}read the file: adata = anndata.read_h5ad(path)",
+            f"adata is a path ({fspath(adata)!r}), which results cannot be written to",
+            f"{store}read the file first: adata = anndata.read_h5ad(path)",
         )
     result = None
     if copy:
@@ -72,18 +72,18 @@ def modality(adata: AnnData | MuData, mod: str | None) -> AnnData:
     """Return the AnnData of a modality; "rna", or the only one, if none is named."""
     if not isinstance(getattr(adata, "mod", None), Mapping):
         if mod is not None:
-            raise InputError(f"mod={mod!r}, and adata is no MuData", "leave out mod")
+            raise InputError(f"mod={mod!r}, and adata is not a MuData", "leave out mod")
         return adata
     return adata.mod[choose_modality(list(adata.mod), mod)]
 
 
 def is_path(adata: Any) -> TypeGuard[str | PathLike[str]]:
-    """Whether it is a path, and no AnnData."""
+    """Whether it is a path, not an AnnData."""
     return isinstance(adata, (str, PathLike))
 
 
 def check_backed(adata: AnnData, *, copy: bool) -> None:
-    """Refuse to copy what lies in a file, and to write to some cells of it."""
+    """Raise if a backed AnnData would be copied, or is a view."""
     if adata.isbacked and (copy or adata.is_view):
         what = "is backed by a file, which copy=True cannot copy"
         if adata.is_view:
@@ -92,7 +92,7 @@ def check_backed(adata: AnnData, *, copy: bool) -> None:
 
 
 def require_anndata(adata: Any) -> None:
-    """Refuse what is no AnnData."""
+    """Raise if this is not an AnnData."""
     if not isinstance(adata, AnnData):
         raise InputError(
             f"adata is a {type(adata).__name__}, not an AnnData",

@@ -123,7 +123,7 @@ def lazy(adata: AnnData, layer: str | None) -> bool:
 
 
 def losses(ranked: Ranked) -> float:
-    """Sum over cells the share of counts in unknown genes."""
+    """Sum over cells the fraction of counts in unknown genes."""
     return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
-    """Refuse an AnnData that cannot be written to, and slots that genemamba did not write.
+    """Raise if an AnnData cannot be written to, or genemamba did not write these slots.
 
     Slots with default names belong to genemamba even if their record is missing.
     """

@@ -136,7 +136,7 @@ class Store:
         return self.partial / "store"
 
     def _verify(self, begun: Path) -> None:
-        """Refuse a store of another call, or one damaged outside its blocks."""
+        """Raise if the store belongs to another call or is damaged outside its blocks."""
         for left in self._store.rglob("*.partial"):
             left.unlink()  # of a write that was killed
         try:
@@ -188,7 +188,7 @@ class Store:
                 yield start, {**stats, "sha256": digest}
 
     def _same(self, before: dict[str, Any], at: Path) -> None:
-        """Refuse to resume a store of another call."""
+        """Raise if the store belongs to another call."""
         for name in sorted({*before, *self.settings} - _IRRELEVANT):
             old, new = before.get(name), self.settings.get(name)
             if old != new:
@@ -229,7 +229,7 @@ def filling(
         try:
             store.open()
             yield store
-            if store.finished():  # nobody else is in it yet
+            if store.finished():  # no other process uses it yet
                 shutil.rmtree(store.partial, ignore_errors=True)
         finally:
             lock.release()

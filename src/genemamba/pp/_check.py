@@ -151,7 +151,7 @@ def _seen(model: GeneMamba, csr: Csr, genes: GeneMatch, values: Values) -> tuple
     gene = np.where(genes.token >= 0, genes.token - FIRST_GENE, -1)
     if missing := model.sketch.missing(gene):
         n_genes = len(model.sketch.genes)
-        return None, f"{missing} of the {n_genes} genes that the sketch uses are missing"
+        return None, f"{missing} of the {n_genes} genes used to recognise cells are missing"
     seen = model.sketch.look_up(add_columns(csr, genes.token), gene)
     return (seen, "") if seen.looked_up else (None, "too few cells")
 

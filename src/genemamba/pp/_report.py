@@ -1,4 +1,4 @@
-"""What ``gm.pp.check`` found, to be read and to be used."""
+"""The report of ``gm.pp.check``."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ if TYPE_CHECKING:
     from genemamba.tokens import Seen, Values
 
 FEW_GENES = 1_300
-"""Known genes below which the bundled label head is out of its depth: it was taught on 1,276."""
+"""Below this many known genes the bundled classifier is unreliable: trained on 1,276 and more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Whether cells can be read, and what of them.
+    """Whether cells can be embedded, and how much of them is used.
 
     Attributes
     ----------
     ok
         Whether the cells can be used as they are.
     n_cells, n_genes
-        Of the AnnData.
+        Shape of the AnnData.
     where
-        What was looked at, such as ``adata.X``.
+        The matrix that was checked, such as ``adata.X``.
     values
-        What it holds: ``kind``, ``base`` of the logarithm, and the ``reason``.
+        What it contains: ``kind``, ``base`` of the logarithm, and the ``reason``.
     sources
-        What each matrix holds that can be ranked, by the `layer` that reads it.
+        What each usable matrix contains, by the `layer` that reads it.
     problem, fix
-        What is wrong if it is not `ok`, and the call that mends it.
+        If not `ok`: what is wrong, and the call that fixes it.
     genes
         For each gene ``status``, the model's ``ensembl_id`` and ``symbol``, ``share_of_counts``.
     cells
-        For each cell looked at, the shares of its genes and of its counts that the model does not
-        know (``genes_lost``, ``counts_lost``), and its ``tokens``.
+        For each cell checked, the fractions of its genes and counts that the model does not know
+        (``genes_lost``, ``counts_lost``), and its number of ``tokens``.
     gene_status
-        Number of genes of each status.
+        Number of genes with each status.
     added
-        Which columns are one gene, if several are: their counts are added.
+        Which columns name the same gene, if any: their counts are added.
     seen
-        How many of the cells could be looked up among the model's training cells, and how many
-        were found; None if that cannot be checked, for the reason in ``unseen``.
+        How many cells could be looked up among the model's training cells, and how many were
+        found; None if this cannot be checked, for the reason in ``unseen``.
     seconds
-        About how long embedding takes on this machine.
+        Estimated time to embed the cells on this machine.
     """
 
     ok: bool
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What one should know before embedding these cells."""
+        """What to know before embedding these cells."""
         if not self.ok:
             return []
         assert self.values is not None
@@ -102,21 +102,20 @@ class Report:
         return notes
 
     def rows(self) -> dict[str, str]:
-        """Return what is shown, line by line."""
+        """Return the lines of the report."""
         rows = {"cells × genes": f"{self.n_cells:,} × {self.n_genes:,}"}
         if not self.ok:
             return {**rows, "cannot be used": self.problem, "fix": self.fix}
         assert self.values is not None
-        some = (
-            "" if len(self.cells) == self.n_cells else f", of {len(self.cells):,} cells looked at"
-        )
+        n = len(self.cells)
+        some = "" if n == self.n_cells else f" (in a sample of {n:,} cells)"
         rows[self.where] = f"{self.values.kind}: {self.values.reason}"
         rows["genes"] = ", ".join(f"{n:,} {s}" for s, n in self.gene_status.items() if n)
-        rows["a cell loses"] = (
-            f"{self.cells['genes_lost'].mean():.1%} of its genes, "
-            f"{self.cells['counts_lost'].mean():.1%} of its counts{some}"
+        rows["unused (unknown genes)"] = (
+            f"{self.cells['genes_lost'].mean():.1%} of genes, "
+            f"{self.cells['counts_lost'].mean():.1%} of counts per cell{some}"
         )
-        rows["tokens a cell"] = f"{self.cells['tokens'].mean():,.0f}"
+        rows["tokens per cell"] = f"{self.cells['tokens'].mean():,.0f}"
         rows["training cells"] = self._looked_up()
         rows["embedding takes"] = (
             "less than half a minute"
@@ -129,7 +128,7 @@ class Report:
         if self.seen is None:
             return f"cannot check: {self.unseen}"
         n, found = self.seen
-        return f"of {n:,} cells that could be looked up {found or 'none'} were trained on"
+        return f"{found or 'none'} of {n:,} cells that could be looked up were used for training"
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -1,4 +1,4 @@
-"""Tools: what the model says about cells and genes."""
+"""Tools: apply the model to cells and genes."""
 
 from genemamba.tl._annotate import annotate
 from genemamba.tl._attribute import attribute

@@ -118,8 +118,8 @@ def annotate(
         held-out cells [3]_), of unknown cells too; NaN where the label was given, or where the
         cell has no embedding.
     ``adata.obs["genemamba_distance"]``
-        float32, mean Euclidean distance to the ten nearest reference cells, on which "unknown"
-        rests; NaN as above.
+        float32, mean Euclidean distance to the ten nearest reference cells, which
+        decides "unknown"; NaN as above.
     ``adata.obsm["genemamba_proba"]``
         float32, ``n_obs × n_classes``, in the order of
         ``adata.uns["genemamba"]["annotate"]["classes"]``; NaN as above.
@@ -294,7 +294,7 @@ def _check_arguments(
     if coverage is not None and not 0 < coverage < 1:
         raise InputError(f"coverage={coverage!r} is not between 0 and 1", "give e.g. coverage=0.9")
     if recipe is not None and method != "finetune":
-        raise InputError(f"recipe={recipe!r} is of no use here", "set method='finetune', too")
+        raise InputError(f"recipe={recipe!r} needs method='finetune'", "also set method='finetune'")
     if reference is not None and not is_path(reference):
         if label_key is None:
             have = ", ".join(map(repr, getattr(reference, "obs", pd.DataFrame()))) or "none"
@@ -305,7 +305,7 @@ def _check_arguments(
         return
     if reference_layer is not None:
         raise InputError(
-            f"reference_layer={reference_layer!r}, but reference is no AnnData",
+            f"reference_layer={reference_layer!r}, but reference is not an AnnData",
             "leave out reference_layer; layer is that of adata",
         )
     if reference is not None and label_key is not None:

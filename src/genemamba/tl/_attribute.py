@@ -68,7 +68,7 @@ def attribute(
     cell then sum to the difference between cell and baseline. The gradient of the cell alone
     (``"gradient_x_input"``) is faster, but no substitute: with ``genemamba-mini`` most known
     markers come out below zero (``benchmarks/perturb.py``). The baseline is not a neutral cell, and
-    a label's attributions tell what leads away from it.
+    the attributions of a label explain the difference from it.
 
     Attribution shows what the model used, which need not be the biology of the cell. Padding and
     other cells of the same batch have no influence.
@@ -201,7 +201,7 @@ def _aim(
     if target == "embedding":
         if label_key is not None:
             raise InputError(
-                f"label_key={label_key!r} is of no use to target='embedding'",
+                f"label_key={label_key!r} has no effect with target='embedding'",
                 "set target='label', or groupby to attribute the embedding group by group",
             )
         return _Aim(_directions(cells.vectors, groups))

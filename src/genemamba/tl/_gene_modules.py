@@ -21,7 +21,7 @@ def gene_modules(
 ) -> pd.Series:
     """Group genes whose vectors point the same way.
 
-    Leiden communities of the graph of nearest genes, by cosine. Ask what they are with
+    Leiden communities of the graph of nearest genes, by cosine. Analyse them with
     :func:`genemamba.tl.enrich`. Every embedding falls into communities, a random one too: only
     enrichment that a random embedding lacks speaks for them.
 
@@ -44,7 +44,7 @@ def gene_modules(
     Raises
     ------
     InputError
-        If it is no table of vectors, or has no more genes than neighbours.
+        If it is not a table of vectors, or has no more genes than neighbours.
 
     Examples
     --------

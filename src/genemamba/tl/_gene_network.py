@@ -42,8 +42,8 @@ def gene_network(
         The genes of the network, up to 2,000; by default all that have a vector in every
         embedding.
     threshold
-        ``"mean"``, or the share of pairs to connect, the nearest ones, such as 0.05: networks of
-        one size, however the distances of an embedding are spread.
+        ``"mean"``, or the fraction of pairs to connect, closest first, such as 0.05. A fraction
+        gives networks of the same size, whatever the distances in an embedding.
     n_permutations
         Renamings behind chance and p-value.
     rng
@@ -68,8 +68,8 @@ def gene_network(
     Raises
     ------
     InputError
-        If an embedding is no table of vectors, fewer than 3 or more than 2,000 genes are left, or
-        a parameter is out of range.
+        If an embedding is not a table of vectors, fewer than 3 or more than 2,000 genes are left,
+        or a parameter is out of range.
 
     References
     ----------

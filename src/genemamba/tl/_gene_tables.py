@@ -23,7 +23,8 @@ def read_tables(embeddings: Any, name: str = "embeddings") -> dict[str, pd.DataF
     Raises
     ------
     InputError
-        If there is none, or one is no table of numbers, names a gene twice, or has one dimension.
+        If there is none, or one is not a table of numbers, names a gene twice, or has one
+        dimension.
     """
     if isinstance(embeddings, pd.DataFrame):
         return {ONE: _read_table(embeddings, name)}
@@ -41,7 +42,7 @@ def common_genes(tables: Mapping[str, pd.DataFrame]) -> pd.Index:
 
 
 def check_count(name: str, value: Any, example: int) -> None:
-    """Refuse what is no number of samples."""
+    """Raise if this is not a number of samples."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name}={value!r}", f"give a number, 1 or more, such as {example}")
 

@@ -191,7 +191,7 @@ def _variable(counts: sparse.csr_matrix) -> np.ndarray:
 
 
 def _batches(adata: AnnData, key: str) -> np.ndarray:
-    """One code for each cell; batches that cannot be integrated are refused."""
+    """Return one code per cell; raise if the batches cannot be integrated."""
     values = column(adata, key, "batch_key")
     missing = int(values.isna().sum())
     if missing:
@@ -230,14 +230,14 @@ def _labels(adata: AnnData, key: str, batch: np.ndarray, batch_key: str) -> np.n
     if (pairs.sum(axis=1) == 1).all():
         raise InputError(
             f"every label of {key!r} is seen in one batch of {batch_key!r} only: labels and "
-            "batches are confounded, and what is biology and what is batch cannot be told apart",
+            "batches are confounded, so biology and batch effects cannot be separated",
             "add batches that share labels, or leave out label_key",
         )
     return codes
 
 
 def _refuse_single(codes: np.ndarray, names: pd.Index, what: str, fix: str) -> None:
-    """Refuse groups of one cell: nothing tells what its cells have in common."""
+    """Raise if a group has one cell: it does not show what its cells have in common."""
     single = names[np.bincount(codes[codes >= 0]) == 1].astype(str)
     if len(single):
         shown = ", ".join(map(repr, single[:5])) + (", …" if len(single) > 5 else "")
@@ -245,7 +245,7 @@ def _refuse_single(codes: np.ndarray, names: pd.Index, what: str, fix: str) -> N
 
 
 def _refuse_lost(codes: np.ndarray, known: np.ndarray, what: str, key: str) -> None:
-    """Refuse groups of which fewer than two cells express a gene of the model."""
+    """Raise if fewer than two cells of a group express a gene of the model."""
     size = np.bincount(codes[known & (codes >= 0)], minlength=codes.max() + 1)
     if (size < 2).any():
         raise InputError(

@@ -118,8 +118,8 @@ def perturb(
     ``adata.obsm["genemamba_perturb_cosine"]``
         float32, ``n_obs × n_perturbations``, in the order of ``perturbations`` below ("CD3D",
         "CD3D+CD3E"): cosine distance between the cell before and after. Exactly 0 where its
-        sentence did not change; NaN where nothing was asked (`groups`) or there is no vector before
-        or after.
+        ranked genes did not change; NaN for cells outside `groups`, or without a vector before or
+        after.
     ``adata.obsm["genemamba_perturb_euclidean"]``
         The same for Euclidean distance.
     ``adata.uns["genemamba"]["genemamba_perturb"]``
@@ -132,9 +132,9 @@ def perturb(
         Benjamini–Hochberg ``fdr_shift`` and
         ``fdr_score`` over the rows. ``towards`` is the cosine between a cell's shift and the way
         from its group's centroid to the target's. ``score`` is how much nearer to the target's
-        centroid and farther from its group's the cell came, as a share of their distance. Cells of
-        the target itself are measured on the way from the centroid of all other states, so
-        that negative means away from the target. ``control_table``: the same means for each
+        centroid and farther from its group's the cell came, as a fraction of their distance. For
+        cells of the target itself, the way starts at the centroid of all other states, so that
+        negative means away from the target. ``control_table``: the same means for each
         control, over as many cells as are ``tested``.
 
     Raises
@@ -267,8 +267,8 @@ def _read_states(
             )
     if target is not None and len(known) < 2:
         raise InputError(
-            f"adata.obs[{groupby!r}] has the one state {target!r}: there is no way to it",
-            "give cells of other states, too, or leave out target",
+            f"all cells in adata.obs[{groupby!r}] are already in the target state {target!r}",
+            "add cells in other states, or leave out target",
         )
     states = [State(n, np.flatnonzero(there & (names == n)), n in wanted) for n in known]
     return [*states, State(None, np.flatnonzero(~there), groups is None)]

@@ -123,7 +123,7 @@ class Run:
             sample = Sample(self.editor, state.cells, self.control_cells, order)
             tokens = np.union1d(self.known, [t for p in self.asked for t in p.tokens])
             deletes = self.editor.how == "delete"
-            if deletes:  # what nobody expresses cannot be deleted
+            if deletes:  # a gene that no cell expresses cannot be deleted
                 tokens = np.intersect1d(tokens, sample.ranked.tokens)
             profile = Profile.of(sample.ranked, tokens)
             wanted: dict[Genes, None] = {}

@@ -1,4 +1,4 @@
-"""A checkpoint of one's own, from counts."""
+"""Train your own checkpoint from counts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pretrain(
         labels; or ``"paper"``.
     devices
         Number of processes, each with its own GPU, or on the CPU. A script that asks for several is
-        started once for each, so the call has to stand where all reach it.
+        started once for each, so put the call where every process reaches it.
     strategy
         ``"ddp"`` gives every process a copy of the model, ``"fsdp"`` a part of each layer.
     accelerator

@@ -78,12 +78,12 @@ def reconstruct(
     adata
         As for :func:`genemamba.tl.embed`.
     protocol
-        ``"masked"``: some genes of each cell are hidden; the model names them and says where they
-        stand among the hidden places. ``"next"``: from a prefix, one gene at a time, as in Figure 7
-        of the paper [1]_; read forwards only, at constant cost a step. ``"paper"``: as published,
-        the whole cell is fed in and the likeliest gene taken at each place. A model that reads
-        both ways has seen the answer then, and copying solves it: use it to compare with published
-        figures only.
+        ``"masked"``: some genes of each cell are hidden; the model predicts them and their ranks.
+        ``"next"``: continue from a prefix, one gene at a time, as in Figure 7 of the paper [1]_;
+        read forwards only, at constant cost per step. ``"paper"``: as published, feed in the whole
+        cell and take the most likely gene at each position. A model that reads in both directions
+        has then seen the answer, and copying solves the task: use it only to compare with
+        published figures.
     {model}
     mask_fraction
         Share of a cell's genes that is hidden (``"masked"``).
@@ -117,7 +117,7 @@ def reconstruct(
     ``adata.obs["genemamba_recall"]``
         Share of the genes to predict that were predicted, at any rank.
     ``adata.obs["genemamba_recall_50"]``
-        Share of the hidden genes that are among the 50 likeliest for their place; only
+        Fraction of the hidden genes that are among the 50 most likely for their position; only
         ``"masked"``.
     ``adata.obsm["genemamba_reconstruction"]``
         CSR matrix of int32, ``n_obs × max_tokens``: the token at each rank of the rebuilt cell.

@@ -99,8 +99,8 @@ class Profile:
     tokens
         ``(n,)`` int32, the genes.
     features
-        ``(n, 2)`` float64: log of the share of cells that express the gene, and its mean place
-        in these cells' sentences (0 first, 1 last), both in units of their spread over genes.
+        ``(n, 2)`` float64: log of the fraction of cells that express the gene, and its mean
+        place in their rankings (0 first, 1 last), both in units of their spread over genes.
     n_cells
         ``(n,)`` int64, cells that express the gene.
     """
