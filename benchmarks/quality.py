@@ -59,7 +59,7 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
     table = gm.metrics.compare(
         adata,
         "cell_type",
-        SETS[name].batch_key,
+        batch_key=SETS[name].batch_key,
         use_rep="X_model",
         baselines=[row for row in args.rows if row != "model"],
         components=True,

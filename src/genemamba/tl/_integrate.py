@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
+from genemamba._expression import log_normalised
 from genemamba._keys import OBSM_INTEGRATED
-from genemamba._machine import same_threads
-from genemamba.cells.labels import column
+from genemamba.cells.expression import variable_genes
+from genemamba.cells.labels import column, full_column
 from genemamba.cells.read import read_counts
 from genemamba.cells.record import check_slots
 from genemamba.errors import InputError
 from genemamba.integration.halves import expression_view, model_view, split
-from genemamba.integration.mixing import beside, log_normalised, mix, supervised, unit
+from genemamba.integration.mixing import beside, mix, supervised, unit
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, embed_cells, warn, write
 from genemamba.tokens import add_columns
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Device, Precision, Runtime
-
-N_HVG = 2000
 
 
 def integrate(
@@ -160,7 +158,7 @@ def integrate(
         "rng": rng if isinstance(rng, int) else "",
     }
     entry["embedding_reused"] = embedded.reused
-    entry["batches"] = np.unique(adata.obs[batch_key].astype(str)).astype(str)
+    entry["batches"] = np.unique(full_column(adata, batch_key, "batch_key").astype(str)).astype(str)
 
     whole = add_columns(read_counts(adata, layer).whole(), embedded.tokens.genes.token)
     counts = sparse.csr_matrix(whole[known])
@@ -196,32 +194,16 @@ def _joined(
     most = embedded.entry["params"]["max_tokens"]
     halves = split(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
     of_model = model_view(embedded.vectors[known], tokens.ranked.total[known], batch, halves)
-    of_genes = expression_view(counts, _variable(counts), batch, halves)
+    of_genes = expression_view(counts, variable_genes(log_normalised(counts)), batch, halves)
     vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
     dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
     return vectors, {"cells_split": len(halves.cell), "dimensions": dimensions}
 
 
-def _variable(counts: sparse.csr_matrix) -> np.ndarray:
-    """Choose highly variable genes; all, where there are few."""
-    if counts.shape[1] <= N_HVG:
-        return np.arange(counts.shape[1])
-    work = AnnData(log_normalised(counts))
-    with same_threads():
-        sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
-    return np.flatnonzero(work.var["highly_variable"])
-
-
 def _batches(adata: AnnData, key: str) -> np.ndarray:
     """One code for each cell; batches that cannot be integrated are refused."""
-    values = column(adata, key, "batch_key")
-    missing = int(values.isna().sum())
-    if missing:
-        raise InputError(
-            f"adata.obs[{key!r}] is missing (NaN) for {missing} of {len(values)} cells",
-            f"leave these cells out: adata = adata[adata.obs[{key!r}].notna()].copy()",
-        )
-    codes, names = pd.factorize(values.astype(str), sort=True)
+    values = full_column(adata, key, "batch_key").astype(str)
+    codes, names = pd.factorize(values, sort=True)
     if len(names) < 2:
         raise InputError(
             f"adata.obs[{key!r}] names one batch, {names[0]!r}: there is nothing to integrate",
@@ -234,12 +216,7 @@ def _batches(adata: AnnData, key: str) -> np.ndarray:
 def _labels(adata: AnnData, key: str, batch: np.ndarray, batch_key: str) -> np.ndarray:
     """One code for each cell, -1 where the label is missing."""
     values = column(adata, key, "label_key")
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 != 0).any():
-        raise InputError(
-            f"adata.obs[{key!r}] holds numbers that are not whole: measurements, not labels",
-            "give a column of names, or cut the measurement into classes first (pandas.cut)",
-        )
-    codes, names = pd.factorize(values.astype(object), use_na_sentinel=True)
+    codes, names = pd.factorize(values.astype(object))
     if len(names) < 2:
         raise InputError(
             f"adata.obs[{key!r}] holds {len(names)} different labels; tuning needs at least 2",

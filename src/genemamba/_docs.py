@@ -1,0 +1,100 @@
+"""Parameter descriptions that several public functions share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SHARED = {
+    "ax": """
+ax
+    Axes to draw on, otherwise those of a new figure.
+""",
+    "bad_groups": """
+Raises
+------
+InputError
+    NaN in an argument, arrays of different lengths, fewer than two cell types or batches, a batch
+    of one cell, measurements in place of names, a slot or column that does not exist.
+""",
+    "bad_predictions": """
+Raises
+------
+InputError
+    NaN or fractions in an argument, arrays of different lengths, names in one and numbers in the
+    other.
+""",
+    "batch": """
+batch
+    Batch or donor of every cell.
+""",
+    "clusters": """
+clusters
+    Cluster of every cell.
+""",
+    "embedding": """
+X
+    Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of ``obs``.
+""",
+    "label_key": """
+label_key
+    Column of ``obs`` with the true cell type.
+""",
+    "labels": """
+labels
+    Cell type of every cell.
+""",
+    "no_result": """
+Raises
+------
+InputError
+    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
+    names, or an option is unknown.
+""",
+    "plotted": """
+ax
+    Axes to draw on, otherwise those of a new figure.
+
+Returns
+-------
+The axes. Nothing is written.
+
+Raises
+------
+InputError
+    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
+    names, or an option is unknown.
+""",
+    "pred_key": """
+pred_key
+    Column of ``obs`` with the predicted cell type.
+""",
+    "predictions": """
+labels
+    True cell type of every cell.
+predicted
+    Predicted cell type of every cell.
+""",
+    "rng": """
+rng
+    Seed, or generator, of the neighbour search and of Leiden.
+""",
+    "use_rep": """
+use_rep
+    Slot of ``obsm`` to read from an AnnData.
+""",
+}
+
+
+def documented(f: F) -> F:
+    """Fill the {placeholders} in a docstring: each is a line of its own."""
+
+    def fill(match: re.Match[str]) -> str:
+        indent, text = match[1], SHARED[match[2]].strip()
+        return "\n".join(indent + line if line else "" for line in text.split("\n"))
+
+    f.__doc__ = re.sub(r"(?m)^( *)\{(\w+)\}$", fill, f.__doc__ or "")
+    return f
