@@ -30,7 +30,8 @@ NONE = np.nan
 )
 def test_names_of_groups(values, expected):
     found = names(values, "x")
-    assert [n if pd.isna(n) else str(n) for n in found] == expected
+    assert found.isna().tolist() == [n is NONE for n in expected]
+    assert found.dropna().astype(str).tolist() == [n for n in expected if n is not NONE]
     pd.testing.assert_index_equal(found.index, values.index)
 
 

@@ -8,7 +8,27 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_X = """
+X
+    Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of ``obs``.
+"""
+_BATCH = """batch
+    Batch or donor of every cell.
+"""
+_LABELS = """labels
+    Cell type of every cell.
+"""
+_CLUSTERS = """clusters
+    Cluster of every cell.
+"""
+_USE_REP = """use_rep
+    Slot of ``obsm`` to read from an AnnData.
+"""
+
 SHARED = {
+    "X_batch": _X + _BATCH + _USE_REP,
+    "X_batch_labels": _X + _BATCH + _LABELS + _USE_REP,
+    "X_labels": _X + _LABELS + _USE_REP,
     "ax": """
 ax
     Axes to draw on, otherwise those of a new figure.
@@ -27,26 +47,11 @@ InputError
     NaN or fractions in an argument, arrays of different lengths, names in one and numbers in the
     other.
 """,
-    "batch": """
-batch
-    Batch or donor of every cell.
-""",
-    "clusters": """
-clusters
-    Cluster of every cell.
-""",
-    "embedding": """
-X
-    Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of ``obs``.
-""",
     "label_key": """
 label_key
     Column of ``obs`` with the true cell type.
 """,
-    "labels": """
-labels
-    Cell type of every cell.
-""",
+    "labels_clusters": _LABELS + _CLUSTERS,
     "no_result": """
 Raises
 ------
@@ -80,11 +85,7 @@ predicted
 """,
     "rng": """
 rng
-    Seed, or generator, of the neighbour search and of Leiden.
-""",
-    "use_rep": """
-use_rep
-    Slot of ``obsm`` to read from an AnnData.
+    Seed, or generator, of the random numbers.
 """,
 }
 

@@ -16,8 +16,7 @@ def ari(labels: ArrayLike, clusters: ArrayLike) -> float:
 
     Parameters
     ----------
-    {labels}
-    {clusters}
+    {labels_clusters}
 
     Returns
     -------

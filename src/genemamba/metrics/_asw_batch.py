@@ -24,10 +24,7 @@ def asw_batch(
 
     Parameters
     ----------
-    {embedding}
-    {batch}
-    {labels}
-    {use_rep}
+    {X_batch_labels}
 
     Returns
     -------

@@ -14,9 +14,7 @@ def asw_label(X: Embedding, labels: Groups, *, use_rep: str = OBSM_EMBEDDING) ->
 
     Parameters
     ----------
-    {embedding}
-    {labels}
-    {use_rep}
+    {X_labels}
 
     Returns
     -------

@@ -53,10 +53,7 @@ def avg_batch(
 
     Parameters
     ----------
-    {embedding}
-    {batch}
-    {labels}
-    {use_rep}
+    {X_batch_labels}
     within_labels
         scIB's ASW_batch, within each cell type; else the paper's formula.
     {rng}

@@ -46,9 +46,7 @@ def avg_bio(
 
     Parameters
     ----------
-    {embedding}
-    {labels}
-    {use_rep}
+    {X_labels}
     {rng}
     components
         Also return the parts.

@@ -18,10 +18,7 @@ def bras(X: Embedding, batch: Groups, labels: Groups, *, use_rep: str = OBSM_EMB
 
     Parameters
     ----------
-    {embedding}
-    {batch}
-    {labels}
-    {use_rep}
+    {X_batch_labels}
 
     Returns
     -------

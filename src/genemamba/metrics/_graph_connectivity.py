@@ -20,9 +20,7 @@ def graph_connectivity(
 
     Parameters
     ----------
-    {embedding}
-    {labels}
-    {use_rep}
+    {X_labels}
     {rng}
 
     Returns

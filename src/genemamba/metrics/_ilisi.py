@@ -19,9 +19,7 @@ def ilisi(X: Embedding, batch: Groups, *, use_rep: str = OBSM_EMBEDDING, rng: Rn
 
     Parameters
     ----------
-    {embedding}
-    {batch}
-    {use_rep}
+    {X_batch}
     {rng}
 
     Returns

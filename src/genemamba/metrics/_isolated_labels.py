@@ -20,10 +20,7 @@ def isolated_labels(
 
     Parameters
     ----------
-    {embedding}
-    {batch}
-    {labels}
-    {use_rep}
+    {X_batch_labels}
 
     Returns
     -------

@@ -23,9 +23,7 @@ def leiden_agreement(
 
     Parameters
     ----------
-    {embedding}
-    {labels}
-    {use_rep}
+    {X_labels}
     {rng}
 
     Returns

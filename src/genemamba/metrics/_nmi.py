@@ -16,8 +16,7 @@ def nmi(labels: ArrayLike, clusters: ArrayLike) -> float:
 
     Parameters
     ----------
-    {labels}
-    {clusters}
+    {labels_clusters}
 
     Returns
     -------
