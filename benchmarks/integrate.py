@@ -33,8 +33,8 @@ from _data import SETS, BenchSet
 
 import genemamba as gm
 from genemamba import metrics
-from genemamba._baselines import harmony, make_baselines
-from genemamba.metrics._scoreboard import TITLES
+from genemamba.compare.baselines import harmony, make_baselines
+from genemamba.compare.scoreboard import TITLES
 
 BATCHED = {
     name: SETS.get(name, BenchSet(name, batch_key="condition"))

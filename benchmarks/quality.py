@@ -36,10 +36,10 @@ import pandas as pd
 from _data import SETS
 from _scgraph import scgraph
 from _tables import quality as tables
-
-import genemamba as gm
 from genemamba._baselines import make_baselines
 from genemamba.metrics._scoreboard import TITLES
+
+import genemamba as gm
 
 MODELS = ("model", "former")
 ROWS = {name: TITLES.get(name, "former release") for name in (*MODELS, "random", "pca", "hvg")}
@@ -69,7 +69,13 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
     add_baselines(adata, [row for row in args.rows if row not in MODELS], args.model)
     reps = {f"X_{row}": row for row in args.rows}
     table = gm.metrics.compare(
-        adata, "cell_type", key, use_rep=list(reps), baselines=[], components=True, verbose=False
+        adata,
+        "cell_type",
+        batch_key=key,
+        use_rep=list(reps),
+        baselines=[],
+        components=True,
+        verbose=False,
     )
     rows = table.rename(columns=COLUMNS)
     rows = rows[[c for c in (*COLUMNS.values(), *PARTS) if c in rows]].astype(float)

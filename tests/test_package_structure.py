@@ -180,6 +180,24 @@ def test_metrics_take_plain_arrays(f: Public) -> None:
 
 
 @everywhere
+def test_groups_have_one_order_and_kind(f: Public) -> None:
+    """Batches before labels; required ones are positional, optional ones are keyword-only."""
+    order = ["batch", "batch_key", "labels", "label_key"]
+    required = []
+    for p in f.parameters:
+        if p.name in order:
+            if p.default is p.empty:
+                required.append(p.name)
+            assert (p.kind is p.KEYWORD_ONLY) == (p.default is not p.empty), p.name
+    assert required == sorted(required, key=order.index)
+
+
+@pytest.mark.parametrize("f", exported("pl", "metrics"))
+def test_rng_is_a_seed_or_a_generator(f: Public) -> None:
+    assert {str(p.annotation) for p in f.parameters if p.name == "rng"} <= {"Rng"}
+
+
+@everywhere
 def test_every_parameter_is_documented_and_typed_once(f: Public) -> None:
     heads = re.findall(r"^(\S.*)$", f.doc.get("Parameters", ""), flags=re.MULTILINE)
     documented = [name.strip("* ") for head in heads for name in head.split(",")]

@@ -146,7 +146,8 @@ pd.DataFrame(parts).round(3)
 # the other.
 
 # %%
-scores = gm.metrics.compare(adata, LABEL, BATCH, use_rep=["X_genemamba", "X_genemamba_integrated"])
+reps = ["X_genemamba", "X_genemamba_integrated"]
+scores = gm.metrics.compare(adata, LABEL, batch_key=BATCH, use_rep=reps)
 
 # %%
 ax = gm.pl.compare(adata)

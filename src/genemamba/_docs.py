@@ -8,14 +8,85 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_X = """
+X
+    Embedding (n_cells, n_features), finite; or an AnnData, then the others are columns of ``obs``.
+"""
+_BATCH = """batch
+    Batch or donor of every cell.
+"""
+_LABELS = """labels
+    Cell type of every cell.
+"""
+_CLUSTERS = """clusters
+    Cluster of every cell.
+"""
+_USE_REP = """use_rep
+    Slot of ``obsm`` to read from an AnnData.
+"""
+
 SHARED = {
+    "ax": """
+ax
+    Axes to draw on, otherwise those of a new figure.
+""",
+    "bad_groups": """
+Raises
+------
+InputError
+    NaN in an argument, arrays of different lengths, fewer than two cell types or batches, a batch
+    of one cell, measurements in place of names, a slot or column that does not exist.
+""",
+    "bad_predictions": """
+Raises
+------
+InputError
+    NaN or fractions in an argument, arrays of different lengths, names in one and numbers in the
+    other.
+""",
     "copy": """
 copy
     Return a modified copy and leave `adata` unchanged.
 """,
+    "label_key": """
+label_key
+    Column of ``obs`` with the true cell type.
+""",
+    "labels_clusters": _LABELS + _CLUSTERS,
     "model": """
 model
     Name of a checkpoint, a checkpoint folder, or a loaded model.
+""",
+    "no_result": """
+Raises
+------
+InputError
+    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
+    names, or an option is unknown.
+""",
+    "plotted": """
+ax
+    Axes to draw on, otherwise those of a new figure.
+
+Returns
+-------
+The axes. Nothing is written.
+
+Raises
+------
+InputError
+    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
+    names, or an option is unknown.
+""",
+    "pred_key": """
+pred_key
+    Column of ``obs`` with the predicted cell type.
+""",
+    "predictions": """
+labels
+    True cell type of every cell.
+predicted
+    Predicted cell type of every cell.
 """,
     "reading": """
 mod
@@ -27,6 +98,10 @@ gene_ids
     symbols or Ensembl ids, with or without version. Columns that name the same gene are added.
 max_tokens
     Number of genes to read per cell, highest rank first.
+""",
+    "rng": """
+rng
+    Seed, or generator, of the random numbers.
 """,
     "running": """
 batch_size
@@ -44,6 +119,9 @@ backend
     kernel. ``"auto"`` uses the fastest that is installed and agrees with ``"torch"``;
     :func:`genemamba.doctor` reports which one and why.
 """,
+    "X_batch": _X + _BATCH + _USE_REP,
+    "X_batch_labels": _X + _BATCH + _LABELS + _USE_REP,
+    "X_labels": _X + _LABELS + _USE_REP,
 }
 
 

@@ -1,8 +1,9 @@
-"""Every AnnData slot this package writes."""
+"""Every AnnData slot this package writes, and its record."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 OBSM_EMBEDDING = "X_genemamba"
 """``obsm``: one vector per cell."""
@@ -144,3 +145,10 @@ OWN_RECORDS = frozenset(
     }
 )
 """The records that tools write under their default `key_added`."""
+
+
+def recorded(adata: Any, key: str) -> Mapping[str, Any]:
+    """Return the record of one slot; empty if there is none."""
+    records = adata.uns.get(UNS, {})
+    entry = records.get(key, {}) if isinstance(records, Mapping) else {}
+    return entry if isinstance(entry, Mapping) else {}

@@ -8,7 +8,7 @@ from genemamba.metrics import asw_batch, avg_batch, graph_connectivity
 def test_is_the_mean_of_its_components(cells):
     X, labels, batch = cells
     parts = avg_batch(X, batch, labels, components=True)
-    assert parts["asw_batch_within"] == asw_batch(X, batch, labels)
+    assert parts["asw_batch_within"] == asw_batch(X, batch, labels=labels)
     assert parts["asw_batch_overall"] == asw_batch(X, batch)
     assert parts["graph_connectivity"] == graph_connectivity(X, labels)
     within = (parts["asw_batch_within"] + parts["graph_connectivity"]) / 2

@@ -33,8 +33,8 @@ def test_agrees_with_a_slow_implementation(cells):
 def test_sees_through_nested_batches(separated):
     """Batches x and y mix, z lies apart: the nearest batch hides it, the mean of all does not."""
     X = separated.X + 30 * np.eye(12)[0] * (separated.batch == "z")[:, None]
-    args = (X, separated.batch, separated.labels)
-    assert bras(*args) < asw_batch(*args) - 0.05
+    batch, labels = separated.batch, separated.labels
+    assert bras(X, batch, labels) < asw_batch(X, batch, labels=labels) - 0.05
 
 
 def test_a_type_of_one_batch_is_left_out(separated):

@@ -19,6 +19,8 @@ ALL = sorted(n for n in metrics.__all__ if "X" in inspect.signature(getattr(metr
 
 def call(name, X, groups, other=None):
     function = getattr(metrics, name)
+    if name == "asw_batch":
+        return function(X, groups, labels=other)
     return function(X, groups, other) if name in BATCH_METRICS else function(X, groups)
 
 
@@ -37,7 +39,7 @@ def test_nan_cells_are_counted(name, separated):
         (lambda g: np.full(len(g), "one"), r"1 distinct value\(s\): \['one'\]"),
         (lambda g: g[:-1], "239 values for 240 cells"),
         (lambda g: pd.Series(g).where(g != g[0]), r"missing \(NaN\) for \d+ of 240 cells"),
-        (lambda g: np.arange(len(g)), "every cell a value of its own"),
+        (lambda g: np.arange(len(g)), "a different value for every cell"),
     ],
     ids=["one group", "too short", "missing", "barcodes"],
 )

@@ -11,7 +11,7 @@ from genemamba.errors import InputError
 def test_draws_the_table_that_compare_left(annotated):
     annotated.obsm["X_other"] = annotated.obsm["X_genemamba"][:, :2].copy()
     table = gm.metrics.compare(
-        annotated, "cell_type", "batch", use_rep=["X_genemamba", "X_other"], baselines=[],
+        annotated, "cell_type", batch_key="batch", use_rep=["X_genemamba", "X_other"], baselines=[],
         verbose=False,
     )  # fmt: skip
     ax = gm.pl.compare(annotated)

@@ -56,8 +56,8 @@ def test_another_vocabulary(annotated):
 def test_bad_input(annotated):
     with pytest.raises(InputError, match="'donor' is not a column"):
         gm.pl.confusion(annotated, "donor")
-    annotated.obs["numbers"] = np.arange(300)
-    with pytest.raises(InputError, match="holds numbers"):
+    annotated.obs["numbers"] = np.arange(300) / 2
+    with pytest.raises(InputError, match="holds fractions"):
         gm.pl.confusion(annotated, "numbers")
     annotated.obs["cell_type"] = annotated.obs["cell_type"].where(annotated.obs["batch"] == "x")
     with pytest.raises(InputError, match=r"missing \(NaN\)"):

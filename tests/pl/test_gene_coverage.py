@@ -1,4 +1,4 @@
-"""The shares that are lost, drawn."""
+"""The unused fractions, plotted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genemamba.network import GeneMamba
 def test_every_cell_is_in_both_histograms(pbmc: AnnData, small_model: GeneMamba) -> None:
     pbmc.var_names = [f"odd{i}" if i % 3 == 0 else n for i, n in enumerate(pbmc.var_names)]
     ax = gm.pl.gene_coverage(pbmc, model=small_model)
-    assert ax.get_xlabel() == "share lost of a cell"
+    assert ax.get_xlabel() == "unused fraction of a cell"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["its genes", "its counts"]
     assert ax.get_title() == "510 of 765 genes known"
     assert sum(patch.get_height() for patch in ax.patches) == 2 * 700

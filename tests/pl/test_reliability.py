@@ -23,7 +23,7 @@ def test_bars_are_shares_right_and_the_histogram_their_cells(annotated):
     said = ax.texts[0].get_text()
     assert f"ECE {error:.3f}" in said
     assert f"{len(obs)} cells\n{300 - len(obs)} unknown" in said
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share of right predictions")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "fraction correct")
 
 
 def test_on_given_axes_with_another_key(annotated):

@@ -189,7 +189,7 @@ def test_copy_and_key_added(halves: tuple[AnnData, AnnData]) -> None:
 
 BAD = {
     "no such column": ({"label_key": "type"}, "not a column of reference.obs"),
-    "numbers": ({"label_key": "n"}, "holds numbers"),
+    "measurements": ({"label_key": "n"}, "holds fractions"),
     "all missing": ({"label_key": "empty"}, "is empty"),
     "one class": ({"label_key": "same"}, "one class"),
     "unknown is a label": ({"label_key": "doubt"}, "is one of the labels"),
@@ -207,7 +207,7 @@ def test_bad_input_is_refused_and_nothing_written(
 ) -> None:
     reference, query = halves
     n = reference.n_obs
-    reference.obs["n"] = np.arange(n) % 3
+    reference.obs["n"] = np.arange(n) % 3 / 2
     reference.obs["empty"] = pd.Series([np.nan] * n, index=reference.obs_names, dtype=object)
     reference.obs["same"] = "T"
     reference.obs["doubt"] = np.where(np.arange(n) % 2, "unknown", "T")

@@ -6,14 +6,13 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
-from genemamba._labels import missing
+from genemamba._labels import column as column
+from genemamba._labels import full_column as full_column
 from genemamba.errors import GeneMambaWarning, InputError
 
 UNKNOWN = "unknown"
-_LONGEST_NAME = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +61,9 @@ def read_labelled(
     Raises
     ------
     InputError
-        If a column is missing, labels are numbers, of one class only or none, a batch is NaN.
+        If a column is missing, labels are measurements, of one class only or none, a batch is NaN.
     """
     values = column(adata, label_key, "label_key", of)
-    if pd.api.types.is_numeric_dtype(values):
-        raise InputError(
-            f"{of}.obs[{label_key!r}] holds numbers ({values.dtype}), not names of cell types",
-            f"if they are names: {of}.obs[{label_key!r}] = {of}.obs[{label_key!r}].astype(str)",
-        )
     there = values.notna().to_numpy()
     if not there.any():
         raise InputError(f"{of}.obs[{label_key!r}] is empty (all NaN)", "give a column of labels")
@@ -114,30 +108,4 @@ def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarra
     """Return the donor or batch of every cell as str; ``None`` if no key is given."""
     if key is None:
         return None
-    values = column(adata, key, "batch_key", of)
-    if values.isna().any():
-        raise InputError(
-            f"{of}.obs[{key!r}] is missing (NaN) for {int(values.isna().sum())} cells",
-            "name the batch of every cell",
-        )
-    return values.astype(str).to_numpy(dtype=str)
-
-
-def column(adata: AnnData, key: str, argument: str, of: str = "adata") -> pd.Series:
-    """Return a column of ``obs``, with NaN where it is :func:`missing`.
-
-    Names are limited in length: numpy gives every cell the width of the longest.
-    """
-    if key not in adata.obs:
-        have = ", ".join(map(repr, adata.obs.columns)) or "none"
-        raise InputError(
-            f"{argument}={key!r} is not a column of {of}.obs", f"its columns are: {have}"
-        )
-    values = adata.obs[key]
-    longest = max((len(str(name)) for name in values.unique()), default=0)
-    if longest > _LONGEST_NAME and not pd.api.types.is_numeric_dtype(values):
-        raise InputError(
-            f"{of}.obs[{key!r}] holds a name of {longest:,} characters",
-            f"give a column with names of at most {_LONGEST_NAME:,}",
-        )
-    return values.mask(missing(values))
+    return full_column(adata, key, "batch_key", of).astype(str).to_numpy(dtype=str)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anndata import AnnData
 
 from genemamba._keys import OWN_RECORDS, UNS
+from genemamba._keys import recorded as recorded
 from genemamba._version import __version__
 from genemamba.cells.open import check_backed, require_anndata
 from genemamba.errors import InputError
@@ -65,13 +66,6 @@ def entry_of(
         "device": runtime.device, "precision": runtime.precision, "backend": runtime.backend
     }  # fmt: skip
     return {**identity(loaded, given), "params": {**reading.params, **params}, **ran}
-
-
-def recorded(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """Return the record of one slot; empty where there is none."""
-    records = adata.uns.get(UNS, {})
-    entry = records.get(key, {}) if isinstance(records, Mapping) else {}
-    return entry if isinstance(entry, Mapping) else {}
 
 
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:

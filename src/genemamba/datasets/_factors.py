@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 
+from genemamba._expression import log_normalised
 from genemamba.datasets import Corpus
-from genemamba.integration.mixing import log_normalised
 
 _CELLS = 20_000  # enough for a few hundred factors
 _BLOCK = 2_000

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import sparse
 
-from genemamba.integration.mixing import agreement, loadings, log_normalised, without_depth
+from genemamba._expression import log_normalised
+from genemamba.integration.mixing import agreement, loadings, without_depth
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime
 from genemamba.tokens import GeneMatch, Values, rank_csr

@@ -51,15 +51,6 @@ def without_depth(X: Array, total: Array, batch: Codes) -> Array:
     return out
 
 
-def log_normalised(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Log1p of counts per 10,000, float32."""
-    total = np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1e-12)
-    data = np.log1p(counts.data * np.repeat(1e4 / total, np.diff(counts.indptr)))
-    return sparse.csr_matrix(
-        (data.astype(np.float32), counts.indices, counts.indptr), shape=counts.shape
-    )
-
-
 def loadings(logged: sparse.csr_matrix, batch: Codes) -> Array:
     """Principal axes of the cells around the means of their batches, D × components."""
     n, d = logged.shape

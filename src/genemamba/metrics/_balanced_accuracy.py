@@ -1,36 +1,28 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
+from genemamba._docs import documented
 from genemamba.metrics._check import check_predictions
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
+@documented
 def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Say what share of a cell type's cells is recognised, on average over types.
+    """Return the fraction of a cell type's cells that is recognised, averaged over types.
 
     Recall TP / (TP + FN) of each class, averaged over the classes that occur in `labels`;
     not adjusted for chance.
 
     Parameters
     ----------
-    labels
-        True cell type of every cell.
-    predicted
-        Predicted cell type of every cell.
+    {predictions}
 
     Returns
     -------
     From 0 to 1; one over the number of types for a guess.
 
-    Raises
-    ------
-    InputError
-        NaN in an argument, lengths that differ, names in one and numbers in the other.
+    {bad_predictions}
 
     Examples
     --------
@@ -41,5 +33,5 @@ def balanced_accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
     from sklearn.metrics import recall_score
 
     truth, guess = check_predictions(labels, predicted)
-    # balanced_accuracy_score is the same, but warns of every class that was predicted in vain
+    # balanced_accuracy_score is the same, but warns of predicted classes that have no cell
     return float(recall_score(truth, guess, labels=np.unique(truth), average="macro"))

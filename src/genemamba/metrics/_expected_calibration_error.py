@@ -1,36 +1,32 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from genemamba.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 def expected_calibration_error(
     confidence: ArrayLike, correct: ArrayLike, *, n_bins: int = 15
 ) -> float:
-    """Say how far confidence is from the share of correct predictions (ECE).
+    """Measure how far confidence is from the fraction of correct predictions (ECE).
 
     Cells are put into bins of equal width by confidence, ((b - 1) / n_bins, b / n_bins], 0 into the
-    first. ECE is the mean over bins, weighted by cells, of abs(share correct - mean confidence).
+    first. ECE is the mean over bins, weighted by cells, of abs(fraction correct - mean confidence).
 
     Parameters
     ----------
     confidence
         Probability of the predicted class of every cell, from 0 to 1.
     correct
-        Whether the prediction was right, bool or 0 and 1.
+        Whether the prediction is correct, bool or 0 and 1.
     n_bins
         Number of bins.
 
     Returns
     -------
-    From 0, confidence means what it says, to 1.
+    From 0, perfectly calibrated, to 1.
 
     Raises
     ------
@@ -44,31 +40,23 @@ def expected_calibration_error(
     0.1
     """
     bins = calibration_bins(confidence, correct, n_bins)
-    return float((bins["cells"] * (bins["accuracy"] - bins["confidence"]).abs()).sum()
-                 / bins["cells"].sum())  # fmt: skip
+    gaps = bins["cells"] * (bins["accuracy"] - bins["confidence"]).abs()
+    return float(gaps.sum() / bins["cells"].sum())
 
 
 def calibration_bins(confidence: ArrayLike, correct: ArrayLike, n_bins: int) -> pd.DataFrame:
-    """Return cells, mean confidence and share correct of each bin (NaN where a bin is empty)."""
-    probability, right = _check(confidence, correct, n_bins)
+    """Return cells, mean confidence and accuracy of each bin (NaN where a bin is empty)."""
+    probability, right = (np.asarray(v, dtype=np.float64) for v in (confidence, correct))
+    _check(probability, right, n_bins)
     edges = np.linspace(0, 1, n_bins + 1)
     bins = np.clip(np.searchsorted(edges, probability, side="left") - 1, 0, n_bins - 1)
     cells = np.bincount(bins, minlength=n_bins)
     some = np.where(cells == 0, np.nan, cells)
-    return pd.DataFrame(
-        {
-            "cells": cells,
-            "confidence": np.bincount(bins, probability, n_bins) / some,
-            "accuracy": np.bincount(bins, right, n_bins) / some,
-        }
-    )
+    means = [np.bincount(bins, values, n_bins) / some for values in (probability, right)]
+    return pd.DataFrame({"cells": cells, "confidence": means[0], "accuracy": means[1]})
 
 
-def _check(
-    confidence: ArrayLike, correct: ArrayLike, n_bins: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    probability = np.asarray(confidence, dtype=np.float64)
-    right = np.asarray(correct, dtype=np.float64)
+def _check(probability: NDArray[np.float64], right: NDArray[np.float64], n_bins: int) -> None:
     if probability.ndim != 1 or probability.shape != right.shape or len(probability) == 0:
         raise InputError(
             f"confidence has shape {probability.shape}, correct {right.shape}",
@@ -82,9 +70,6 @@ def _check(
             "pass probabilities; leave out cells without a prediction",
         )
     if not np.isin(right, (0, 1)).all():
-        raise InputError(
-            "correct holds other values than true and false", "pass labels == predicted"
-        )
+        raise InputError("correct has values other than true and false", "pass labels == predicted")
     if n_bins < 1:
-        raise InputError(f"n_bins={n_bins}", "give a number of bins from 1 up, e.g. 15")
-    return probability, right
+        raise InputError(f"n_bins={n_bins}", "use 1 or more bins, e.g. 15")

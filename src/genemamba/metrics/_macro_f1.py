@@ -1,37 +1,29 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
+from genemamba._docs import documented
 from genemamba.metrics._check import check_predictions
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
+@documented
 def macro_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Say how well cell types were predicted, rare ones counting as much as common ones.
+    """Score predicted cell types, rare ones counting as much as common ones.
 
     F1 = 2 TP / (2 TP + FP + FN) of each class, averaged over the classes that occur in `labels`.
-    A predicted class that does not ("unknown", say) makes its cells wrong but adds no class of its
-    own; scikit-learn's default would add it with F1 = 0.
+    Cells predicted as any other class ("unknown", say) count as wrong, but that class is not
+    averaged; scikit-learn's default would add it with F1 = 0.
 
     Parameters
     ----------
-    labels
-        True cell type of every cell.
-    predicted
-        Predicted cell type of every cell.
+    {predictions}
 
     Returns
     -------
     From 0 to 1.
 
-    Raises
-    ------
-    InputError
-        NaN in an argument, lengths that differ, names in one and numbers in the other.
+    {bad_predictions}
 
     Examples
     --------

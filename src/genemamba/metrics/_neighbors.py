@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scib_metrics.nearest_neighbors import NeighborsResults
 
+    from genemamba._rng import Rng
+
 N_NEIGHBORS = 15  # scanpy's default, the cell itself included
-Seed = int | np.random.Generator
 
 
 def nearest_neighbors(
-    X: NDArray[np.float32], rng: Seed, n_neighbors: int = N_NEIGHBORS
+    X: NDArray[np.float32], rng: Rng, n_neighbors: int = N_NEIGHBORS
 ) -> NeighborsResults:
     """Return Euclidean neighbours; `knn_graph_connectivities` are scanpy's UMAP weights."""
-    # scib-metrics brings JAX and UMAP, seconds of import: only when a metric is asked for.
+    # scib-metrics imports JAX and UMAP, which takes seconds
     from scib_metrics.nearest_neighbors import pynndescent
 
     X = np.require(X, requirements="W")  # pynndescent refuses read-only (memory-mapped) arrays
@@ -26,6 +27,6 @@ def nearest_neighbors(
     return pynndescent(X, min(n_neighbors, len(X)), random_state=draw_seed(rng), n_jobs=1)
 
 
-def draw_seed(rng: Seed) -> int:
+def draw_seed(rng: Rng) -> int:
     """Return a seed for libraries that take an integer."""
     return int(np.random.default_rng(rng).integers(2**31 - 1))

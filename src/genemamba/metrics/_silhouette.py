@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 WORKING_MEMORY_MB = 128
 
 
 def silhouette(X: NDArray[np.float32], codes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the Euclidean silhouette of every cell, distances held one block at a time."""
+    """Return the Euclidean silhouette of every cell, computed in blocks."""
     import sklearn
     from sklearn.metrics import silhouette_samples
 

@@ -1,23 +1,21 @@
-"""True against predicted cell types."""
+"""Plot true against predicted cell types."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
 
+from genemamba._docs import documented
 from genemamba._keys import OBS_LABEL
 from genemamba.metrics import balanced_accuracy, macro_f1
-from genemamba.pl._style import axes, class_order, predictions
+from genemamba.pl._style import axes, class_order, heat_map, predictions
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-    from matplotlib.axes import Axes
-
-MOST_TEXT = 24  # classes beyond which numbers in the squares cannot be read
+MOST_TEXT = 24  # with more classes, numbers in the squares cannot be read
 
 
+@documented
 def confusion(
     adata: AnnData,
     label_key: str,
@@ -26,7 +24,7 @@ def confusion(
     normalize: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show which cell types are taken for which.
+    """Plot which cell types are confused with which.
 
     A row is a true cell type with its number of cells, a column a predicted one. Cells whose label
     was given to :func:`genemamba.tl.annotate`, not predicted by it, are left out.
@@ -35,23 +33,12 @@ def confusion(
     ----------
     adata
         Cells with true and predicted types.
-    label_key
-        Column of ``obs`` with the true cell type.
-    pred_key
-        Column of ``obs`` with the predicted one.
+    {label_key}
+    {pred_key}
     normalize
-        Show shares of the cells of a true type (recall on the diagonal), else numbers of cells.
-    ax
-        Axes to draw on, else those of a new figure.
-
-    Returns
-    -------
-    The axes. Nothing is written.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, holds NaN, or labels are numbers.
+        Show fractions of the cells of a true type (recall on the diagonal), otherwise numbers of
+        cells.
+    {plotted}
 
     Examples
     --------
@@ -62,39 +49,31 @@ def confusion(
     'true cell type'
     """
     cells = predictions(adata, label_key, pred_key)
+    truth, guess = cells["truth"].astype(str), cells["guess"].astype(str)
     rows = class_order(cells["truth"])
-    columns = [c for c in class_order(cells["truth"], cells["guess"])
-               if c in rows or (cells["guess"] == c).any()]  # fmt: skip
-    table = pd.crosstab(cells["truth"].astype(str), cells["guess"].astype(str))
-    table = table.reindex(index=rows, columns=columns, fill_value=0)
+    columns = class_order(cells["truth"], cells["guess"])
+    table = pd.crosstab(truth, guess).reindex(index=rows, columns=columns, fill_value=0)
     sizes = table.sum(axis=1)
     values = table.div(sizes, axis=0) if normalize else table
     ax = axes(ax, 3.2 + 0.45 * len(columns), 2.2 + 0.38 * len(rows))
-    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1 if normalize else None, aspect="auto")
-    ax.figure.colorbar(image, ax=ax, label="share of the true type" if normalize else "cells")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(rows)), [f"{name} ({sizes[name]:,})" for name in rows])
-    ax.set(xlabel="predicted cell type", ylabel="true cell type", title=_title(cells))
-    ax.tick_params(length=0)
+    label, highest = ("fraction of the true type", 1) if normalize else ("cells", None)
+    names = [f"{name} ({sizes[name]:,})" for name in rows]
+    heat_map(ax, values, columns, names, label, cmap="Blues", vmin=0, vmax=highest)
+    title = f"{len(cells):,} cells"
+    if set(truth) & set(guess):
+        title += f", macro-F1 {macro_f1(truth, guess):.2f}"
+        title += f", balanced accuracy {balanced_accuracy(truth, guess):.2f}"
+    ax.set(xlabel="predicted cell type", ylabel="true cell type", title=title)
     if len(columns) <= MOST_TEXT:
         _write(ax, values.to_numpy(float), "{:.2f}" if normalize else "{:.0f}")
     return ax
 
 
 def _write(ax: Axes, values: np.ndarray, form: str) -> None:
-    """Write what is not nearly zero into its square."""
-    highest = values.max()
+    """Write values into their squares, unless they round to zero."""
     for (row, col), value in np.ndenumerate(values):
-        if float(form.format(value)) > 0:
-            color = "white" if value > 0.55 * highest else "black"
-            text = form.format(value).removeprefix("0")
+        text = form.format(value)
+        if float(text) > 0:
+            color = "white" if value > 0.55 * values.max() else "black"
+            text = text.removeprefix("0")
             ax.text(col, row, text, ha="center", va="center", color=color, fontsize=8)
-
-
-def _title(cells: pd.DataFrame) -> str:
-    truth, guess = cells["truth"].astype(str), cells["guess"].astype(str)
-    said = f"{len(cells):,} cells"
-    if set(truth) & set(guess):
-        said += f", macro-F1 {macro_f1(truth, guess):.2f}"
-        said += f", balanced accuracy {balanced_accuracy(truth, guess):.2f}"
-    return said

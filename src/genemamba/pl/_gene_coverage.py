@@ -1,4 +1,4 @@
-"""How much of each cell the model can read."""
+"""Plot how much of each cell the model can read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._docs import documented
 from genemamba.errors import InputError
-from genemamba.pl._style import axes, look
+from genemamba.pl._style import COLORS, axes
 from genemamba.pp import check
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-    from genemamba.models._load import ModelLike
+    from genemamba.pp._check import ModelLike
 
 
+@documented
 def gene_coverage(
     adata: AnnData,
     *,
@@ -26,11 +28,11 @@ def gene_coverage(
     gene_ids: str | Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show how much of each cell is in genes that the model does not know.
+    """Plot how much of each cell is in genes that the model does not know.
 
-    Two histograms over cells: the share of a cell's expressed genes that is lost, and the share of
-    its counts, which is what the ranking loses. Dotted lines are means. The numbers are those of
-    :func:`genemamba.pp.check`.
+    Two histograms over cells: the fraction of a cell's expressed genes that is unused, and the
+    fraction of its counts, which is what matters to the ranking. Dotted lines are means. The
+    numbers are those of :func:`genemamba.pp.check`.
 
     Parameters
     ----------
@@ -39,20 +41,10 @@ def gene_coverage(
     model
         Checkpoint that gives the genes: a name, a folder or a loaded model.
     layer
-        Layer to look at instead of ``X``; ``"raw"`` is ``adata.raw``.
+        Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
     gene_ids
         Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
-    ax
-        Axes to draw on, else those of a new figure.
-
-    Returns
-    -------
-    The axes. Nothing is written.
-
-    Raises
-    ------
-    InputError
-        If the cells cannot be read.
+    {plotted}
 
     Examples
     --------
@@ -66,13 +58,12 @@ def gene_coverage(
     columns = {"genes_lost": "its genes", "counts_lost": "its counts"}
     most = max(0.01, float(report.cells[list(columns)].max().max()))
     bins = np.linspace(0, most, 41).tolist()
-    for i, (column, label) in enumerate(columns.items()):
-        color, lost = look(i)["color"], report.cells[column]
-        ax.hist(lost, bins=bins, color=color, alpha=0.6, label=label)
-        ax.axvline(lost.mean(), color=color, linestyle=":")
+    for (column, label), color in zip(columns.items(), COLORS, strict=False):
+        unused = report.cells[column]
+        ax.hist(unused, bins=bins, color=color, alpha=0.6, label=label)
+        ax.axvline(unused.mean(), color=color, linestyle=":")
     ax.set_title(f"{report.n_known:,} of {len(report.genes):,} genes known", fontsize="medium")
-    ax.set_xlabel("share lost of a cell")
-    ax.set_ylabel("cells")
+    ax.set(xlabel="unused fraction of a cell", ylabel="cells")
     ax.xaxis.set_major_formatter("{x:.0%}")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)

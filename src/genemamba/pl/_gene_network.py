@@ -1,35 +1,30 @@
-"""Networks of genes: what models share."""
+"""Plot networks of genes, and what models share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from genemamba._docs import documented
 from genemamba.errors import InputError
 from genemamba.genes.results import GeneNetwork
 from genemamba.pl._style import COLORS, GREY, axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 _OWN = (0, 1, 2, 4, 5, 9)  # of COLORS: not the greys
 _LINES = ("-", "--", "-.", ":")
 
 
-def gene_network(
-    network: GeneNetwork,
-    *,
-    n_edges: int = 30,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the nearest genes: edges that all models share, and those of one model alone.
+@documented
+def gene_network(network: GeneNetwork, *, n_edges: int = 30, ax: Axes | None = None) -> Axes:
+    """Plot the nearest genes: edges that all models share, and edges of single models.
 
-    A network of more than some hundred edges cannot be read, so the shortest are drawn of each
-    kind: shared by all, by some, of one alone. Distances are taken relative to each embedding's
-    mean. The legend says how many edges there are.
+    A network of more than some hundred edges cannot be read, so only the shortest of each kind
+    (shared by all, by some, of one alone) are drawn. Distances are relative to each embedding's
+    mean. The legend gives the number of edges.
 
     Parameters
     ----------
@@ -37,17 +32,7 @@ def gene_network(
         What :func:`genemamba.tl.gene_network` returned.
     n_edges
         Edges drawn of each kind.
-    ax
-        Axes to draw on, else those of a new figure.
-
-    Returns
-    -------
-    The axes. Nothing is written.
-
-    Raises
-    ------
-    InputError
-        If it is no such result, or it has no edge.
+    {plotted}
 
     Examples
     --------
@@ -76,28 +61,29 @@ def gene_network(
             ax.plot(*zip(place[a], place[b], strict=True), **style, zorder=1)
         if total := int((kinds == kind).sum()):
             ax.plot([], [], **style, label=f"{kind}: {len(lines)} of {total:,} edges")
-    x, y = np.array(list(place.values())).T
-    ax.scatter(x, y, s=14, color="black", zorder=2)
+    ax.scatter(*np.array(list(place.values())).T, s=14, color="black", zorder=2)
     halo = [withStroke(linewidth=2.5, foreground="white")]
+    text: dict[str, Any] = {"ha": "center", "fontsize": 7.5, "path_effects": halo}
     for gene, xy in place.items():
-        ax.annotate(
-            gene, xy, (0, 4), textcoords="offset points", ha="center", fontsize=7.5,
-            path_effects=halo,
-        )  # fmt: skip
+        ax.annotate(gene, xy, (0, 4), textcoords="offset points", **text)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
-    ax.set_title(_title(network))
+    title = f"{len(network.genes):,} genes"
+    if len(network.overlap) == 1:
+        row = network.overlap.iloc[0]
+        title += f", Jaccard index {row['jaccard']:.2f} (by chance {row['by_chance']:.2f})"
+    ax.set_title(title)
     ax.set_axis_off()
     ax.margins(0.06)
     return ax
 
 
 def _kinds(network: GeneNetwork) -> pd.Series:
-    """Say of each edge who has it: one embedding, "shared by all", or "shared by some"."""
-    names = list(network.distances)
-    has = network.edges[names]
-    if len(names) == 1:
-        return has.idxmax(axis=1)
-    kinds = has.idxmax(axis=1).where(has.sum(axis=1) == 1, "shared by some")
+    """Return the kind of each edge: one embedding, "shared by all", or "shared by some"."""
+    has = network.edges[list(network.distances)]
+    first = has.idxmax(axis=1)
+    if has.shape[1] == 1:
+        return first
+    kinds = first.where(has.sum(axis=1) == 1, "shared by some")
     return kinds.where(~network.edges["shared"], "shared by all")
 
 
@@ -112,18 +98,16 @@ def _styles(network: GeneNetwork) -> dict[str, dict[str, Any]]:
 
 
 def _lengths(network: GeneNetwork) -> np.ndarray:
-    """Return the length of each edge in the embeddings that have it, relative to their means."""
-    a = network.genes.get_indexer(network.edges["gene_a"])
-    b = network.genes.get_indexer(network.edges["gene_b"])
-    total = np.zeros(len(a))
-    for name, table in network.distances.items():
-        d = table.to_numpy()
-        total += d[a, b] / d.mean() * network.edges[name].to_numpy()
-    return total / network.edges[list(network.distances)].sum(axis=1).to_numpy()
+    """Return each edge's mean length in the embeddings that have it, relative to their means."""
+    a, b = (network.genes.get_indexer(network.edges[end]) for end in ("gene_a", "gene_b"))
+    has = network.edges[list(network.distances)].to_numpy()
+    tables = [table.to_numpy() for table in network.distances.values()]
+    lengths = np.stack([d[a, b] / d.mean() for d in tables], axis=1)
+    return (lengths * has).sum(axis=1) / has.sum(axis=1)
 
 
 def _layout(edges: pd.DataFrame, genes: np.ndarray) -> np.ndarray:
-    """Place connected genes near each other; the same edges always give the same places."""
+    """Place connected genes near each other, the same edges always at the same places."""
     import igraph
 
     ends = np.searchsorted(genes, edges[["gene_a", "gene_b"]].to_numpy())
@@ -148,11 +132,3 @@ def _pack(parts: list[np.ndarray]) -> list[np.ndarray]:
         packed.append(xy - [xy[:, 0].min(), xy[:, 1].max()] + [x, y])
         x, height = x + w, max(height, h)
     return packed
-
-
-def _title(network: GeneNetwork) -> str:
-    said = f"{len(network.genes):,} genes"
-    if len(network.overlap) == 1:
-        row = network.overlap.iloc[0]
-        said += f", Jaccard index {row['jaccard']:.2f} (by chance {row['by_chance']:.2f})"
-    return said

@@ -1,26 +1,25 @@
-"""Similarity of related and unrelated genes."""
+"""Plot the similarity of related and unrelated genes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
+from genemamba._docs import documented
 from genemamba.errors import InputError
+from genemamba.genes.pairs import Measure
 from genemamba.genes.results import GenePairs
-from genemamba.pl._style import COLORS, GREY, axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from genemamba.genes.pairs import Measure
+from genemamba.pl._style import COLORS, GREY, axes, check_choice, legend_right, rows
 
 DISTANCES = {"euclidean": "Euclidean", "kl": "KL, bits", "js": "JS, bits"}
 WIDTH = 0.42  # of half a violin
 SIDES = {0: (-1, "#94a4a2", "unrelated"), 1: (1, COLORS[0], "related")}
 
 
+@documented
 def gene_pairs(
     result: GenePairs,
     *,
@@ -28,13 +27,13 @@ def gene_pairs(
     measure: Measure = "cosine",
     ax: Axes | None = None,
 ) -> Axes:
-    """Show how far related and unrelated genes lie apart, embedding by embedding.
+    """Plot how related and unrelated genes differ in similarity, for each embedding.
 
     ``"distribution"``: similarities of unrelated pairs to the left, of related pairs to the right,
     with medians and quartiles; above, AUROC with its interval and AUROC against pairs recombined
     from the same genes; in the title, AUROC of the control ``hubs``. ``"distance"``: Euclidean,
-    Kullback–Leibler and Jensen–Shannon distance of the two distributions, hollow where labels were
-    shuffled. Random vectors stand beside the embeddings.
+    Kullback–Leibler and Jensen–Shannon distance of the two distributions, hollow with shuffled
+    labels. Random vectors are shown as well.
 
     Parameters
     ----------
@@ -44,17 +43,7 @@ def gene_pairs(
         ``"distribution"`` or ``"distance"``.
     measure
         ``"cosine"`` or ``"pearson"``.
-    ax
-        Axes to draw on, else those of a new figure.
-
-    Returns
-    -------
-    The axes. Nothing is written.
-
-    Raises
-    ------
-    InputError
-        If it is no such result, or `kind` or `measure` is unknown.
+    {plotted}
 
     Examples
     --------
@@ -70,17 +59,15 @@ def gene_pairs(
             f"result is a {type(result).__name__}",
             "make it first: gm.tl.gene_similarity(pairs, embeddings)",
         )
-    if measure not in ("cosine", "pearson"):
-        raise InputError(f"measure={measure!r} is unknown", "use 'cosine' or 'pearson'")
+    check_choice("measure", measure, "cosine", "pearson")
+    check_choice("kind", kind, "distribution", "distance")
     table = result.table.xs(measure, level="measure")
     if kind == "distribution":
         ax = axes(ax, 1.6 + 1.5 * len(table), 4.4)
         _distributions(ax, result, table, measure)
-    elif kind == "distance":
+    else:
         ax = axes(ax, 6.0, 1.6 + 0.35 * len(table))
         _distances(ax, table)
-    else:
-        raise InputError(f"kind={kind!r} is unknown", "use 'distribution' or 'distance'")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -93,16 +80,16 @@ def _distributions(ax: Axes, result: GenePairs, table: pd.DataFrame, measure: Me
     for i, (name, row) in enumerate(table.iterrows()):
         for label, (side, color, _) in SIDES.items():
             _half_violin(ax, i, side, columns[name][related == label], color)
-        said = f"{row['auroc']:.2f} ({row['auroc_low']:.2f}–{row['auroc_high']:.2f})"
-        said = f"AUROC\n{said}\nsame genes {row['auroc_matched']:.2f}"
-        ax.text(i, high + room, said, ha="center", va="top", fontsize=8)
-    for _, color, text in SIDES.values():
-        n = int(table["positive" if text == "related" else "negative"].iloc[0])
+        text = f"AUROC\n{row['auroc']:.2f} ({row['auroc_low']:.2f}–{row['auroc_high']:.2f})"
+        text += f"\nsame genes {row['auroc_matched']:.2f}"
+        ax.text(i, high + room, text, ha="center", va="top", fontsize=8)
+    for label, (_, color, text) in SIDES.items():
+        n = int(table["positive" if label else "negative"].iloc[0])
         ax.fill_between([], [], color=color, label=f"{text}, {n:,} pairs")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, frameon=False)
     ax.set_xticks(range(len(table)), table.index)
     hubs = result.table.loc[("hubs", "degree"), "auroc"]
-    ax.set_title(f"knowing genes and no pair gives AUROC {hubs:.2f}", fontsize=9)
+    ax.set_title(f"number of pairs of each gene alone: AUROC {hubs:.2f}", fontsize=9)
     noun = "cosine similarity" if measure == "cosine" else "Pearson correlation"
     ax.set(xlim=(-0.6, len(table) - 0.4), ylim=(low - room / 8, high + room), ylabel=noun)
 
@@ -120,16 +107,15 @@ def _half_violin(ax: Axes, at: int, side: int, values: np.ndarray, color: str) -
 
 
 def _distances(ax: Axes, table: pd.DataFrame) -> None:
-    rows = np.arange(len(table))
     for i, (name, text) in enumerate(DISTANCES.items()):
-        at, color = rows + 0.2 * (i - 1), COLORS[(0, 2, 1)[i]]
+        at, color = np.arange(len(table)) + 0.2 * (i - 1), COLORS[(0, 2, 1)[i]]
         mark: dict[str, Any] = {"marker": "osD"[i], "color": color, "ls": "none", "ms": 6}
         ax.hlines(at, table[f"{name}_shuffled"], table[name], color=color, lw=1)
         ax.plot(table[f"{name}_shuffled"], at, mfc="white", **mark)
         ax.plot(table[name], at, label=text, **mark)
     ax.plot([], [], "o", mfc="white", mec=GREY, label="labels shuffled")
-    ax.set_yticks(rows, table.index)
-    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="distance of related from unrelated pairs")
+    rows(ax, table.index)
+    ax.set_xlabel("distance of related from unrelated pairs")
     ax.set_xlim(left=0)
     ax.grid(axis="x", lw=0.5, alpha=0.4)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    legend_right(ax)

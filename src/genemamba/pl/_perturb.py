@@ -1,25 +1,25 @@
-"""The tables of ``gm.tl.perturb``."""
+"""Plot the tables of ``gm.tl.perturb``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
 
-from genemamba._keys import PERTURB
+from genemamba._docs import documented
+from genemamba._keys import PERTURB, recorded
 from genemamba.errors import InputError
-from genemamba.metrics._from_anndata import provenance
-from genemamba.pl._style import COLORS, GREY, axes
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-    from matplotlib.axes import Axes
+from genemamba.pl._style import COLORS, GREY, axes, check_choice, legend_right, rows
 
 Kind = Literal["dots", "controls"]
 FDRS = (1, 0.1, 0.01)  # shown in the legend of sizes
 
 
+@documented
 def perturb(
     adata: AnnData,
     *,
@@ -28,9 +28,9 @@ def perturb(
     key: str = PERTURB,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show which genes move which groups of cells, and how unusual that is.
+    """Plot how strongly each perturbation shifts each group of cells, compared with chance.
 
-    Draws what :func:`genemamba.tl.perturb` left in ``uns``. With a target state, colour and
+    Plots what :func:`genemamba.tl.perturb` wrote to ``uns``. With a target state, colour and
     position are the ``score``: positive is towards it. Without one, they are the cosine shift, as
     a multiple of the controls' mean.
 
@@ -40,23 +40,12 @@ def perturb(
         Cells that ``gm.tl.perturb`` was run on.
     kind
         ``"dots"``: perturbations × groups, larger where the false discovery rate is lower; a cross
-        where nothing changed. ``"controls"``: each perturbation of one group against its controls,
-        one by one.
+        where nothing changed. ``"controls"``: each perturbation of one group and its controls.
     group
-        The group to draw against its controls; needed if there are several.
+        The group to plot with its controls; needed if there are several.
     key
-        What the names of the slots begin with.
-    ax
-        Axes to draw on, else those of a new figure.
-
-    Returns
-    -------
-    The axes. Nothing is written.
-
-    Raises
-    ------
-    InputError
-        If there is no such table, group or kind, or there are no controls to draw.
+        Prefix of the slots.
+    {plotted}
 
     Examples
     --------
@@ -66,36 +55,35 @@ def perturb(
     >>> gm.pl.perturb(adata, kind="controls").get_xlabel()
     'cosine shift / mean of controls'
     """
-    if kind not in get_args(Kind):
-        raise InputError(f"kind={kind!r} is unknown", "use 'dots' or 'controls'")
-    entry = provenance(adata, key)
+    check_choice("kind", kind, *get_args(Kind))
+    entry = recorded(adata, key)
     if "control_table" not in entry:
         raise InputError(
             f"adata has no table of perturbations under {key!r}",
             "make it first: gm.tl.perturb(adata, genes)",
         )
     table, params = entry["table"].copy(), entry["params"]
-    table["value"], said = _value(table, params)
+    table["value"], label = _value(table, params)
     if kind == "dots":
-        return _dots(table, said, f"{params['how']}, {_cells(table):,} cells", ax)
+        return _dots(table, label, f"{params['how']}, {_cells(table):,} cells", ax)
     group = _one_group(table, group)
     controls = entry["control_table"].merge(
         table[["perturbation", "group", "cosine_controls"]], on=["perturbation", "group"]
     )
     controls["value"] = _value(controls, params)[0]
-    alike = {name: table.get(f"{name}_tested", table.get(name)) for name in ("cosine", "score")}
-    table["value"] = _value(table.assign(**alike), params)[0]  # over as many cells as the controls
+    tested = {name: table.get(f"{name}_tested", table.get(name)) for name in ("cosine", "score")}
+    table["value"] = _value(table.assign(**tested), params)[0]  # over as many cells as the controls
     table, controls = (t[t["group"] == group] for t in (table, controls))
     if controls.empty:
         raise InputError(
             f"there are no controls in {group!r}", "run gm.tl.perturb with n_controls of 1 or more"
         )
     title = f"{params['how']}, {_cells(table):,} cells, {group}"
-    return _strips(table, controls, said, title, ax)
+    return _strips(table, controls, label, title, ax)
 
 
-def _value(table: pd.DataFrame, params: Any) -> tuple[pd.Series, str]:
-    """Return what to draw, and its name."""
+def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, str]:
+    """Return the values to draw, and their label."""
     if params["target"]:
         return table["score"], f"score towards {params['target']}"
     if table["cosine_controls"].notna().any():
@@ -119,71 +107,61 @@ def _one_group(table: pd.DataFrame, group: str | None) -> str:
     return str(group)
 
 
-def _dots(table: pd.DataFrame, said: str, title: str, ax: Axes | None) -> Axes:
+def _dots(table: pd.DataFrame, label: str, title: str, ax: Axes | None) -> Axes:
     names, groups = (table[c].drop_duplicates().tolist() for c in ("perturbation", "group"))
     ax = axes(ax, 4.2 + 0.55 * len(groups), 2.4 + 0.36 * len(names))
     x = table["group"].map(groups.index)
     y = table["perturbation"].map(names.index)
     moved = table["changed"] > 0
-    test = "fdr_score" if "fdr_score" in table else "fdr_shift"
-    size = _size(table[test].fillna(1).to_numpy(float))
-    about_zero = "score" in said
-    most = table["value"].abs().max() if about_zero else table["value"].max()
+    is_score = "score" in label
+    size = _size(table["fdr_score" if "fdr_score" in table else "fdr_shift"].fillna(1))
+    most = table["value"].abs().max() if is_score else table["value"].max()
     dots = ax.scatter(
         x[moved], y[moved], s=size[moved], c=table["value"][moved],
-        cmap="RdBu_r" if about_zero else "viridis",
-        vmin=-most if about_zero else 0, vmax=most, edgecolors=GREY, linewidths=0.6,
+        cmap="RdBu_r" if is_score else "viridis",
+        vmin=-most if is_score else 0, vmax=most, edgecolors=GREY, linewidths=0.6,
     )  # fmt: skip
     ax.scatter(x[~moved], y[~moved], s=18, c=GREY, marker="x", linewidths=0.9)
-    ax.figure.colorbar(dots, ax=ax, label=said, shrink=0.8)
+    ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8)
     ax.set_xticks(range(len(groups)), groups, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
-    ax.set(
-        xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6),
-        xlabel="cells", ylabel="genes",
-    )  # fmt: skip
+    ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6))
+    ax.set(xlabel="cells", ylabel="genes")
     ax.set_title(title, pad=28)
     ax.set_axisbelow(True)
     ax.grid(lw=0.5, alpha=0.4)
     ax.tick_params(length=0)
-    for fdr in FDRS:
-        area = _size(np.array([fdr]))[0]
+    for fdr, area in zip(FDRS, _size(pd.Series(FDRS)), strict=True):
         ax.scatter([], [], s=area, c="white", edgecolors=GREY, label=f"FDR {fdr:g}")
     ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, frameon=False)
     return ax
 
 
-def _size(fdr: np.ndarray) -> np.ndarray:
-    return 30 + 90 * -np.log10(fdr)
+def _size(fdr: pd.Series) -> pd.Series:
+    return 30 + 90 * -np.log10(fdr.astype(float))
 
 
 def _strips(
-    table: pd.DataFrame, controls: pd.DataFrame, said: str, title: str, ax: Axes | None
+    table: pd.DataFrame, controls: pd.DataFrame, label: str, title: str, ax: Axes | None
 ) -> Axes:
-    """Draw a row for each perturbation: its controls, their middle 95 %, and itself."""
-    names = table["perturbation"].tolist()
-    ax = axes(ax, 8.0, 1.8 + 0.55 * len(names))
-    shake = np.random.default_rng(0)
+    """Draw a row for each perturbation: its controls, their central 95 %, and itself."""
+    ax = axes(ax, 8.0, 1.8 + 0.55 * len(table))
+    jitter = np.random.default_rng(0)
     test = "p_score" if "p_score" in table else "p_shift"
+    names = []
     for y, row in enumerate(table.to_dict("records")):
         own = controls.loc[controls["perturbation"] == row["perturbation"], "value"].dropna()
         if len(own):
             ax.plot(np.quantile(own, [0.025, 0.975]), [y, y], color="#b2d3f0", lw=9, zorder=1)
-        ax.scatter(own, y + shake.uniform(-0.22, 0.22, len(own)), s=9, c=GREY, lw=0, zorder=2)
+        ax.scatter(own, y + jitter.uniform(-0.22, 0.22, len(own)), s=9, c=GREY, lw=0, zorder=2)
         if row["changed"]:
             ax.scatter(row["value"], y, s=60, c=COLORS[2], marker="D", zorder=3)
+        result = f"p = {row[test]:.2g}" if row["changed"] else "changes nothing"
+        names.append(f"{row['perturbation']}\n{result}")
     ax.scatter([], [], s=60, c=COLORS[2], marker="D", label="the gene")
-    ax.scatter([], [], s=9, c=GREY, label="controls, and where 95 % of them lie")
-    ax.set_yticks(range(len(names)), [_name(row, test) for row in table.to_dict("records")])
-    ax.axvline(0 if "score" in said else 1, color=GREY, lw=0.6, zorder=0)
-    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=said, title=title)
-    ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    ax.scatter([], [], s=9, c=GREY, label="controls, and their central 95 %")
+    ax.axvline(0 if "score" in label else 1, color=GREY, lw=0.6, zorder=0)
+    rows(ax, names)
+    ax.set(xlabel=label, title=title)
+    legend_right(ax)
     return ax
-
-
-def _name(row: dict[str, Any], test: str) -> str:
-    if not row["changed"]:
-        return f"{row['perturbation']}\nchanges nothing"
-    return f"{row['perturbation']}\np = {row[test]:.2g}"

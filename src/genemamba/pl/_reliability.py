@@ -1,22 +1,20 @@
-"""Confidence against truth."""
+"""Plot confidence against accuracy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
 
+from genemamba._docs import documented
 from genemamba._keys import OBS_LABEL
 from genemamba.errors import InputError
 from genemamba.metrics import expected_calibration_error
 from genemamba.metrics._expected_calibration_error import calibration_bins
 from genemamba.pl._style import COLORS, GREY, axes, predictions
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-    from matplotlib.axes import Axes
 
-
+@documented
 def reliability(
     adata: AnnData,
     label_key: str,
@@ -25,36 +23,29 @@ def reliability(
     n_bins: int = 15,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show whether a confidence of 0.9 means nine right in ten.
+    """Plot whether predictions with a confidence of 0.9 are correct nine times in ten.
 
-    Bars: share of right predictions in each bin of confidence, with a dot at the bin's mean
+    Bars: fraction of correct predictions in each bin of confidence, with a dot at the bin's mean
     confidence. The distance of the dots from the diagonal, weighted by cells, is the expected
-    calibration error (:func:`genemamba.metrics.expected_calibration_error`). Above, how many cells
-    each bin has.
+    calibration error (:func:`genemamba.metrics.expected_calibration_error`). Above: cells per bin.
     Cells called "unknown", and those whose label was given, are left out.
 
     Parameters
     ----------
     adata
-        Cells with true and predicted types and the confidence beside them, in the column of the
-        predicted ones with ``_confidence`` in place of ``_label``.
-    label_key
-        Column of ``obs`` with the true cell type.
-    pred_key
-        Column of ``obs`` with the predicted one.
+        Cells with true and predicted types, and the confidence in a column named like that of the
+        predictions, with ``_confidence`` in place of ``_label``.
+    {label_key}
+    {pred_key}
     n_bins
         Bins of confidence, of equal width.
-    ax
-        Axes to draw on, else those of a new figure.
+    {ax}
 
     Returns
     -------
     The axes of the diagram; its histogram is ``ax.child_axes[0]``. Nothing is written.
 
-    Raises
-    ------
-    InputError
-        If a column is missing, holds NaN, or labels are numbers; if no cell has a confidence.
+    {no_result}
 
     Examples
     --------
@@ -71,7 +62,7 @@ def reliability(
     if cells.empty:
         raise InputError(
             f"no cell with a name in obs[{pred_key!r}] has a confidence",
-            "make both by gm.tl.annotate(adata)",
+            "predict both: gm.tl.annotate(adata)",
         )
     right = cells["truth"].astype(str) == cells["guess"].astype(str)
     error = expected_calibration_error(cells["confidence"], right, n_bins=n_bins)
@@ -81,11 +72,11 @@ def reliability(
     ax.bar(left, bins["accuracy"], 1 / n_bins, align="edge", color=COLORS[0], edgecolor="white")
     ax.plot(bins["confidence"], bins["accuracy"], "o", color="black", ms=3)
     ax.plot([0, 1], [0, 1], "--", color=GREY, lw=1)
-    said = f"ECE {error:.3f}\n{right.mean():.1%} right\n{len(cells):,} cells"
+    text = f"ECE {error:.3f}\n{right.mean():.1%} correct\n{len(cells):,} cells"
     if len(cells) < n_all:
-        said += f"\n{n_all - len(cells):,} unknown"
-    ax.text(0.04, 0.96, said, transform=ax.transAxes, va="top")
-    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right predictions")
+        text += f"\n{n_all - len(cells):,} unknown"
+    ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="fraction correct")
     ax.set_box_aspect(1)
     top = ax.inset_axes((0, 1.03, 1, 0.18))
     top.bar(left, bins["cells"], 1 / n_bins, align="edge", color=GREY, edgecolor="white")

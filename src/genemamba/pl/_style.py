@@ -1,20 +1,19 @@
-"""What the plots share: axes, colours that colour-blind readers can tell apart, predictions."""
+"""What the plots share: axes, colours for colour-blind readers, rows, predictions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
 
 from genemamba._keys import OBS_LABEL
+from genemamba._labels import full_column
 from genemamba.errors import InputError
-from genemamba.metrics._from_anndata import column
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-    from matplotlib.axes import Axes
 
 COLORS = (  # Petroff, arXiv:2107.02270: ten that stay apart with every kind of colour vision
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
@@ -22,13 +21,32 @@ COLORS = (  # Petroff, arXiv:2107.02270: ten that stay apart with every kind of 
 )  # fmt: skip
 MARKERS = "osD^vPX"
 GREY = "#717581"
+SCORE_NAMES = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "knn_accuracy": "kNN accuracy",
+    "asw_label": "ASW of types",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "avg_bio": "AvgBIO",
+    "graph_connectivity": "connectivity",
+    "asw_batch_within": "ASW of batches",
+    "avg_batch": "AvgBATCH",
+    "bras": "BRAS",
+    "ilisi": "iLISI",
+}
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the given axes, or those of a new figure of this size in inches."""
-    if ax is not None:
-        return ax
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return ax or plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def panels(names: Sequence[str], width: float, height: float, **options: Any) -> dict[str, Axes]:
+    """Return the axes of a new figure by name, side by side."""
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    drawn = figure.subplots(1, len(names), squeeze=False, **options)[0]
+    return dict(zip(names, drawn, strict=True))
 
 
 def look(i: int) -> dict[str, Any]:
@@ -36,12 +54,43 @@ def look(i: int) -> dict[str, Any]:
     return {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i // len(COLORS) % len(MARKERS)]}
 
 
+def rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name one row after the other, from the top, without a frame."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def legend_right(ax: Axes) -> None:
+    """Put the legend to the right of the axes."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+
+
+def heat_map(
+    ax: Axes, values: Any, x: Sequence[str], y: Sequence[str], label: str, **look: Any
+) -> None:
+    """Draw a matrix with the names of its columns and rows, and a colour bar."""
+    image = ax.imshow(values, aspect="auto", **look)
+    ax.figure.colorbar(image, ax=ax, label=label)
+    ax.set_xticks(range(len(x)), x, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(y)), y)
+    ax.tick_params(length=0)
+
+
+def check_choice(argument: str, value: Any, *choices: str) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        known = ", ".join(map(repr, choices[:-1]))
+        raise InputError(f"{argument}={value!r} is unknown", f"use {known} or {choices[-1]!r}")
+
+
 def class_order(*columns: pd.Series) -> list[str]:
     """Return the classes in the order of their categories, "unknown" last."""
     seen: dict[str, None] = {}
     for values in columns:
         if isinstance(values.dtype, pd.CategoricalDtype):
-            names = [c for c in values.cat.categories if (values == c).any()]
+            names = values.cat.remove_unused_categories().cat.categories
         else:
             names = sorted(map(str, values.unique()))
         seen |= dict.fromkeys(map(str, names))
@@ -51,26 +100,19 @@ def class_order(*columns: pd.Series) -> list[str]:
 def predictions(adata: AnnData, label_key: str, pred_key: str) -> pd.DataFrame:
     """Return truth, guess and confidence (NaN if there is none) of the cells that were predicted.
 
-    Where labels were given and not predicted, annotate leaves no confidence.
+    Labels that were given, not predicted, have no confidence.
     """
     if pred_key not in adata.obs and pred_key == OBS_LABEL:
         raise InputError(f"adata.obs has no {pred_key!r}", "make it first: gm.tl.annotate(adata)")
-    column(adata, pred_key, "pred_key")
-    confidence = pred_key.removesuffix("_label") + "_confidence"
-    predicted = np.ones(adata.n_obs, dtype=bool)
-    if confidence in adata.obs:
-        predicted = adata.obs[confidence].notna().to_numpy()
-    cells = adata[predicted]
-    column(cells, label_key, "label_key")
-    if cells.n_obs == 0:
+    guess = full_column(adata, pred_key, "pred_key")
+    key = pred_key.removesuffix("_label") + "_confidence"
+    confidence = adata.obs.get(key, pd.Series(np.nan, adata.obs_names))
+    predicted = confidence.notna().to_numpy() if key in adata.obs else np.full(adata.n_obs, True)
+    truth = full_column(adata[predicted], label_key, "label_key")
+    if not predicted.any():
         raise InputError(
-            f"adata.obs[{confidence!r}] is missing (NaN) for every cell: none was predicted",
+            f"adata.obs[{key!r}] is missing (NaN) for every cell: none was predicted",
             "annotate cells without a label",
         )
-    return pd.DataFrame(
-        {
-            "truth": cells.obs[label_key],
-            "guess": cells.obs[pred_key],
-            "confidence": cells.obs.get(confidence, np.nan),
-        }
-    )
+    parts = {"truth": truth, "guess": guess[predicted], "confidence": confidence[predicted]}
+    return pd.DataFrame({name: values.array for name, values in parts.items()}, truth.index)

@@ -26,7 +26,7 @@ from genemamba.tokens import FIRST_GENE, add_columns
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from genemamba.models._load import ModelLike
+    from genemamba.models._load import ModelLike as ModelLike
     from genemamba.network import GeneMamba
     from genemamba.tokens import GeneMatch, Ranked, Seen, Values, Vocabulary
 

@@ -13,7 +13,7 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import VARM_GENE, gene_cells_key
-from genemamba.cells.labels import column
+from genemamba.cells.labels import full_column
 from genemamba.cells.names import match_genes
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, Tokens, no_genes, tokenise
@@ -210,12 +210,7 @@ def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]
     """Return the group of each cell, and the names of the groups."""
     if groupby is None:
         return np.zeros(adata.n_obs, dtype=np.int64), [""]
-    values = column(adata, groupby, "groupby")
-    if values.isna().any():
-        raise InputError(
-            f"adata.obs[{groupby!r}] is missing (NaN) for {int(values.isna().sum())} cells",
-            "drop these cells or name their group",
-        )
+    values = full_column(adata, groupby, "groupby")
     names, codes = np.unique(values.astype(str).to_numpy(dtype=str), return_inverse=True)
     return codes.astype(np.int64), names.tolist()
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
 from genemamba import models
 from genemamba._docs import documented
+from genemamba._expression import log_normalised
 from genemamba._keys import OBSM_INTEGRATED
-from genemamba._machine import same_threads
 from genemamba._rng import Rng
-from genemamba.cells.labels import column
+from genemamba.cells.expression import variable_genes
+from genemamba.cells.labels import column, full_column
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, read_counts
 from genemamba.cells.record import check_slots, identity
 from genemamba.errors import InputError
 from genemamba.integration.halves import expression_view, model_view, split
-from genemamba.integration.mixing import beside, log_normalised, mix, supervised, unit
+from genemamba.integration.mixing import beside, mix, supervised, unit
 from genemamba.tl._embedding import Embedding, Running, warn, write
 from genemamba.tokens import add_columns
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
-
-
-N_HVG = 2000
 
 
 @documented
@@ -143,8 +140,8 @@ def integrate(
         seen = {}
         if labels is not None:
             vectors = supervised(vectors, labels[known])
-            names = own.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
-            seen["label_tuned"] = {"label_key": label_key, "cells": names}
+            tuned = own.obs_names[known & (labels >= 0)].to_numpy(dtype=str)
+            seen["label_tuned"] = {"label_key": label_key, "cells": tuned}
         entry = cells.entry | identity(cells.loaded, model)
         entry["params"] |= {
             "batch_key": batch_key,
@@ -153,7 +150,9 @@ def integrate(
         }
         entry |= sizes | seen
         entry["embedding_reused"] = cells.reused
-        entry["batches"] = np.unique(own.obs[batch_key].astype(str)).astype(str)
+        entry["batches"] = np.unique(full_column(own, batch_key, "batch_key").astype(str)).astype(
+            str
+        )
         everywhere = np.full((own.n_obs, vectors.shape[1]), np.nan, dtype=np.float32)
         everywhere[known] = vectors
         write(own, key_added, everywhere, entry)
@@ -174,32 +173,16 @@ def _joined(
         max_tokens=reading.max_tokens, runtime=cells.runtime, rng=rng,
     )  # fmt: skip
     of_model = model_view(cells.vectors[known], total, batch, halves)
-    of_genes = expression_view(counts, _variable(counts), batch, halves)
+    of_genes = expression_view(counts, variable_genes(log_normalised(counts)), batch, halves)
     vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
     dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
     return vectors, {"cells_split": len(halves.cell), "dimensions": dimensions}
 
 
-def _variable(counts: sparse.csr_matrix) -> np.ndarray:
-    """Choose highly variable genes; all, where there are few."""
-    if counts.shape[1] <= N_HVG:
-        return np.arange(counts.shape[1])
-    work = AnnData(log_normalised(counts))
-    with same_threads():
-        sc.pp.highly_variable_genes(work, flavor="seurat", n_top_genes=N_HVG)
-    return np.flatnonzero(work.var["highly_variable"])
-
-
 def _batches(adata: AnnData, key: str) -> np.ndarray:
-    """Return one code per cell; raise if the batches cannot be integrated."""
-    values = column(adata, key, "batch_key")
-    missing = int(values.isna().sum())
-    if missing:
-        raise InputError(
-            f"adata.obs[{key!r}] is missing (NaN) for {missing} of {len(values)} cells",
-            f"leave these cells out: adata = adata[adata.obs[{key!r}].notna()].copy()",
-        )
-    codes, names = pd.factorize(values.astype(str), sort=True)
+    """One code for each cell; batches that cannot be integrated are refused."""
+    values = full_column(adata, key, "batch_key").astype(str)
+    codes, names = pd.factorize(values, sort=True)
     if len(names) < 2:
         raise InputError(
             f"adata.obs[{key!r}] names one batch, {names[0]!r}: there is nothing to integrate",
@@ -212,12 +195,7 @@ def _batches(adata: AnnData, key: str) -> np.ndarray:
 def _labels(adata: AnnData, key: str, batch: np.ndarray, batch_key: str) -> np.ndarray:
     """One code for each cell, -1 where the label is missing."""
     values = column(adata, key, "label_key")
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 != 0).any():
-        raise InputError(
-            f"adata.obs[{key!r}] holds numbers that are not whole: measurements, not labels",
-            "give a column of names, or cut the measurement into classes first (pandas.cut)",
-        )
-    codes, names = pd.factorize(values.astype(object), use_na_sentinel=True)
+    codes, names = pd.factorize(values.astype(object))
     if len(names) < 2:
         raise InputError(
             f"adata.obs[{key!r}] holds {len(names)} different labels; tuning needs at least 2",
@@ -230,14 +208,14 @@ def _labels(adata: AnnData, key: str, batch: np.ndarray, batch_key: str) -> np.n
     if (pairs.sum(axis=1) == 1).all():
         raise InputError(
             f"every label of {key!r} is seen in one batch of {batch_key!r} only: labels and "
-            "batches are confounded, so biology and batch effects cannot be separated",
+            "batches are confounded, and what is biology and what is batch cannot be told apart",
             "add batches that share labels, or leave out label_key",
         )
     return codes
 
 
 def _refuse_single(codes: np.ndarray, names: pd.Index, what: str, fix: str) -> None:
-    """Raise if a group has one cell: it does not show what its cells have in common."""
+    """Refuse groups of one cell: nothing tells what its cells have in common."""
     single = names[np.bincount(codes[codes >= 0]) == 1].astype(str)
     if len(single):
         shown = ", ".join(map(repr, single[:5])) + (", …" if len(single) > 5 else "")
@@ -245,7 +223,7 @@ def _refuse_single(codes: np.ndarray, names: pd.Index, what: str, fix: str) -> N
 
 
 def _refuse_lost(codes: np.ndarray, known: np.ndarray, what: str, key: str) -> None:
-    """Raise if fewer than two cells of a group express a gene of the model."""
+    """Refuse groups of which fewer than two cells express a gene of the model."""
     size = np.bincount(codes[known & (codes >= 0)], minlength=codes.max() + 1)
     if (size < 2).any():
         raise InputError(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -11,8 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import genemamba as gm
+from genemamba.compare.scoreboard import as_text, paired, winners
 from genemamba.errors import InputError
-from genemamba.metrics._scoreboard import as_text, paired, winners
 
 PLAIN = ["pca", "hvg"]
 
@@ -40,7 +43,7 @@ def log_normalised(adata):
 
 def test_every_row_and_column(cells, small_model):
     before = small_model.embeddings.weight.detach().clone()
-    table = compare(cells, "bulk_labels", "donor", model=small_model)
+    table = compare(cells, "bulk_labels", batch_key="donor", model=small_model)
     assert list(table.index) == [
         "X_genemamba", "random weights", "Harmony", "PCA-50", "HVG", "expression (LR)",
     ]  # fmt: skip
@@ -57,7 +60,7 @@ def test_every_row_and_column(cells, small_model):
 
 def test_scores_are_those_of_plain_code(cells):
     """Every fold of PCA and HVG by scanpy and scikit-learn directly."""
-    table = compare(cells, "bulk_labels", "donor", baselines=PLAIN)
+    table = compare(cells, "bulk_labels", batch_key="donor", baselines=PLAIN)
     work = log_normalised(cells)
     sc.pp.pca(work, n_comps=50, mask_var=None, random_state=0)
     y, donor = cells.obs["bulk_labels"].to_numpy(str), cells.obs["donor"].to_numpy()
@@ -111,12 +114,22 @@ def test_what_is_written_survives_a_file_and_is_all(cells, tmp_path):
 
 
 def test_same_seed_same_table(cells):
-    once, twice = (compare(cells, "bulk_labels", "donor", baselines=["pca"]) for _ in range(2))
+    options = {"batch_key": "donor", "baselines": ["pca"]}
+    once, twice = (compare(cells, "bulk_labels", **options) for _ in range(2))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_a_generator_is_a_seed(cells):
+    drawn = int(np.random.default_rng(3).integers(2**31 - 1))
+    once, twice = (
+        compare(cells, "bulk_labels", baselines=["pca"], rng=rng)
+        for rng in (drawn, np.random.default_rng(3))
+    )
     pd.testing.assert_frame_equal(once, twice)
 
 
 def test_components(cells):
-    table = compare(cells, "bulk_labels", "donor", baselines=[], components=True)
+    table = compare(cells, "bulk_labels", batch_key="donor", baselines=[], components=True)
     row = table.loc["X_genemamba"]
     assert row["avg_bio"] == pytest.approx(np.mean(row[["ari", "nmi", "asw_label"]].astype(float)))
     assert {"graph_connectivity", "asw_batch_within", "asw_batch_overall"} <= set(table)
@@ -220,7 +233,8 @@ def test_cells_without_an_embedding_are_left_out_of_all_rows(cells):
         (None, {"baselines": ["umap"]}, "'umap', which is unknown"),
         (None, {"baselines": ["harmony"]}, "without batch_key"),
         (None, {"layer": "counts"}, "'counts' is not in adata.layers"),
-        (lambda a: a.obs.insert(0, "n", np.arange(a.n_obs) % 9), {"label_key": "n"}, "numbers"),
+        (lambda a: a.obs.insert(0, "n", np.arange(a.n_obs) % 9 / 2), {"label_key": "n"},
+         "fractions"),
         (lambda a: a.obs.insert(0, "one", "T"), {"label_key": "one"}, "1 distinct value"),
         (lambda a: a.obs.loc.__setitem__((a.obs_names[0], "donor"), "alone"),
          {"batch_key": "donor"}, "batch_key have one cell only, e.g. alone"),
@@ -261,3 +275,13 @@ def test_random_weights_read_what_the_model_read(cells, small_model):
     gm.tl.embed(cells, model=small_model, gene_ids=list(cells.var_names[::-1]))
     with pytest.raises(InputError, match=r"other genes(.|\n)*gm\.tl\.embed"):
         compare(cells, "bulk_labels", baselines=["random"], model=small_model)
+
+
+def test_compare_is_where_users_look_for_it():
+    """`gm.metrics` imports it on first use; tools that list names have to find it nonetheless."""
+    assert gm.metrics.compare.__module__ == "genemamba.compare.compare"
+    assert {*gm.metrics.__all__} <= {*dir(gm.metrics)}
+    stub = Path(gm.metrics.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"(\w+) as \1", stub)) == sorted(gm.metrics.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'compair'"):
+        gm.metrics.compair  # noqa: B018

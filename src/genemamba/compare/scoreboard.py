@@ -1,28 +1,22 @@
-"""Representations of the same cells, scored on one split: the array core of ``compare``."""
+"""Scores of several representations of the same cells on one split: arrays only."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
 
 from genemamba._machine import same_threads
+from genemamba._rng import Rng
 from genemamba.errors import InputError
-from genemamba.metrics._avg_batch import avg_batch
-from genemamba.metrics._avg_bio import avg_bio
-from genemamba.metrics._balanced_accuracy import balanced_accuracy
-from genemamba.metrics._bras import bras
-from genemamba.metrics._ilisi import ilisi
-from genemamba.metrics._macro_f1 import macro_f1
+from genemamba.metrics import avg_batch, avg_bio, balanced_accuracy, bras, ilisi, macro_f1
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from scipy import sparse
-
-    Folds: TypeAlias = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
-    Space: TypeAlias = NDArray[np.float32] | sparse.csr_matrix | sparse.csr_array
+Folds: TypeAlias = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+Space: TypeAlias = NDArray[np.float32] | sparse.csr_matrix | sparse.csr_array
 
 N_FOLDS, N_NEIGHBORS = 5, 15
 OVER_FOLDS = ("macro_f1", "balanced_accuracy", "knn_accuracy")
@@ -39,7 +33,7 @@ CONTROL, IN_SAMPLE = "control", "label-tuned, in-sample"  # kinds of rows that c
 
 
 class Split(NamedTuple):
-    """Folds, what they are in words, and the classes that the training cells of a fold lack."""
+    """Folds, a description of them, and the classes without a training cell in a fold."""
 
     folds: Folds
     text: str
@@ -49,7 +43,7 @@ class Split(NamedTuple):
 def make_split(
     labels: NDArray[Any], groups: NDArray[Any] | None, key: str | None, seed: int
 ) -> Split:
-    """Leave one group out where groups are known, else five folds stratified by label."""
+    """Leave one group out if groups are given, otherwise five folds stratified by label."""
     from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
     if groups is not None:
@@ -62,7 +56,7 @@ def make_split(
                 "compare on more cells, or on coarser classes",
             )
         splitter = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-        with warnings.catch_warnings():  # of small classes: `unseen` says what follows of them
+        with warnings.catch_warnings():  # about small classes, which `unseen` names
             warnings.simplefilter("ignore", UserWarning)
             folds = list(splitter.split(labels, labels))
         names = [f"fold {i + 1}" for i in range(N_FOLDS)]
@@ -76,28 +70,27 @@ def make_split(
 
 @same_threads()
 def score(
-    X: Space,
-    labels: NDArray[Any],
-    batch: NDArray[Any] | None,
-    over_folds: pd.DataFrame,
-    *,
-    components: bool,
-    seed: int,
+    X: NDArray[np.float32], labels: NDArray[Any], batch: NDArray[Any] | None, rng: Rng
 ) -> dict[str, float]:
-    """Return every column of one row. A sparse matrix is expression: only classified, no space."""
-    row = {name: float(over_folds[name].mean()) for name in over_folds}
-    row |= {f"{name}_sd": float(over_folds[name].std()) for name in over_folds}
-    if hasattr(X, "toarray"):
-        return row
-    row |= avg_bio(X, labels, rng=seed, components=True)
+    """Return the scores of an embedding, with their parts."""
+    scores = avg_bio(X, labels, rng=rng, components=True)
     if batch is not None:
-        row |= avg_batch(X, batch, labels, rng=seed, components=True)
-        row |= {"bras": bras(X, batch, labels), "ilisi": ilisi(X, batch, rng=seed)}
-    return row if components else {k: row[k] for k in row if k.removesuffix("_sd") in SCORES}
+        scores |= avg_batch(X, batch, labels, rng=rng, components=True)
+        scores |= {"bras": bras(X, batch, labels), "ilisi": ilisi(X, batch, rng=rng)}
+    return scores
+
+
+def over_folds(folds: pd.DataFrame) -> dict[str, float]:
+    """Return mean and standard deviation of the scores of each fold."""
+    mean, sd = folds.mean(), folds.std()
+    return {**mean, **sd.add_suffix("_sd")}
 
 
 def score_folds(X: Space, labels: NDArray[Any], folds: Folds) -> pd.DataFrame:
-    """Classify the held-out cells of each fold by logistic regression and by neighbours."""
+    """Classify the held-out cells of each fold by logistic regression and nearest neighbours.
+
+    A sparse matrix is expression: logistic regression only.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -107,10 +100,10 @@ def score_folds(X: Space, labels: NDArray[Any], folds: Folds) -> pd.DataFrame:
     is_space = not hasattr(X, "toarray")
     scores = []
     for train, test in folds:
-        # Genes are not scaled: unit variance would blow up those that hardly any cell expresses.
+        # Genes are not scaled: unit variance would inflate those that hardly any cell expresses.
         scaler = StandardScaler() if is_space else "passthrough"
         linear = make_pipeline(scaler, LogisticRegression(C=1.0, max_iter=1000))
-        with threadpool_limits(1):  # its products are small: threads only wait for each other
+        with threadpool_limits(1):  # its products are too small for threads
             guess = linear.fit(X[train], labels[train]).predict(X[test])
         fold = {
             "macro_f1": macro_f1(labels[test], guess),
@@ -124,35 +117,33 @@ def score_folds(X: Space, labels: NDArray[Any], folds: Folds) -> pd.DataFrame:
     return pd.DataFrame(scores)
 
 
-def paired(table: pd.DataFrame, over_folds: dict[str, pd.DataFrame]) -> dict[str, pd.Series]:
-    """Return of each score over folds how far the gap to the best row varies, as a column.
+def paired(table: pd.DataFrame, by_fold: dict[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """Return the standard deviation, over folds, of the difference to the best row, as columns.
 
-    All rows share the folds, and what makes a fold hard makes it so for all: the standard deviation
-    of the differences counts, not that of a row.
+    All rows share the folds, and a hard fold is hard for all: so the standard deviation of the
+    differences counts, not that of a row.
     """
     columns = {}
     for name in OVER_FOLDS:
         values = _ranked(table)[name].dropna() if name in table else pd.Series(dtype=float)
         if len(values):
-            best = over_folds[values.idxmax()][name]
-            gaps = {title: best - own[name] for title, own in over_folds.items() if name in own}
-            columns[f"{name}_gap_sd"] = pd.Series({title: gap.std() for title, gap in gaps.items()})
+            best = by_fold[values.idxmax()][name]
+            gaps = {row: best - own[name] for row, own in by_fold.items() if name in own}
+            columns[f"{name}_gap_sd"] = pd.Series({row: gap.std() for row, gap in gaps.items()})
     return columns
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that can win: neither the control nor those that know the answer."""
+    """Return the rows that can win: neither the control nor in-sample scores."""
     return table[~table["kind"].isin([CONTROL, IN_SAMPLE])]
 
 
 def winners(table: pd.DataFrame) -> pd.DataFrame:
-    """Say of each score which row won, and which are tied: within 1 SD of the paired difference."""
+    """Return the winner of each score and the rows tied: within 1 SD of the paired difference."""
     running = _ranked(table)
     rows = {}
-    for name in [s for s in SCORES if s in table]:
+    for name in [s for s in SCORES if s in table and running[s].notna().any()]:
         values = running[name].dropna()
-        if values.empty:
-            continue
         best = str(values.idxmax())
         spread = running.get(f"{name}_gap_sd", pd.Series(0.0, values.index))[values.index]
         tied = values.index[(values[best] - values <= spread) & (values.index != best)]
@@ -163,7 +154,7 @@ def winners(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Lay out the scores, mean ± sd where there are folds, and who won each column."""
+    """Lay out the scores, mean ± sd over folds, and the winner of each column."""
     shown = table[["kind"]].copy()
     for name in [s for s in SCORES if s in table]:
         shown[name] = table[name].map("{:.3f}".format)
@@ -171,11 +162,10 @@ def as_text(table: pd.DataFrame) -> str:
             shown[name] += " ± " + table[f"{name}_sd"].map("{:.3f}".format)
         shown.loc[table[name].isna(), name] = "–"
     lines = [shown.to_string(), "", "won by"]
+    tied = "tied (within 1 SD of the paired difference)"
     for name, row in winners(table).iterrows():
         text = f"  {name:<18} {row['won']} {row['score']:.3f}"
-        if row["tied"]:
-            text += f"; tied (within 1 SD of the paired difference): {', '.join(row['tied'])}"
-        if row["higher, not ranked"]:
-            text += f"; higher, not ranked: {', '.join(row['higher, not ranked'])}"
+        for key, note in {"tied": tied, "higher, not ranked": "higher, not ranked"}.items():
+            text += f"; {note}: {', '.join(row[key])}" if row[key] else ""
         lines.append(text)
     return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""An embedding compared with baselines on the same cells and split."""

@@ -1,0 +1,205 @@
+"""The public function ``gm.metrics.compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genemamba._keys import COMPARE, OBSM_EMBEDDING, recorded
+from genemamba._labels import CellTable, full_column
+from genemamba._progress import say
+from genemamba._rng import Rng, seed_of
+from genemamba.cells.record import check_slots, record
+from genemamba.compare.baselines import make_baselines
+from genemamba.compare.scoreboard import (
+    CONTROL,
+    IN_SAMPLE,
+    SCORES,
+    TITLES,
+    Baseline,
+    Space,
+    as_text,
+    make_split,
+    over_folds,
+    paired,
+    score,
+    score_folds,
+)
+from genemamba.errors import InputError
+from genemamba.metrics._check import as_embedding, cells_seen, check_groups, slot
+from genemamba.models._load import ModelLike
+
+
+def compare(
+    adata: CellTable,
+    label_key: str,
+    *,
+    batch_key: str | None = None,
+    split: str | None = None,
+    use_rep: str | Sequence[str] = OBSM_EMBEDDING,
+    baselines: Sequence[Baseline] | None = None,
+    model: ModelLike | None = None,
+    layer: str | None = None,
+    components: bool = False,
+    verbose: bool = True,
+    rng: Rng = 0,
+) -> pd.DataFrame:
+    """Compare an embedding with baselines on the same cells and split, and report who won.
+
+    Rows: the embeddings; ``random weights``, the same architecture untrained; ``PCA-50`` of
+    ``HVG``, the 2,000 most variable genes (log1p of counts per 10,000, flavour "seurat", or all
+    genes if there are fewer); ``Harmony`` on that PCA, if there are batches; and
+    ``expression (LR)``, logistic regression on all genes. Baselines are fitted on all cells,
+    without labels.
+
+    Scores over folds: logistic regression (C = 1) on the standardised representation, genes
+    unscaled (:func:`macro_f1`, :func:`balanced_accuracy`), and accuracy of the 15 nearest
+    neighbours; fitted on the training cells alone. On all cells: :func:`avg_bio`, and with
+    batches :func:`avg_batch`, :func:`bras` and :func:`ilisi`.
+
+    Parameters
+    ----------
+    adata
+        Cells with an embedding, and the counts it was computed from.
+    label_key
+        Column of ``obs`` with the cell type.
+    batch_key
+        Column of ``obs`` with the batch or donor.
+    split
+        Column of ``obs`` whose groups are held out one by one; by default `batch_key`; without
+        either 5 folds stratified by cell type.
+    use_rep
+        Slot of ``obsm``, or several.
+    baselines
+        Some of ``"random"``, ``"harmony"``, ``"pca"``, ``"hvg"``, ``"expression"``; by default all
+        that apply.
+    model
+        Model whose architecture ``random weights`` have; by default the one that ``uns`` names.
+    layer
+        Layer with counts for the baselines; by default the one that was embedded.
+    components
+        Also return the parts of AvgBIO and AvgBATCH.
+    verbose
+        Print the table and the winner of each column.
+    rng
+        Seed, or generator, of folds, PCA, Harmony, random weights, neighbour search and Leiden.
+
+    Returns
+    -------
+    Table of rows × scores: means as ``macro_f1``, … and standard deviations over folds as
+    ``macro_f1_sd``, …; NaN where a score does not apply. ``macro_f1_gap_sd``, … is the standard
+    deviation, over folds, of the difference to the best row: rows within it are tied. ``kind``
+    distinguishes ``zero-shot``, ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored
+    on cells that the tuning did not see), ``label-tuned, in-sample``, ``given`` (of unknown
+    origin), ``baseline`` and ``control``; in-sample rows and the control cannot win. ``attrs``
+    holds the split, and the classes without a training cell in a fold (each scores 0 there). Also
+    writes
+
+    ``adata.uns["genemamba"]["compare"]``
+        The table and how it was computed, for :func:`genemamba.pl.compare`.
+
+    Raises
+    ------
+    InputError
+        A slot or column that does not exist; labels that are missing, one class, or measurements;
+        a batch of one cell; values that are not counts; a model that is not recorded. Nothing has
+        been written then.
+
+    Examples
+    --------
+    >>> import genemamba as gm, scanpy as sc
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> plain = ["pca", "hvg"]
+    >>> table = gm.metrics.compare(
+    ...     adata, "bulk_labels", use_rep="X_pca", layer="raw", baselines=plain, verbose=False
+    ... )
+    >>> list(table.index)
+    ['X_pca', 'PCA-50', 'HVG']
+    """
+    check_slots(adata, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
+    seed = seed_of(rng)
+    reps = [use_rep] if isinstance(use_rep, str) else list(use_rep)
+    wanted = _choose(baselines, batch_key)
+    spaces: dict[str, Space] = {key: as_embedding(slot(adata, key)) for key in reps}
+    keys = {"label_key": label_key, "batch_key": batch_key, "split": split or batch_key}
+    cells = pd.DataFrame({k: full_column(adata, v, k).astype(str) for k, v in keys.items() if v})
+    _check(cells[_finite(spaces)])
+    plain = make_baselines(
+        adata, wanted, batch=cells.get("batch_key"), use_rep=reps, model=model, layer=layer,
+        seed=seed,
+    )  # fmt: skip
+    kinds = dict.fromkeys(plain, "baseline") | {TITLES["random"]: CONTROL}
+    spaces |= plain
+    keep = _finite(spaces)  # cells without a known gene have no embedding: left out of every row
+    kinds |= {key: _kind(adata, key, label_key, keep) for key in reps}
+    cells = cells[keep]
+    _check(cells)
+    labels, batch, groups = (
+        cells[name].to_numpy(dtype=object) if name in cells else None for name in keys
+    )
+    folds, text, unseen = make_split(labels, groups, keys["split"], seed)
+    rows, by_fold = {}, {}
+    for title, X in spaces.items():
+        by_fold[title] = score_folds(X[keep], labels, folds)
+        scores = over_folds(by_fold[title])
+        if not hasattr(X, "toarray"):  # a sparse matrix is expression, not an embedding
+            scores |= score(X[keep], labels, batch, seed)
+        if not components:
+            scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in SCORES}
+        rows[title] = {"kind": kinds[title], **scores}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = table.assign(**paired(table, by_fold))
+    about = {
+        "label_key": label_key,
+        "batch_key": batch_key or "",
+        "split": text,
+        "folds": len(folds),
+        "types": cells["label_key"].nunique(),
+        "cells": len(cells),
+        "cells_without_embedding": int((~keep).sum()),
+    }
+    record(adata, COMPARE, {"table": table, **about})
+    table.attrs = about | {"unseen": unseen}
+    if verbose:
+        say(as_text(table))
+    return table
+
+
+def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Baseline]:
+    """Return the baselines in the order of the table."""
+    if names is None:
+        return [name for name in TITLES if batch_key or name != "harmony"]
+    if unknown := [name for name in names if name not in TITLES]:
+        raise InputError(
+            f"baselines names {unknown[0]!r}, which is unknown",
+            f"choose from {', '.join(map(repr, TITLES))}; pass an embedding in obsm as use_rep",
+        )
+    if "harmony" in names and not batch_key:
+        raise InputError(
+            "baselines names 'harmony', which corrects for batches, without batch_key",
+            "pass batch_key, or leave out 'harmony'",
+        )
+    return [name for name in TITLES if name in names]
+
+
+def _check(cells: pd.DataFrame) -> None:
+    for name in cells:
+        check_groups(cells[name], len(cells), name, least=1 if name == "label_key" else 2)
+
+
+def _finite(spaces: dict[str, Space]) -> NDArray[np.bool_]:
+    dense = [X for X in spaces.values() if not hasattr(X, "toarray")]
+    return np.all([np.isfinite(X).all(axis=1) for X in dense], axis=0)
+
+
+def _kind(adata: CellTable, key: str, label_key: str, scored: NDArray[np.bool_]) -> str:
+    """Say what an embedding had seen of these cells and labels."""
+    entry = recorded(adata, key)
+    if entry.get("label_tuned"):
+        return IN_SAMPLE if cells_seen(adata, key, label_key)[scored].any() else "label-tuned"
+    if "batch_key" in {*entry, *entry.get("params", {})}:
+        return "unsupervised"
+    return "zero-shot" if "model" in entry else "given"
