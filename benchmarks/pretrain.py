@@ -20,14 +20,14 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.train.data import Stream, split
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 from genemamba.train.recipe import Recipe
 from genemamba.train.start import new_model
 from genemamba.train.steps import decay_groups
 from genemamba.train.task import Task
 
 
-def padded(batch: Batch) -> Batch:
+def padded(batch: ViewBatch) -> ViewBatch:
     """Give every view a row of its own."""
     lengths = torch.bincount(batch.segment[batch.segment >= 0], minlength=batch.n_views)
     real = torch.arange(int(lengths.max())) < lengths[:, None]

@@ -9,7 +9,7 @@ from scipy import sparse
 from genemamba.network import GeneMamba
 from genemamba.network.batch import pool
 from genemamba.tokens import FIRST_GENE, PAD
-from genemamba.train.packing import Batch, first_fit, make_batch
+from genemamba.train.packing import ViewBatch, first_fit, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
 from genemamba.train.views import Views
@@ -24,7 +24,7 @@ def views_of(model: GeneMamba, lengths: list[int]) -> Views:
     return Views(rankings, expression, np.ones((2, n_genes), dtype=bool))
 
 
-def padded(batch: Batch) -> Batch:
+def padded(batch: ViewBatch) -> ViewBatch:
     """The same views, each in a row of its own."""
     n = [int((batch.segment == v).sum()) for v in range(batch.n_views)]
     rows = {f: torch.full((len(n), max(n)), PAD if f in ("ids", "genes") else -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ import numpy as np
 from anndata import AnnData
 
 from genemamba import models
+from genemamba._files import sha256
 from genemamba.cells import cluster
 from genemamba.cells.blocks import Array, Csr, fill, into_store, said_of, summed
 from genemamba.cells.counts import Counts
@@ -127,8 +127,5 @@ def embed_blocks(
 
 def weights_digest(model: GeneMamba) -> str:
     """Hash the weights of a model that no file holds."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+    weights = ((name, w.float().cpu().numpy()) for name, w in sorted(model.state_dict().items()))
+    return sha256(*(part for pair in weights for part in pair))

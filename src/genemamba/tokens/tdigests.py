@@ -1,4 +1,4 @@
-"""Medians of every gene by t-digests, sketches that can be merged: the method of the paper."""
+"""Medians of each gene by t-digests, the method of the paper."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ _DELTA, _K = 0.002, 5  # exact up to a thousand cells; at most 2,500 centroids a
 
 
 class TDigests:
-    """What :class:`~genemamba.tokens.digests.GeneDigests` does, with the package `tdigest`.
-
-    Raises
-    ------
-    InputError
-        If that is not installed.
-    """
+    """Like :class:`~genemamba.tokens.digests.GeneDigests`, with the package `tdigest`."""
 
     def __init__(self, n_genes: int) -> None:
         if find_spec("tdigest") is None:
@@ -46,7 +40,7 @@ class TDigests:
                 self._digests[gene].update(value)
 
     def merge(self, other: TDigests) -> None:
-        """Add the cells that another has seen."""
+        """Add the cells of another."""
         for gene, digest in other._digests.items():
             self._digests[gene] = self._digests[gene] + digest
 
@@ -59,7 +53,7 @@ class TDigests:
 
 
 def _median(digest: Any) -> float:
-    """Interpolate between centroids; while none can be more than one repeated value, do not."""
+    """Return the median: exact as long as each centroid is one repeated value."""
     if digest.n >= 2 / _DELTA:
         return digest.percentile(50)
     means, counts = zip(*((c.mean, c.count) for c in digest.C.values()), strict=True)

@@ -1,25 +1,19 @@
-"""Steps that would spoil a run, found before they are taken."""
+"""Detect steps that would spoil a run before they are taken."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-SPIKE = 6.0  # standard deviations over the running mean
-PATIENCE = 5  # refused steps in a row that end a run
+SPIKE = 6.0  # standard deviations above the running mean
+PATIENCE = 5  # skipped steps in a row that end a run
 _DECAY = 0.98
-_FEWEST = 20  # losses seen before a spread means anything
-_NARROW = 0.01  # of the mean: what a flat curve varies by is no measure
+_FEWEST = 20  # losses needed to estimate a spread
+_NARROW = 0.01  # minimum spread, relative to the mean: a flat curve has nearly none
 
 
 class Guard:
-    """Refuses a step whose gradient is not finite, or whose loss leaps after warm-up.
-
-    Parameters
-    ----------
-    warm
-        Steps of the warm-up.
-    """
+    """Skips a step with a non-finite gradient, or with a loss spike after `warm` steps."""
 
     def __init__(self, warm: int) -> None:
         self.warm = max(warm, _FEWEST)
@@ -27,12 +21,12 @@ class Guard:
         self.in_a_row, self.skipped = 0, 0
 
     def refuses(self, loss: float, norm: float) -> str:
-        """Say why a step must not be taken; "" if it may.
+        """Return why a step must be skipped, "" if it need not.
 
         Raises
         ------
         FloatingPointError
-            If too many steps in a row are refused.
+            If too many steps in a row are skipped.
         """
         why = self._why(loss, norm)
         if not why:
@@ -43,7 +37,7 @@ class Guard:
         self.skipped += 1
         if self.in_a_row >= PATIENCE:
             raise FloatingPointError(
-                f"{PATIENCE} steps in a row were refused, the last because {why}: lower "
+                f"{PATIENCE} steps in a row were skipped, the last because {why}: lower "
                 "[optimiser] learning_rate or clip, or use [run] precision = '32-true', and start "
                 "in a new folder"
             )
@@ -65,9 +59,9 @@ class Guard:
         self.variance = (1 - weight) * (self.variance + weight * off**2)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run has to know."""
+        """Return the state for resuming."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         vars(self).update(state)

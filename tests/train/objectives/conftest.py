@@ -8,16 +8,16 @@ from scipy import sparse
 
 from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.packing import Batch, make_batch
+from genemamba.train.packing import ViewBatch, make_batch
 from genemamba.train.views import Views
 
 
 @pytest.fixture
-def new_batch(small_model: GeneMamba) -> Callable[..., Batch]:
+def new_batch(small_model: GeneMamba) -> Callable[..., ViewBatch]:
     """Make batches of random rankings; views of 9 to 24 genes unless given."""
 
     def make(*, views: list[np.ndarray] | None = None, ask: float = 0.3, hide: bool = False,
-             row: int = 48) -> Batch:  # fmt: skip
+             row: int = 48) -> ViewBatch:  # fmt: skip
         rng = np.random.default_rng(1)
         if views is None:
             n = small_model.vocab.n_genes

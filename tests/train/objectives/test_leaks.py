@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from genemamba.network import GeneMamba
-from genemamba.train.objectives import NamesGenes
+from genemamba.train.objectives import PredictsGenes
 from genemamba.train.objectives.base import IGNORE
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-NewBatch = Callable[..., Batch]
+NewBatch = Callable[..., ViewBatch]
 
 
-def changes(objective: NamesGenes, model: GeneMamba, batch: Batch) -> list[float]:
+def changes(objective: PredictsGenes, model: GeneMamba, batch: ViewBatch) -> list[float]:
     """How far the loss of a place moves when the gene it has to name is another in the input."""
-    _, targets = objective.asks(model, batch, model(batch.ids, batch.segment))
+    _, targets = objective.targets(model, batch, model(batch.ids, batch.segment))
     before = objective.places(model, batch, model(batch.ids, batch.segment))
     found = []
     for row, place in torch.argwhere(targets != IGNORE).tolist():
@@ -51,7 +51,7 @@ def test_which_objective_leaks(
     new_model: Callable[..., GeneMamba],
     pbmc,
     new_batch: NewBatch,
-    objective: NamesGenes,
+    objective: PredictsGenes,
     bidirectional: bool,
     leaks: bool,
 ) -> None:

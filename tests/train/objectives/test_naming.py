@@ -10,12 +10,12 @@ import torch
 
 from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.objectives import NamesGenes
+from genemamba.train.objectives import PredictsGenes
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-NewBatch = Callable[..., Batch]
+NewBatch = Callable[..., ViewBatch]
 VIEWS = [np.array([5, 9, 30, 7]), np.array([100, 6, 44])]
 
 
@@ -48,7 +48,7 @@ def test_each_loss_is_the_mean_over_what_is_asked(
 
 @pytest.mark.parametrize("objective", [Masked(), NextGene()])
 def test_without_a_question_the_loss_is_zero(
-    small_model: GeneMamba, new_batch: NewBatch, objective: NamesGenes
+    small_model: GeneMamba, new_batch: NewBatch, objective: PredictsGenes
 ) -> None:
     batch = new_batch(ask=0.0)
     loss = objective(small_model, batch, small_model(batch.ids, batch.segment))
