@@ -104,7 +104,7 @@ def test_loadings_are_the_axes_of_a_dense_pca() -> None:
 def test_the_model_gets_its_share() -> None:
     rng = np.random.default_rng(0)
     batch = np.zeros(500, int)
-    joined = mixing.beside(rng.normal(size=(500, 3)), 100 * rng.normal(size=(500, 7)), batch)
+    joined = mixing.combined(rng.normal(size=(500, 3)), 100 * rng.normal(size=(500, 7)), batch)
     spread = [np.sqrt(part.var(0).sum()) for part in (joined[:, :7], joined[:, 7:])]
     assert spread[0] == pytest.approx(mixing.MODEL_WEIGHT * spread[1])
 

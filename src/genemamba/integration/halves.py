@@ -1,7 +1,7 @@
-"""Cells cut into random halves, which tell what a measurement repeats from what is noise.
+"""Random halves of cells, which separate reproducible signal from noise.
 
-Halves of Poisson counts are independent given expression: what they share belongs to the cell.
-Both views of a cell, the model's and that of its own genes, are measured with the same halves.
+Halves of Poisson counts are independent given expression, so what they share belongs to the cell.
+The two views of a cell, the model's embedding and its genes, are measured with the same halves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from genemamba.tokens import GeneMatch, Values, rank_csr
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
 
-N_CELLS = 2000  # enough for the covariances; a half costs about as much as embedding a cell
+N_CELLS = 2000  # enough for covariances; embedding a half costs about as much as a cell
 HALF_TOKENS = 512
 
 
 class Genes(Protocol):
-    """What is known of the columns and the kind of the values."""
+    """The columns and the kind of values."""
 
     @property
     def genes(self) -> GeneMatch:
@@ -33,20 +33,20 @@ class Genes(Protocol):
 
     @property
     def values(self) -> Values:
-        """Whether these are counts."""
+        """Kind of the values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Some cells, the counts of their halves, and what the model says of either half."""
+    """Some cells, with the counts and embeddings of their halves."""
 
     cell: np.ndarray
-    """Rows among the cells given."""
+    """Indices of the cells."""
     counts: tuple[sparse.csr_matrix, sparse.csr_matrix]
     vectors: tuple[np.ndarray, np.ndarray]
 
 
-def split(
+def halve(
     counts: sparse.csr_matrix,
     about: Genes,
     network: GeneMamba,
@@ -80,7 +80,7 @@ def split(
 
 
 def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:
-    """Make integers; of values that are no counts, the smallest of a cell becomes one count."""
+    """Make integers; if values are not counts, the smallest one of a cell becomes one count."""
     data = values.data.astype(np.float64)
     if kind != "counts":
         lengths = np.diff(values.indptr)
@@ -94,7 +94,7 @@ def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:
 def model_view(
     frozen: np.ndarray, total: np.ndarray, batch: np.ndarray, halves: Halves
 ) -> np.ndarray:
-    """Directions of the model's embedding in which halves agree, without depth."""
+    """Return directions of the embedding in which halves agree, without depth."""
     own = batch[halves.cell]
     first, second = (
         without_depth(vectors, np.asarray(part.sum(axis=1)).ravel(), own)
@@ -106,7 +106,7 @@ def model_view(
 def expression_view(
     counts: sparse.csr_matrix, genes: np.ndarray, batch: np.ndarray, halves: Halves
 ) -> np.ndarray:
-    """Directions of the log-normalised genes in which halves agree."""
+    """Return directions of the log-normalised genes in which halves agree."""
     logged = log_normalised(counts)[:, genes]
     axes = loadings(logged, batch)
     first, second = (log_normalised(part)[:, genes] @ axes for part in halves.counts)

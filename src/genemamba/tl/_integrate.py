@@ -18,8 +18,8 @@ from genemamba.cells.labels import column
 from genemamba.cells.read import read_counts
 from genemamba.cells.record import check_slots
 from genemamba.errors import InputError
-from genemamba.integration.halves import expression_view, model_view, split
-from genemamba.integration.mixing import beside, log_normalised, mix, supervised, unit
+from genemamba.integration.halves import expression_view, halve, model_view
+from genemamba.integration.mixing import combined, log_normalised, mix, supervised, unit
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embed import Embedded, embed_cells, warn, write
 from genemamba.tokens import add_columns
@@ -194,10 +194,10 @@ def _joined(
     tokens = embedded.tokens
     known = tokens.ranked.lengths > 0
     most = embedded.entry["params"]["max_tokens"]
-    halves = split(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
+    halves = halve(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
     of_model = model_view(embedded.vectors[known], tokens.ranked.total[known], batch, halves)
     of_genes = expression_view(counts, _variable(counts), batch, halves)
-    vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
+    vectors = unit(mix(combined(of_genes, of_model, batch), batch, rng))
     dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
     return vectors, {"cells_split": len(halves.cell), "dimensions": dimensions}
 
