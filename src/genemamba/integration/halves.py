@@ -7,7 +7,7 @@ The two views of a cell, the model's embedding and its genes, are measured with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +15,7 @@ from scipy import sparse
 from genemamba.integration.mixing import agreement, loadings, log_normalised, without_depth
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime
-from genemamba.tokens import GeneMatch, Values, rank_csr
+from genemamba.tokens import GeneMatch, rank_csr
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
@@ -24,31 +24,20 @@ N_CELLS = 2000  # enough for covariances; embedding a half costs about as much a
 HALF_TOKENS = 512
 
 
-class Genes(Protocol):
-    """The columns and the kind of values."""
-
-    @property
-    def genes(self) -> GeneMatch:
-        """Token and median of each column."""
-
-    @property
-    def values(self) -> Values:
-        """Kind of the values."""
-
-
 @dataclass(frozen=True, eq=False)
 class Halves:
     """Some cells, with the counts and embeddings of their halves."""
 
     cell: np.ndarray
     """Indices of the cells."""
-    counts: tuple[sparse.csr_matrix, sparse.csr_matrix]
-    vectors: tuple[np.ndarray, np.ndarray]
+    counts: list[sparse.csr_matrix]
+    vectors: list[np.ndarray]
 
 
 def halve(
     counts: sparse.csr_matrix,
-    about: Genes,
+    genes: GeneMatch,
+    kind: str,
     network: GeneMamba,
     *,
     max_tokens: int,
@@ -58,25 +47,17 @@ def halve(
     """Split the counts of at most ``N_CELLS`` cells at random, and embed both halves."""
     n = counts.shape[0]
     cell = np.sort(rng.choice(n, min(N_CELLS, n), replace=False))
-    chosen = whole_counts(counts[cell], about.values.kind)
+    chosen = whole_counts(counts[cell], kind)
     first = rng.binomial(chosen.data, 0.5)
     parts, vectors = [], []
     for data in (first, chosen.data - first):
         part = sparse.csr_matrix((data, chosen.indices, chosen.indptr), shape=chosen.shape)
-        ranked = rank_csr(
-            part.indptr,
-            part.indices,
-            data,
-            about.genes.token,
-            about.genes.median,
-            min(max_tokens, HALF_TOKENS),
-        )
+        arrays = part.indptr, part.indices, data, genes.token, genes.median
+        ranked = rank_csr(*arrays, min(max_tokens, HALF_TOKENS))
         parts.append(part)
         vectors.append(embed_tokens(network, ranked, runtime=runtime))
     kept = np.flatnonzero(np.isfinite(np.hstack(vectors)).all(axis=1))
-    return Halves(
-        cell[kept], (parts[0][kept], parts[1][kept]), (vectors[0][kept], vectors[1][kept])
-    )
+    return Halves(cell[kept], [part[kept] for part in parts], [own[kept] for own in vectors])
 
 
 def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:

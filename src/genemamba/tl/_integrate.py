@@ -194,7 +194,9 @@ def _joined(
     tokens = embedded.tokens
     known = tokens.ranked.lengths > 0
     most = embedded.entry["params"]["max_tokens"]
-    halves = halve(counts, tokens, network, max_tokens=most, runtime=runtime, rng=rng)
+    halves = halve(
+        counts, tokens.genes, tokens.values.kind, network, max_tokens=most, runtime=runtime, rng=rng
+    )
     of_model = model_view(embedded.vectors[known], tokens.ranked.total[known], batch, halves)
     of_genes = expression_view(counts, _variable(counts), batch, halves)
     vectors = unit(mix(combined(of_genes, of_model, batch), batch, rng))

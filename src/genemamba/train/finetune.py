@@ -30,34 +30,21 @@ __all__ = ["FineTuneRecipe", "FineTuned", "finetune"]
 
 @dataclass(frozen=True, eq=False)
 class FineTuned:
-    """A trained model and how it was trained.
-
-    Attributes
-    ----------
-    model
-        The trained model; adapters are merged.
-    epoch
-        Epoch that was kept; 0 if the frozen body with its trained head was best. With
-        ``tune="head"`` the epoch of the head.
-    history
-        One row per epoch: ``part`` ("regression", "head" or what was tuned), training ``loss``,
-        and ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells.
-    validation
-        Sorted indices of the validation cells, which chose the epoch.
-    validation_logits
-        Their logits, ``(len(validation), K)`` float32.
-    apart
-        Sorted indices of cells that neither trained nor chose the epoch.
-    apart_logits
-        Their logits, for calibration and reporting.
-    """
+    """A trained model and how it was trained."""
 
     model: LabelModel
+    """Adapters are merged."""
     epoch: int
+    """Epoch that was kept; 0 if the frozen body was best. With ``tune="head"``, that of the head."""
     history: list[dict[str, Any]]
+    """One row per epoch: ``part`` ("regression", "head" or what was tuned), training ``loss``, and
+    ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells."""
     validation: np.ndarray
+    """Sorted indices of the validation cells, which chose the epoch."""
     validation_logits: np.ndarray
+    """``(len(validation), K)`` float32."""
     apart: np.ndarray
+    """Sorted indices of cells that neither trained nor chose the epoch."""
     apart_logits: np.ndarray
 
     def logits(self, ranked: Ranked) -> np.ndarray:
@@ -87,26 +74,17 @@ def finetune(
 
     Parameters
     ----------
-    model
-        The pretrained model, which is copied.
-    ranked
-        The labelled cells. Those without tokens are ignored.
     labels
-        ``(n_cells,)`` int, positions in `classes`.
+        ``(n_cells,)`` int, positions in `classes`; cells without tokens are ignored.
     classes
-        Names of the classes; each needs a cell with tokens. A class with a single cell is trained
-        but not validated.
+        Names of the classes. One with a single cell is trained but not validated.
     groups
-        ``(n_cells,)`` donors or batches, integers or text. With three or more, whole groups are
-        held out (see :func:`genemamba.train.split.hold_out`).
-    recipe
-        Settings; the defaults if ``None``.
+        ``(n_cells,)`` donors or batches. With three or more, whole groups are held out (see
+        :func:`genemamba.train.split.hold_out`).
     folder
         Where to save the state, so that the same call resumes after an interruption, with a
         bit-identical result (same machine and threads), and returns a finished result at once.
         A finished folder is also a checkpoint for ``gm.models.load``.
-    runtime
-        Device and precision; chosen automatically if ``None``.
 
     Raises
     ------
