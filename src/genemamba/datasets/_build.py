@@ -21,14 +21,40 @@ from numba import njit
 
 from genemamba._files import ResumableFolder, write_json
 from genemamba._progress import tqdm
-from genemamba.datasets._blocks import THREADS, Block, file_of, hashes, known, read_blocks
+from genemamba.datasets._blocks import (
+    THREADS,
+    Block,
+    file_of,
+    hashes,
+    known,
+    read_blocks,
+    tokens_of,
+)
 from genemamba.datasets._labels import LabelTable
-from genemamba.datasets._measured import open_all, save_measured
 from genemamba.datasets._names import GeneNames
+from genemamba.datasets._profile_source import ProfileFile
+from genemamba.datasets._profiles import Profiles
 from genemamba.datasets._sources import CellFile
-from genemamba.datasets._store import FORMAT, GENES, MANIFEST, RANKING, Corpus, Shard
+from genemamba.datasets._store import (
+    FORMAT,
+    GENES,
+    MANIFEST,
+    MEASURED,
+    PROFILES,
+    RANKING,
+    Corpus,
+    Shard,
+)
 from genemamba.errors import InputError
-from genemamba.tokens import GeneDigests, GeneMatch, MeanRanking, Vocabulary, match, rank_csr
+from genemamba.tokens import (
+    FIRST_GENE,
+    GeneDigests,
+    GeneMatch,
+    MeanRanking,
+    Vocabulary,
+    match,
+    rank_csr,
+)
 from genemamba.tokens.ranking import rank_sums
 
 SPECIAL = ("[MASK]",)
@@ -120,7 +146,7 @@ def build_corpus(
     if not paths:
         raise InputError("there is no file to build from", "give .h5ad or .zarr files")
     known_labels = LabelTable.read(None if labels is None else Path(labels))
-    sources = open_all(paths, [Path(file) for file in profiles], known_labels)
+    sources = _open_all(paths, [Path(file) for file in profiles], known_labels)
     names = GeneNames.read(Path(gene_names), tuple(biotypes))
     reference = names.reference([source.var for source in sources])
     settings = _Settings(
@@ -161,7 +187,7 @@ def _build(
     shards = _rank(blocks, keep, raw, folder, vocab, reference, libraries)
     vocab.to_csv(folder / GENES)
     _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
-    save_measured(sources, libraries, reference, vocab, folder)
+    _save_measured(sources, libraries, reference, vocab, folder)
     manifest = {
         "format": FORMAT,
         "settings": asdict(settings),
@@ -283,6 +309,45 @@ def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> M
     with ThreadPoolExecutor(THREADS) as pool:
         total = sum(pool.map(sums, shards), start=np.zeros((3, n_genes)))
     return MeanRanking.of_sums(total, sum(described["cells"] for described in shards))
+
+
+def _open_all(files: list[Path], profiles: list[Path], labels: LabelTable) -> list[CellFile]:
+    """Open all files; profiles are numbered consecutively over files."""
+    sources = [CellFile.open(path, labels) for path in files]
+    first = 0
+    for path in profiles:
+        source = ProfileFile.read(path, labels, first)
+        first += len(source.profiles.table)
+        sources.append(source)
+    return sources
+
+
+def _save_measured(
+    sources: list[CellFile],
+    libraries: list[str],
+    reference: Vocabulary,
+    vocab: Vocabulary,
+    folder: Path,
+) -> None:
+    """Save the genes that each library measures, and profiles on the genes of the corpus."""
+    measured = np.zeros((len(libraries), vocab.n_genes), dtype=bool)
+    moved = []
+    to_vocab = match(reference.ensembl_id.tolist(), vocab, where="the reference").token
+    for source in sources:
+        token = tokens_of(source, reference)
+        gene = np.where(token < 0, -1, to_vocab[np.maximum(token, FIRST_GENE) - FIRST_GENE])
+        gene = np.where(gene < 0, -1, gene - FIRST_GENE)
+        for sample in np.unique(source.samples):
+            library = f"{source.path.stem}/{sample}"
+            if library in libraries:
+                own = gene[source.measured(library)]
+                measured[libraries.index(library), own[own >= 0]] = True
+        if isinstance(source, ProfileFile):
+            moved.append(source.profiles.on_genes(gene, vocab.n_genes))
+    with (folder / MEASURED).open("wb") as out:
+        np.save(out, np.packbits(measured, axis=1))
+    if moved:
+        Profiles.joined(moved).save(folder / PROFILES)
 
 
 def _size(path: Path) -> tuple[int, int]:

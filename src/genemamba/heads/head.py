@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax
@@ -58,18 +58,18 @@ class LabelHead:
         `logits`, one row per cell, are needed for ``"finetune"``.
         """
         out = np.full((len(X), len(self.classes)), np.nan, dtype=np.float32)
-        there = np.isfinite(X).all(axis=1)
-        if there.any():
-            raw = self._logits(X[there]) if logits is None else logits[there]
-            out[there] = probabilities(raw, self.temperature)
+        known = np.isfinite(X).all(axis=1)
+        if known.any():
+            raw = self._logits(X[known]) if logits is None else logits[known]
+            out[known] = probabilities(raw, self.temperature)
         return out
 
     def distance(self, X: np.ndarray) -> np.ndarray:
         """Return the mean distance to the nearest reference cells; NaN where `X` is NaN."""
         out = np.full(len(X), np.nan, dtype=np.float32)
-        there = np.isfinite(X).all(axis=1)
-        if there.any():
-            out[there] = self.reference.mean_distance(X[there])
+        known = np.isfinite(X).all(axis=1)
+        if known.any():
+            out[known] = self.reference.mean_distance(X[known])
         return out
 
     def sets(self, X: np.ndarray, proba: np.ndarray, coverage: float) -> np.ndarray:
@@ -77,11 +77,11 @@ class LabelHead:
 
         The most probable class is always included.
         """
-        there = np.flatnonzero(np.isfinite(proba).all(axis=1))
+        known = np.flatnonzero(np.isfinite(proba).all(axis=1))
         sets = np.zeros(proba.shape, dtype=bool)
-        probas = self._fold_probas(X[there], proba[there])
-        sets[there] = prediction_sets(probas, self.scores, coverage)
-        sets[there, proba[there].argmax(axis=1)] = True
+        probas = self._fold_probas(X[known], proba[known])
+        sets[known] = prediction_sets(probas, self.scores, coverage)
+        sets[known, proba[known].argmax(axis=1)] = True
         return sets
 
     def _fold_probas(self, X: np.ndarray, proba: np.ndarray) -> Iterator[np.ndarray]:
@@ -164,23 +164,23 @@ def fit_head(
     InputError
         If no held-out group has a class that occurs in other groups.
     """
-    n, small = len(classes), len(y) <= SMALL
-    folds = list(held_out_folds(len(y), groups, rng, 40 if small else 20))
-    cells = np.concatenate([b for _, b in folds])
+    labelled = _Labelled(X, y, len(classes), groups)
+    small = len(y) <= SMALL
+    folds, cells = labelled.folds(rng, 40 if small else 20)
     fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])[np.argsort(cells)]
-    reference = Reference(X, y, n)
+    reference = Reference(X, y, len(classes))
     near = reference.without(X, reference.search(X, 2 * VOTERS), fold, fold)
     probe: Probe | None = None
     fold_probes: tuple[Probe, ...] = ()
     info: dict[str, Any] = {}
     if kind == "probe":
-        strength, temperature = choose_strength(X, y, n, groups, rng, n_folds=5)
+        strength, temperature = _choose_strength(labelled, rng, n_folds=5)
         info = {"strength": strength}
-        probe = Probe.fit(X, y, n, strength=strength)
-        fold_probes = tuple(Probe.fit(X[a], y[a], n, strength=strength) for a, _ in folds)
+        probe = labelled.fit(strength)
+        fold_probes = tuple(labelled.take(a).fit(strength) for a, _ in folds)
         logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
-        judge = _nested(X, y, n, groups, rng, n_folds=10 if small else 5)
+        judge = _nested(labelled, rng, n_folds=10 if small else 5)
     else:
         if kind == "knn":
             voters = reference.voters(fold)[fold]
@@ -220,23 +220,37 @@ def fit_head(
     )
 
 
-def choose_strength(
-    X: np.ndarray,
-    y: np.ndarray,
-    n_classes: int,
-    groups: np.ndarray | None,
-    rng: np.random.Generator,
-    *,
-    n_folds: int,
+class _Labelled(NamedTuple):
+    X: np.ndarray
+    y: np.ndarray
+    n_classes: int
+    groups: np.ndarray | None
+
+    def folds(
+        self, rng: np.random.Generator, n_folds: int
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """Return the folds, and the held-out cells of all in their order."""
+        folds = list(held_out_folds(len(self.y), self.groups, rng, n_folds))
+        return folds, np.concatenate([held_out for _, held_out in folds])
+
+    def take(self, cells: np.ndarray) -> _Labelled:
+        groups = None if self.groups is None else self.groups[cells]
+        return _Labelled(self.X[cells], self.y[cells], self.n_classes, groups)
+
+    def fit(self, strength: float) -> Probe:
+        return Probe.fit(self.X, self.y, self.n_classes, strength=strength)
+
+
+def _choose_strength(
+    labelled: _Labelled, rng: np.random.Generator, *, n_folds: int
 ) -> tuple[float, float]:
     """Return the penalty and temperature with the highest likelihood of held-out cells."""
-    folds = list(held_out_folds(len(y), groups, rng, n_folds))
-    cells = np.concatenate([b for _, b in folds])
+    X, y, n_classes, _ = labelled
+    folds, cells = labelled.folds(rng, n_folds)
     paths = [[p.logits(X[b]) for p in Probe.path(X[a], y[a], n_classes)] for a, b in folds]
     best = (np.inf, 0.0, 0.0)
     for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
-        held_out = HeldOut(cells, np.concatenate(logits))
-        known, truth = _some(held_out.judged(y))[1:]
+        known, truth = _some(HeldOut(cells, np.concatenate(logits)).judged(y))[1:]
         temperature = fit_temperature(known, truth)
         scaled = log_softmax(known / temperature, axis=1)
         loss = -float(scaled[np.arange(len(truth)), truth].mean())
@@ -244,26 +258,17 @@ def choose_strength(
     return best[1:]
 
 
-def _nested(
-    X: np.ndarray,
-    y: np.ndarray,
-    n_classes: int,
-    groups: np.ndarray | None,
-    rng: np.random.Generator,
-    *,
-    n_folds: int,
-) -> HeldOut:
+def _nested(labelled: _Labelled, rng: np.random.Generator, *, n_folds: int) -> HeldOut:
     """Hold out cells that did not help to choose the penalty of their classifier."""
-    folds = list(held_out_folds(len(y), groups, rng, n_folds))
+    folds, cells = labelled.folds(rng, n_folds)
     logits = []
     for a, b in folds:
-        within = None if groups is None else groups[a]
         try:
-            strength = choose_strength(X[a], y[a], n_classes, within, rng, n_folds=3)[0]
+            strength = _choose_strength(labelled.take(a), rng, n_folds=3)[0]
         except InputError:  # no cell to choose by: the strongest penalty
             strength = STRENGTHS[0]
-        logits.append(Probe.fit(X[a], y[a], n_classes, strength=strength).logits(X[b]))
-    return HeldOut(np.concatenate([b for _, b in folds]), np.concatenate(logits))
+        logits.append(labelled.take(a).fit(strength).logits(labelled.X[b]))
+    return HeldOut(cells, np.concatenate(logits))
 
 
 def _some(judged: Judged) -> Judged:

@@ -155,9 +155,7 @@ def _shipped() -> Ontology:
 def _checked(key: str, term: Term, terms: Mapping[str, Term]) -> Term:
     """Check a term, except for cycles, and return it."""
     if not re.fullmatch(r"CL:\d{7}", key):
-        raise InputError(
-            f"{shown(key)} is not a Cell Ontology id", "write it as CL:0000236"
-        )
+        raise InputError(f"{shown(key)} is not a Cell Ontology id", "write it as CL:0000236")
     if not term.name.strip():
         raise InputError(f"{key} has no name", "name it, or leave it out")
     if term.name.lower().startswith("obsolete"):

@@ -35,7 +35,7 @@ class FineTuned:
     model: LabelModel
     """Adapters are merged."""
     epoch: int
-    """Epoch that was kept; 0 if the frozen body was best. With ``tune="head"``, that of the head."""
+    """Epoch that was kept; 0 if the frozen body was best. Of the head with ``tune="head"``."""
     history: list[dict[str, Any]]
     """One row per epoch: ``part`` ("regression", "head" or what was tuned), training ``loss``, and
     ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells."""

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -225,7 +225,7 @@ class Tuning:
             total = part.epochs * len(batches)
             while step < len(batches):
                 rate = warm_cosine(epoch * len(batches) + step, total, self.recipe.warmup)
-                rng = np.random.default_rng((self.recipe.seed, part.code, epoch, step))
+                rng = np.random.default_rng((self.recipe.seed, int(part.of_body), epoch, step))
                 losses.append(self._step(optimiser, rate, read, batches[step], rng))
                 step += 1
                 if time.monotonic() - self.saved > _SAVE_SECONDS:
@@ -233,7 +233,7 @@ class Tuning:
             epoch, step = epoch + 1, 0
             self._judge(part, epoch, float(np.mean(losses)), judge())
             losses.clear()
-            if part.saved or epoch == part.epochs:
+            if part.of_body or epoch == part.epochs:
                 save()
         self._set_weights(self.best["weights"])
 
@@ -274,7 +274,7 @@ class Tuning:
 
     def _batches(self, part: _Part, epoch: int) -> list[np.ndarray]:
         """Return all training cells in random order, batched with cells of similar length."""
-        rng = np.random.default_rng((self.recipe.seed, part.code, epoch))
+        rng = np.random.default_rng((self.recipe.seed, int(part.of_body), epoch))
         order = rng.permutation(self.training)
         lengths = np.minimum(self.ranked.lengths, self.recipe.length)
         batches = []
@@ -310,9 +310,8 @@ class Tuning:
         self.net.load_state_dict(self.net.state_dict() | weights)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What is trained, for how many epochs, and with which patience."""
+class _Part(NamedTuple):
+    """What is trained, for how many epochs, and with which patience and cells per step."""
 
     name: str
     epochs: int
@@ -320,13 +319,8 @@ class _Part:
     cells: int
 
     @property
-    def code(self) -> int:
-        """Distinguishes the random numbers of the parts."""
-        return int(self.name != "head")
-
-    @property
-    def saved(self) -> bool:
-        """Whether to save every epoch; one of the head takes less time than saving."""
+    def of_body(self) -> bool:
+        """Whether the body is trained; only then is an epoch long enough to save it."""
         return self.name != "head"
 
 
