@@ -43,18 +43,7 @@ def _is_open(stream: Any) -> bool:
 class Progress:
     """A bar that appears after three seconds, and an estimate if a run takes over half a minute.
 
-    Parameters
-    ----------
-    doing
-        Name of the operation, such as "embed".
-    total, unit
-        Amount of work, and its unit.
-    n_cells
-        Number of cells.
-    on
-        Device and precision, for the estimate.
-    shown
-        Whether to show anything.
+    `doing` names the operation, such as "embed"; `on` says where it runs, for the estimate.
     """
 
     def __init__(

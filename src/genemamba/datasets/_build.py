@@ -49,7 +49,6 @@ from genemamba.errors import InputError
 from genemamba.tokens import (
     FIRST_GENE,
     GeneDigests,
-    GeneMatch,
     MeanRanking,
     Vocabulary,
     match,
@@ -267,9 +266,13 @@ def _rank(
             return before
         block = Block.load(file_of(raw, blocks[k]["name"])).take(keep[k])
         library = np.array([number[n] for n in block.library], dtype=np.uint16)
-        shard = _ranked_shard(block, library, genes)
         if not len(library):
             return None
+        arrays = (block.starts, block.genes, block.counts)
+        ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
+        tokens, starts = ranked.tokens, ranked.indptr
+        counts = _counts_of(tokens, starts, *arrays, genes.token)
+        shard = Shard(tokens, counts, starts, library, block.label, block.profile)
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
         described["sha256"] = shard.save(folder, name)
         write_json(folder / f"{name}.json", described)
@@ -278,13 +281,6 @@ def _rank(
     with ThreadPoolExecutor(THREADS) as pool:
         bar = tqdm(range(len(blocks)), unit="block", desc="rank", delay=3, leave=False)
         return [shard for shard in pool.map(write, bar) if shard is not None]
-
-
-def _ranked_shard(block: Block, library: np.ndarray, genes: GeneMatch) -> Shard:
-    arrays = (block.starts, block.genes, block.counts)
-    ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
-    ordered = _counts_of(ranked.tokens, ranked.indptr, *arrays, genes.token)
-    return Shard(ranked.tokens, ordered, ranked.indptr, library, block.label, block.profile)
 
 
 @njit(nogil=True, cache=True)

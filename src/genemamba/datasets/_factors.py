@@ -21,18 +21,8 @@ def gene_vectors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np
     Genes with equal counts in a cell are ranked by their medians, which tells most about a hidden
     gene from its neighbours; with these vectors the model need not learn that first.
 
-    Parameters
-    ----------
-    corpus, cells
-        The cells to use; a random 20,000 if there are more.
-    width
-        Width of the vectors.
-    seed
-        Seed of the random numbers.
-
-    Returns
-    -------
-    float32, genes × `width`; the root mean square of each gene is 1.
+    Of more than 20,000 cells, a random part is used. The result is float32, genes × `width`, with a
+    root mean square of 1 per gene.
     """
     rng = np.random.default_rng(seed)
     expressed = gene_factors(corpus, cells, width, rng)

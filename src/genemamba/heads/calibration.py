@@ -48,14 +48,8 @@ def prediction_sets(
     had not seen it. The true class is in the set with probability of at least ``2 coverage - 1``
     (with one classifier: `coverage`), in practice about `coverage`.
 
-    Parameters
-    ----------
-    probas
-        ``(n_cells, n_classes)`` from each classifier.
-    scores
-        For each classifier, the probability of the true class of the cells it had not seen.
-    coverage
-        Between 0 and 1.
+    `probas` are ``(n_cells, n_classes)`` from each classifier, `scores` the probabilities that the
+    cells it had not seen gave to their true class.
     """
     n = sum(map(len, scores))
     alike = sum(

@@ -144,18 +144,12 @@ def fit_head(
 
     Parameters
     ----------
-    X
-        ``(n_cells, n_features)`` float32 embeddings, finite.
-    y
-        ``(n_cells,)`` codes into `classes`.
-    classes
-        Names.
+    X, y
+        ``(n_cells, n_features)`` float32 embeddings, finite, and codes into `classes`.
     kind
         ``"knn"``, ``"probe"`` or, with `held_out`, ``"finetune"``.
     groups
-        Donor or batch of each cell; groups are held out as wholes.
-    rng
-        Draws the folds if there are no groups.
+        Donor or batch of each cell; groups are held out as wholes, otherwise `rng` draws folds.
     held_out
         Logits from another classifier, for cells that it was not chosen by.
 

@@ -103,12 +103,9 @@ class Reference:
         with same_threads():
             return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
 
-    @cached_property
-    def _square(self) -> np.ndarray:
-        return np.einsum("nd,nd->n", self.X, self.X)
-
     def _exact(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        square = np.einsum("nd,nd->n", X, X)[:, None] + self._square - 2 * (X @ self.X.T)
+        lengths, own = (np.einsum("nd,nd->n", cells, cells) for cells in (X, self.X))
+        square = lengths[:, None] + own - 2 * (X @ self.X.T)
         nearest = np.argpartition(square, k - 1, axis=1)[:, :k]
         distance = np.sqrt(np.maximum(np.take_along_axis(square, nearest, axis=1), 0))
         order = np.argsort(distance, axis=1, kind="stable")

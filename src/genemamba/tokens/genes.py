@@ -93,21 +93,9 @@ def match(
     The case of symbols matters. Of several columns of one gene, the best match (id, then symbol,
     then alias; then the first) gets its status, the others are duplicates.
 
-    Parameters
-    ----------
-    names
-        ``(n_vars,)`` Ensembl ids or symbols, also mixed or joined (``ENSG…_CD4``).
-    vocab
-        Genes of the model.
-    where
-        What the names are called in errors.
-    genes
-        ``(n_vars,)`` bool, which names are genes, if not all.
-
-    Raises
-    ------
-    InputError
-        If less than 1 % of the names match; the message says what the names look like.
+    Names may be mixed, or joined (``ENSG…_CD4``). `genes` is ``(n_vars,)`` bool, which of them are
+    genes; `where` is what they are called in errors. If less than 1 % match, the error describes
+    what they look like.
 
     >>> ids = ["ENSG00000010610", "ENSG00000177455"]
     >>> vocab = Vocabulary(ids, ["CD4", "CD19"], median=[1.5, 2.0], alias=["", ""])
@@ -136,11 +124,12 @@ def match(
     n_found = len(np.unique(gene[used]))
     share = n_found / max(1, min(len(names), vocab.n_genes))
     if share <= 0.01 or (share < 0.1 and guess(names)):
+        symbol = next(filter(None, vocab.symbol.tolist()), "CD4")
         raise InputError(
             f"{n_found or 'none'} of {len(names)} names in {where} are genes of the model: "
             f"{diagnose(names)}",
             f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
-            f"({_example_symbol(vocab)}), or give the column of adata.var that does.",
+            f"({symbol}), or give the column of adata.var that does.",
         )
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
@@ -210,7 +199,3 @@ def guess(names: list[str]) -> str:
 
 def _some(names: list[str]) -> str:
     return "such as " + ", ".join(shown(name) for name in names[:3])
-
-
-def _example_symbol(vocab: Vocabulary) -> str:
-    return str(next((symbol for symbol in vocab.symbol if symbol), "CD4"))

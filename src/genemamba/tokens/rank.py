@@ -96,21 +96,18 @@ def rank_csr(
     Parameters
     ----------
     indptr, indices, data
-        Cells by genes in CSR form: int32 or int64 indices, data of any integer or float dtype,
-        finite and not negative (see :func:`judge`), no entry stored twice.
+        Cells × genes in canonical CSR form, finite and not negative (see :func:`judge`).
     token
-        ``(n_genes,)`` int32, the token of each column, -1 where the gene is unknown; columns of
-        one gene have the same.
+        ``(n_genes,)`` int32, the token of each column, -1 for an unknown gene.
     median
-        ``(n_genes,)`` float64, ignored where the gene is unknown.
+        ``(n_genes,)`` float64, ignored for unknown genes.
     max_tokens
-        Keep this many of the highest genes of a cell.
-
+        Maximum tokens per cell.
     """
     token = np.array(token, dtype=np.int32)
     median = np.array(median, dtype=np.float64)
     indptr = np.array(indptr, dtype=np.int64)
-    _check(indptr, indices, data, token, median, max_tokens)
+    _check((indptr, indices, data), token, median, max_tokens)
     column = first_columns(token)
 
     def rank_block(first: int) -> tuple[np.ndarray, ...]:
@@ -167,13 +164,9 @@ def _wide(dtype: np.dtype) -> np.dtype:
 
 
 def _check(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    token: np.ndarray,
-    median: np.ndarray,
-    max_tokens: int,
+    csr: tuple[np.ndarray, ...], token: np.ndarray, median: np.ndarray, max_tokens: int
 ) -> None:
+    indptr, indices, data = csr
     if max_tokens < 1:
         raise InputError(f"max_tokens is {max_tokens}", "Give max_tokens of at least 1.")
     if token.shape != median.shape:
@@ -294,13 +287,8 @@ def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
 def as_csr(matrix: Any, *, where: str = "the matrix") -> sparse.csr_matrix | sparse.csr_array:
     """Return cells × genes as CSR without duplicate entries; the input never changes.
 
-    Parameters
-    ----------
-    matrix
-        ``(n_cells, n_genes)`` numpy array or any scipy sparse matrix, integer or float.
-        A canonical CSR matrix is returned itself.
-    where
-        Name of the matrix in errors.
+    `matrix` is a numpy array or any scipy sparse matrix, integer or float; a canonical CSR matrix
+    is returned itself. `where` names it in errors.
     """
     if np.ma.isMaskedArray(matrix):
         raise InputError(f"{where} is a masked array", "Fill it first: matrix.filled(0).")

@@ -48,13 +48,9 @@ class TDigests:
         """``(n_genes,)`` float64; NaN for genes that no cell expresses."""
         out = np.full(self.n_genes, np.nan)
         for gene, digest in self._digests.items():
-            out[gene] = _median(digest)
+            if digest.n >= 2 / _DELTA:
+                out[gene] = digest.percentile(50)
+            else:  # exact: each centroid is one value, perhaps repeated
+                means, n = zip(*((c.mean, c.count) for c in digest.C.values()), strict=True)
+                out[gene] = np.median(np.repeat(means, np.array(n, dtype=int)))
         return out
-
-
-def _median(digest: Any) -> float:
-    """Return the median: exact as long as each centroid is one repeated value."""
-    if digest.n >= 2 / _DELTA:
-        return digest.percentile(50)
-    means, counts = zip(*((c.mean, c.count) for c in digest.C.values()), strict=True)
-    return float(np.median(np.repeat(means, np.array(counts, dtype=int))))

@@ -44,21 +44,17 @@ def judge(
 ) -> Values:
     """Detect counts, normalised or logged values; reject what cannot be ranked.
 
-    Parameters
-    ----------
-    csr
-        ``(n_cells, n_genes)``, see :func:`as_csr`.
-    log1p_hint
-        Recorded base of the logarithm (``uns["log1p"]`` in scanpy), used only if the entries are
-        ambiguous.
-    where
-        Name of the matrix in errors.
+    `log1p_hint` is a recorded base of the logarithm (``uns["log1p"]`` in scanpy), used only if the
+    entries are ambiguous; `where` names the matrix in errors.
 
     >>> judge(as_csr(np.array([[1, 0, 3], [0, 2, 0]]))).kind
     'counts'
     """
     csr = as_csr(csr, where=where)
-    _reject_unrankable(csr, where)
+    if 0 in csr.shape:
+        raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
+    if _reject_unsound(csr, where, 0) == 0:
+        raise InputError(f"{where} holds no value above zero", _FIX)
     if _is_whole(csr.data):
         return Values("counts", None, "every entry is a whole number", _doubt(csr, where))
     counted, others = _sample(csr)
@@ -155,13 +151,6 @@ def recheck(
             f"(entries up to {highest:.6g} in cells {first} to {first + csr.shape[0] - 1})",
             "Split it and bring every part to counts: np.expm1 undoes a natural log1p.",
         )
-
-
-def _reject_unrankable(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> None:
-    if 0 in csr.shape:
-        raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
-    if _reject_unsound(csr, where, 0) == 0:
-        raise InputError(f"{where} holds no value above zero", _FIX)
 
 
 def _reject_unsound(

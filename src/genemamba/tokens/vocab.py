@@ -58,12 +58,8 @@ class Vocabulary:
             object.__setattr__(self, name, _text(getattr(self, name), name))
         object.__setattr__(self, "median", np.array(self.median, dtype=np.float64))
         object.__setattr__(self, "extra", tuple(self.extra))
-        self._validate()
-        for name in _COLUMNS:  # the hash is cached
-            getattr(self, name).setflags(write=False)
-
-    def _validate(self) -> None:
         for name in _COLUMNS:
+            getattr(self, name).setflags(write=False)  # the hash is cached
             if getattr(self, name).shape != (self.n_genes,):
                 shape = getattr(self, name).shape
                 raise _damaged(f"{name} has shape {shape}, ensembl_id {self.ensembl_id.shape}")

@@ -66,12 +66,7 @@ def split(corpus: Corpus, recipe: Recipe) -> CorpusSplit:
 class Stream:
     """The data of every step, as a function of seed and step.
 
-    Parameters
-    ----------
-    training
-        The cells to use.
-    rank, world
-        Index of this process, and the number of processes.
+    This is process `rank` of `world`.
     """
 
     def __init__(

@@ -224,8 +224,7 @@ class _Run:
         if not self.fabric.is_global_zero:
             return tqdm(disable=True)
         epochs = self.stream.steps * self.recipe.data.micro_batches / len(self.stream.epoch(0))
-        total = round(epochs * len(self.stream.training))
-        done = int(self.seen["cells"])
+        total, done = round(epochs * len(self.stream.training)), int(self.seen["cells"])
         return tqdm(total=total, initial=done, unit="cell", desc="pretrain")
 
     def _state(self) -> dict[str, Any]:

@@ -155,13 +155,11 @@ def _checked(
     if not counts.all():
         name = list(classes)[int(np.argmin(counts))]
         raise InputError(f"class {name!r} has no cell with tokens", "drop it from classes")
-    return labels.astype(np.int64), None if groups is None else _codes(groups, ranked.n_cells)
-
-
-def _codes(groups: np.ndarray, n_cells: int) -> np.ndarray:
-    groups = np.asarray(groups)
-    if groups.shape != (n_cells,):
-        raise InputError(f"groups have shape {groups.shape}", "give one for each cell")
-    if groups.dtype.kind == "f" and np.isnan(groups).any():
-        raise InputError("groups hold NaN", "name the donor or batch of every cell")
-    return np.unique(groups, return_inverse=True)[1]
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (ranked.n_cells,):
+            raise InputError(f"groups have shape {groups.shape}", "give one for each cell")
+        if groups.dtype.kind == "f" and np.isnan(groups).any():
+            raise InputError("groups hold NaN", "name the donor or batch of every cell")
+        groups = np.unique(groups, return_inverse=True)[1]
+    return labels.astype(np.int64), groups

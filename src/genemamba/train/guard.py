@@ -28,10 +28,14 @@ class Guard:
         FloatingPointError
             If too many steps in a row are skipped.
         """
-        why = self._why(loss, norm)
-        if not why:
+        spread = max(math.sqrt(self.variance), _NARROW * abs(self.mean))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            why = f"the loss is {loss:g} and the norm of the gradient {norm:g}"
+        elif self.seen >= self.warm and loss > self.mean + SPIKE * spread:
+            why = f"the loss is {loss:.4g}, and was {self.mean:.4g} ± {spread:.2g}"
+        else:
             self.in_a_row = 0
-            self._learn(loss)
+            self._update(loss)
             return ""
         self.in_a_row += 1
         self.skipped += 1
@@ -43,15 +47,7 @@ class Guard:
             )
         return why
 
-    def _why(self, loss: float, norm: float) -> str:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return f"the loss is {loss:g} and the norm of the gradient {norm:g}"
-        spread = max(math.sqrt(self.variance), _NARROW * abs(self.mean))
-        if self.seen >= self.warm and loss > self.mean + SPIKE * spread:
-            return f"the loss is {loss:.4g}, and was {self.mean:.4g} ± {spread:.2g}"
-        return ""
-
-    def _learn(self, loss: float) -> None:
+    def _update(self, loss: float) -> None:
         self.seen += 1
         weight = max(1 - _DECAY, 1 / self.seen)
         off = loss - self.mean

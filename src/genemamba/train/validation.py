@@ -45,16 +45,8 @@ class Validation:
     ) -> dict[str, float]:
         """Return each loss, and how often one part of a cell is nearest to its other part.
 
-        Parameters
-        ----------
-        task
-            Returns losses, or vectors with ``pooled=True``.
-        names
-            Names of the losses.
-        place
-            Moves a batch to the device.
-        weights
-            Context with the weights to evaluate; the current ones if ``None``.
+        `task` returns losses (or vectors, with ``pooled=True``), named by `names`; `place` moves a
+        batch to the device; `weights` is a context with the weights to evaluate.
         """
         found: dict[str, float] = {}
         with torch.no_grad(), weights or nullcontext():

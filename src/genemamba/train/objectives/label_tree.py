@@ -13,10 +13,7 @@ from genemamba.ontology import Ontology
 class LabelTree:
     """Which labels belong to which terms, and which may be the same cell type.
 
-    Parameters
-    ----------
-    labels
-        Cell Ontology ids; the label of a view is an index into them.
+    Labels are Cell Ontology ids; the label of a view is an index into them.
 
     Attributes
     ----------
