@@ -114,7 +114,7 @@ def finetune(
     run = Tuning(model, classes, ranked, labels, training, validation, recipe, runtime)
     run.run(kept)
     judged = run.net.logits(ranked.take(apart), runtime=runtime)
-    held = (validation, run.best_logits(), apart, judged)
+    held = (validation, run.best["logits"].numpy(), apart, judged)
     tuned = FineTuned(run.net, run.best["epoch"], run.history, *held)
     if kept is not None:
         kept.finish(tuned.model, tuned.epoch, tuned.history, held)

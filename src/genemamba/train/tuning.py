@@ -101,24 +101,22 @@ class Tuning:
         self.weight = torch.from_numpy(1 / np.sqrt(counts)).float().to(runtime.device)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"score": (-math.inf, -math.inf)}
+        self.folder: TuningFolder | None = None
         self.saved = time.monotonic()
 
     def run(self, folder: TuningFolder | None) -> None:
         """Run what is left; afterwards `net` has the best weights, with adapters merged."""
+        self.folder = folder
         state = folder.state() if folder else None
         if state is None or state["part"] == "head":
-            self._tune_head(state, folder)
+            self._tune_head(state)
             state = None
         if self.recipe.tune != "head":
-            self._tune_body(state, folder)
+            self._tune_body(state)
         self.net.requires_grad_(True).cpu()
         self.net.body.use("torch")
 
-    def best_logits(self) -> np.ndarray:
-        """Logits of the validation cells by the best net."""
-        return self.best["logits"].numpy()
-
-    def _tune_head(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
+    def _tune_head(self, state: dict[str, Any] | None) -> None:
         """Train the head on states of the frozen body, which reads every whole cell once."""
         net, runtime = self.net, self.runtime
         judged = net.embed(self.judged, runtime=runtime)
@@ -135,7 +133,6 @@ class Tuning:
             lambda cells, rng: states[cells],
             lambda: net.logits_of(judged),
             state,
-            folder,
         )
 
     def _start_from_regression(self, seen: np.ndarray, judged: np.ndarray) -> None:
@@ -147,13 +144,12 @@ class Tuning:
                 linear.weight.copy_(torch.from_numpy(probe.weight))
                 linear.bias.copy_(torch.from_numpy(np.maximum(probe.bias, _NEVER)))
                 logits = self.net.logits_of(seen)
-                loss = F.cross_entropy(
-                    torch.from_numpy(logits), torch.from_numpy(y), self.weight.cpu()
-                )
+                truth = torch.from_numpy(y)
+                loss = F.cross_entropy(torch.from_numpy(logits), truth, self.weight.cpu())
             self._judge(_REGRESSION, 0, loss.item(), self.net.logits_of(judged))
         self._set_weights(self.best["weights"])
 
-    def _tune_body(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
+    def _tune_body(self, state: dict[str, Any] | None) -> None:
         """Train model and head on thinned cells."""
         net, recipe, runtime = self.net, self.recipe, self.runtime
         if recipe.tune == "lora":
@@ -179,7 +175,6 @@ class Tuning:
             read,
             lambda: net.logits(self.judged, runtime=runtime),
             state,
-            folder,
         )
         if recipe.tune == "lora":
             merge_adapters(net.body)
@@ -190,7 +185,6 @@ class Tuning:
         read: Callable[[np.ndarray, np.random.Generator], Tensor],
         judge: Callable[[], np.ndarray],
         state: dict[str, Any] | None,
-        folder: TuningFolder | None,
     ) -> None:
         """Train what requires gradients, epoch by epoch, and restore the best weights."""
         optimiser = self._optimiser()
@@ -205,20 +199,12 @@ class Tuning:
         losses: list[float] = [] if state is None else state["losses"]
 
         def save() -> None:
-            if folder is not None:
-                folder.save(
-                    {
-                        "part": part.name,
-                        "epoch": epoch,
-                        "step": step,
-                        "losses": losses,
-                        "history": self.history,
-                        "best": self.best,
-                        "weights": self._weights(),
-                        "optimiser": optimiser.state_dict(),
-                    }
-                )
-                self.saved = time.monotonic()
+            if self.folder is None:
+                return
+            progress = {"part": part.name, "epoch": epoch, "step": step, "losses": losses}
+            progress |= {"history": self.history, "best": self.best, "weights": self._weights()}
+            self.folder.save(progress | {"optimiser": optimiser.state_dict()})
+            self.saved = time.monotonic()
 
         while epoch < part.epochs and epoch - self.best["epoch"] < part.patience:
             batches = self._batches(part, epoch)
