@@ -39,8 +39,12 @@ def padded(batch: ViewBatch) -> ViewBatch:
         out[real] = values.flatten()[order]
         return out
 
-    return batch._replace(ids=rows(batch.ids, 1), genes=rows(batch.genes, 1),
-                          asked=rows(batch.asked, 0), segment=rows(batch.segment, -1))  # fmt: skip
+    return batch._replace(
+        ids=rows(batch.ids, 1),
+        genes=rows(batch.genes, 1),
+        target_mask=rows(batch.target_mask, 0),
+        segment=rows(batch.segment, -1),
+    )
 
 
 def run(corpus: Corpus, stream: Stream, steps: int, *, pack: bool, compiled: bool) -> float:

@@ -178,7 +178,7 @@ def read_batch(
         corpus.vocab,
         rng,
         row=recipe.data.length,
-        ask=recipe.objectives.mask_fraction,
+        target_fraction=recipe.objectives.mask_fraction,
         hide="masked" in recipe.objectives.weights(),
         profile="profile" in recipe.objectives.weights(),
         label=label,

@@ -28,7 +28,7 @@ class ViewBatch(NamedTuple):
     """R × L, the input."""
     genes: Tensor
     """R × L, the gene at each position, hidden or not."""
-    asked: Tensor
+    target_mask: Tensor
     """R × L, bool, positions at which a gene is predicted."""
     segment: Tensor
     """R × L, the view of each position; -1 for padding."""
@@ -62,12 +62,12 @@ def make_batch(
     rng: np.random.Generator,
     *,
     row: int,
-    ask: float,
+    target_fraction: float,
     hide: bool,
     profile: bool = False,
     label: np.ndarray | None = None,
 ) -> ViewBatch:
-    """Pack views into rows, and choose a fraction `ask` of positions to predict and perhaps hide.
+    """Pack views into rows; choose positions to predict, and hide these if `hide`.
 
     A gene that not all views of its set measure is never predicted.
     """
@@ -75,11 +75,11 @@ def make_batch(
     lengths = np.array([len(view) for view in rankings])
     begins, rows = first_fit(lengths, row)
     tokens = np.concatenate(rankings)
-    asked = rng.random(len(tokens)) < ask
+    target_mask = rng.random(len(tokens)) < target_fraction
     number = np.repeat(np.arange(len(rankings)), lengths)
     of_set = max(1, len(rankings) // len(views.measured))
     own_set = np.minimum(number // of_set, len(views.measured) - 1)
-    asked &= views.measured[own_set, tokens - FIRST_GENE]
+    target_mask &= views.measured[own_set, tokens - FIRST_GENE]
     within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.repeat(begins, lengths) + within
 
@@ -89,11 +89,11 @@ def make_batch(
         return torch.from_numpy(out.reshape(rows, row))
 
     tokens = tokens.astype(np.int64)
-    shown = np.where(asked, vocab.special("[MASK]"), tokens) if hide else tokens
+    shown = np.where(target_mask, vocab.special("[MASK]"), tokens) if hide else tokens
     return ViewBatch(
         ids=laid(shown, PAD),
         genes=laid(tokens, PAD),
-        asked=laid(asked, False),
+        target_mask=laid(target_mask, False),
         segment=laid(number, -1),
         n_views=len(rankings),
         label=torch.from_numpy(np.full(len(rankings), -1) if label is None else label),

@@ -52,12 +52,12 @@ class Task(nn.Module):
         """Freeze weights that no objective reaches, for which other processes would wait."""
         ids = torch.tensor([[FIRST_GENE, FIRST_GENE + 1]]).repeat(2, 1)
         segment = torch.tensor([[0, 0], [1, 1]])
-        asked = torch.ones_like(ids, dtype=torch.bool)
+        target_mask = torch.ones_like(ids, dtype=torch.bool)
         n_genes = self.model.vocab.n_genes if self.model.vocab else 0
         profile = torch.full((2, n_genes), 1 / n_genes)
         measured = torch.ones(2, n_genes, dtype=torch.bool)
         label = torch.zeros(2, dtype=torch.int64)
-        batch = ViewBatch(ids, ids, asked, segment, 2, label, measured, profile)
+        batch = ViewBatch(ids, ids, target_mask, segment, 2, label, measured, profile)
         self.total(self(batch)).backward()
         for parameter in self.parameters():
             parameter.requires_grad_(parameter.grad is not None)

@@ -84,7 +84,7 @@ def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> ViewBatch:
     settings = Data(length=_PART_TOKENS)
     measured = corpus.measured[np.unique(corpus.group[cells])].all(axis=0)
     views = draw(settings, (corpus.rows(cells),), (measured,), corpus.vocab, rng)
-    return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, ask=0.0, hide=False)
+    return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, target_fraction=0.0, hide=False)
 
 
 def _found(pooled_SD: Tensor) -> float:

@@ -56,7 +56,7 @@ def test_which_objective_leaks(
     leaks: bool,
 ) -> None:
     model = new_model(pbmc.var_names, bidirectional=bidirectional).double()
-    batch = new_batch(ask=0.15, hide=isinstance(objective, Masked))
+    batch = new_batch(target_fraction=0.15, hide=isinstance(objective, Masked))
     found = changes(objective, model, batch)
     assert len(found) > 10
     assert (min(found) > 1e-4) if leaks else (max(found) < 1e-12)
@@ -65,9 +65,9 @@ def test_which_objective_leaks(
 def test_a_hidden_gene_is_nowhere_in_its_view(small_model: GeneMamba, new_batch: NewBatch) -> None:
     batch = new_batch(hide=True)
     mask = small_model.vocab.special("[MASK]")
-    assert 0.15 < batch.asked[batch.segment >= 0].float().mean() < 0.45
+    assert 0.15 < batch.target_mask[batch.segment >= 0].float().mean() < 0.45
     for view in range(batch.n_views):
         here = batch.segment == view
-        hidden = here & batch.asked
+        hidden = here & batch.target_mask
         assert (batch.ids[hidden] == mask).all()
         assert not set(batch.genes[hidden].tolist()) & set(batch.ids[here & ~hidden].tolist())

@@ -31,7 +31,9 @@ def test_the_loss_is_the_formula(
 ) -> None:
     """Worked out pair by pair; positive pairs are no negatives, hidden genes take no part."""
     a, b, c, d, alone = 10, 20, 30, 40, 50  # a and b share a pathway, and b and c another
-    batch = new_batch(views=[np.array([a, b, c, alone]), np.array([d, b, a])], ask=0.0, row=4)
+    batch = new_batch(
+        views=[np.array([a, b, c, alone]), np.array([d, b, a])], target_fraction=0.0, row=4
+    )
     hidden = (batch.genes == d) & (batch.segment == 1)
     member = torch.zeros(len(small_model.vocab), 3, dtype=torch.bool)
     member[[a, b], 0] = member[[b, c], 1] = member[[d], 2] = True

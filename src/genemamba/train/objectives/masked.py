@@ -16,4 +16,4 @@ class Masked(PredictsGenes):
         self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Predict the gene at each hidden position."""
-        return states_RLD, batch.genes.masked_fill(~batch.asked, IGNORE)
+        return states_RLD, batch.genes.masked_fill(~batch.target_mask, IGNORE)

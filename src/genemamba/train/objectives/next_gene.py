@@ -20,7 +20,7 @@ class NextGene(PredictsGenes):
         self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Predict the next gene of the same view."""
-        return states_RLD, following(batch).masked_fill(~batch.asked, IGNORE)
+        return states_RLD, following(batch).masked_fill(~batch.target_mask, IGNORE)
 
 
 def following(batch: ViewBatch) -> Tensor:
