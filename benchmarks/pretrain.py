@@ -20,14 +20,14 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.train.data import Stream, split
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 from genemamba.train.recipe import Recipe
 from genemamba.train.start import new_model
 from genemamba.train.steps import decay_groups
 from genemamba.train.task import Task
 
 
-def padded(batch: Batch) -> Batch:
+def padded(batch: ViewBatch) -> ViewBatch:
     """Give every view a row of its own."""
     lengths = torch.bincount(batch.segment[batch.segment >= 0], minlength=batch.n_views)
     real = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -39,8 +39,12 @@ def padded(batch: Batch) -> Batch:
         out[real] = values.flatten()[order]
         return out
 
-    return batch._replace(ids=rows(batch.ids, 1), genes=rows(batch.genes, 1),
-                          asked=rows(batch.asked, 0), segment=rows(batch.segment, -1))  # fmt: skip
+    return batch._replace(
+        ids=rows(batch.ids, 1),
+        genes=rows(batch.genes, 1),
+        target_mask=rows(batch.target_mask, 0),
+        segment=rows(batch.segment, -1),
+    )
 
 
 def run(corpus: Corpus, stream: Stream, steps: int, *, pack: bool, compiled: bool) -> float:

@@ -47,7 +47,7 @@ def one_step(n_layers: int, d_model: int) -> tuple[int, float, float]:
     rng = np.random.default_rng(0)
     rankings = [rng.choice(GENES, 16, replace=False) + FIRST_GENE for _ in range(4)]
     views = Views(rankings, sparse.csr_matrix((4, GENES)), np.ones((2, GENES), dtype=bool))
-    batch = make_batch(views, vocab, rng, row=32, ask=1.0, hide=False)
+    batch = make_batch(views, vocab, rng, row=32, target_fraction=1.0, hide=False)
     optimiser = torch.optim.AdamW(decay_groups(task.named_parameters(), 0.01), lr=1e-3, fused=True)
     before = task.total(task(batch))
     before.backward()

@@ -24,7 +24,7 @@ def test_a_stream_that_is_closed_hears_nothing(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(_progress, "_TOLD_AFTER", 0.0)
+    monkeypatch.setattr(_progress, "_ESTIMATED_AFTER", 0.0)
     monkeypatch.setattr(_progress, "_LONG", 0.0)
     with Progress("embed", 10, "cell", 10) as bar:
         bar._bar.delay = 0

@@ -1,4 +1,4 @@
-"""What the machine is, asked of the operating system."""
+"""Properties of the machine, from the operating system."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def cores() -> int:
 
 @contextmanager
 def same_threads() -> Iterator[None]:
-    """Give OpenMP back the threads it had: numba's parallel code takes all cores for good."""
+    """Restore the number of OpenMP threads, which numba's parallel code sets to all cores."""
     with threadpool_limits():
         yield
 
 
 def memory() -> float:
-    """Return all memory, in GB."""
+    """Return the total memory in GB."""
     if not hasattr(os, "sysconf"):
         return float("nan")
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def peak_memory() -> float:
-    """Return the most memory this process has held so far, in GB."""
+    """Return the peak memory of this process in GB."""
     try:
         import resource
     except ImportError:  # Windows

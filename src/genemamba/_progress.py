@@ -1,4 +1,4 @@
-"""What is said while something takes long: a bar, and once, what it will take."""
+"""Progress of long operations: a bar, and one estimate of the total time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from genemamba._machine import peak_memory
 
-with warnings.catch_warnings():  # without ipywidgets bars are of text, which is no news
+with warnings.catch_warnings():  # no ipywidgets
     warnings.simplefilter("ignore")
     from tqdm.auto import tqdm as _tqdm
 
 __all__ = ["Progress", "duration", "say", "tqdm"]
 
-_TOLD_AFTER, _LONG = 2.0, 30.0  # seconds until a run is judged; a longer one is announced
+_ESTIMATED_AFTER, _LONG = 2.0, 30.0  # seconds until an estimate; shown if it is longer
 
 
 class tqdm(_tqdm):
-    """A bar that is silent where standard error is closed."""
+    """A bar that is silent if standard error is closed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(
@@ -29,7 +29,7 @@ class tqdm(_tqdm):
 
 
 def say(text: str, to: str = "stdout") -> None:
-    """Print to ``sys.stdout`` or ``sys.stderr``, unless closed; "?" for signs it does not have."""
+    """Print to ``sys.stdout`` or ``sys.stderr`` unless closed; "?" for unsupported characters."""
     stream = getattr(sys, to)
     if _is_open(stream):
         encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -41,27 +41,16 @@ def _is_open(stream: Any) -> bool:
 
 
 class Progress:
-    """A bar that appears after three seconds, and an estimate if there is half a minute to go.
+    """A bar that appears after three seconds, and an estimate if a run takes over half a minute.
 
-    Parameters
-    ----------
-    doing
-        What is done, such as "embed".
-    total, unit
-        What there is to do, and of what.
-    n_cells
-        The cells in it.
-    on
-        Where and how, for the estimate.
-    shown
-        Whether anything is said at all.
+    `doing` names the operation, such as "embed"; `on` says where it runs, for the estimate.
     """
 
     def __init__(
         self, doing: str, total: int, unit: str, n_cells: int, *, on: str = "", shown: bool = True
     ) -> None:
         self.doing, self.total, self.n_cells, self.on = doing, total, n_cells, on
-        quiet: Any = {} if shown else {"disable": True}  # else as TQDM_DISABLE has it
+        quiet: Any = {} if shown else {"disable": True}  # else TQDM_DISABLE decides
         self._bar = tqdm(
             total=total, unit=unit, unit_scale=True, desc=doing, delay=3, leave=False, **quiet
         )
@@ -76,14 +65,14 @@ class Progress:
         self._bar.close()
 
     def update(self, n: int) -> None:
-        """Note that so much more is done."""
+        """Advance by `n`."""
         self._bar.update(n)
-        if not self._begun:  # the first part warms up, and says nothing about the others
+        if not self._begun:  # the first part includes warm-up
             self._begun = time.monotonic()
             return
         self._done += n
         seconds = time.monotonic() - self._begun
-        if self._told or seconds <= _TOLD_AFTER:
+        if self._told or seconds <= _ESTIMATED_AFTER:
             return
         self._told, whole = True, seconds * self.total / self._done
         if whole > _LONG and not self._bar.disable:
@@ -98,7 +87,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in the units one would use."""
+    """Format a time in suitable units."""
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     minutes, rest = divmod(round(seconds), 60)

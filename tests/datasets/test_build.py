@@ -188,7 +188,7 @@ def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, stage, broken)
         build_corpus(two_files, tmp_path / "broken", gene_names=names, **SETTINGS)
-    with pytest.raises(InputError, match="no whole corpus"):
+    with pytest.raises(InputError, match="no complete corpus"):
         Corpus(tmp_path / "broken")
     build_corpus(two_files, tmp_path / "broken", gene_names=names, **SETTINGS)
     assert content(tmp_path / "whole") == content(tmp_path / "broken")
@@ -238,7 +238,7 @@ def test_a_finished_build_is_opened(two_files: list[Path], names: Path, tmp_path
     again = build_corpus(two_files, tmp_path / "c", gene_names=names, **SETTINGS)
     assert len(again) == len(first)
     assert content(tmp_path / "c") == before
-    with pytest.raises(InputError, match="built from other min_cells"):
+    with pytest.raises(InputError, match="min_cells was 10, is 11"):
         build_corpus(two_files, tmp_path / "c", gene_names=names, min_genes=1, min_cells=11)
 
 
@@ -251,7 +251,7 @@ def test_a_full_disk(
     with monkeypatch.context() as patch, pytest.raises(InputError, match="disk is full") as caught:
         patch.setattr(Shard, "save", full)
         build_corpus(two_files, tmp_path / "c", gene_names=names, **SETTINGS)
-    assert "goes on" in caught.value.fix
+    assert "it resumes" in caught.value.fix
     build_corpus(two_files, tmp_path / "c", gene_names=names, **SETTINGS)
 
 

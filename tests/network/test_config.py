@@ -40,11 +40,11 @@ def test_the_published_tensor_names() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"vocab_size": 0}, "vocab_size=0"),
-        ({"vocab_size": "9"}, "vocab_size='9'"),
-        ({"vocab_size": 9, "merge": "max"}, "merge='max'"),
+        ({"vocab_size": 0}, "vocab_size is 0"),
+        ({"vocab_size": "9"}, "vocab_size is .9."),
+        ({"vocab_size": 9, "merge": "max"}, "merge is .max."),
         ({"vocab_size": 9, "headdim": 60}, "headdim=60"),
-        ({"vocab_size": 9, "pre_norm": 1}, "pre_norm=1"),
+        ({"vocab_size": 9, "pre_norm": 1}, "pre_norm is 1"),
         ({"vocab_size": 9, "d_modell": 8}, "'d_modell'"),
         ({}, "vocab_size is missing"),
     ],

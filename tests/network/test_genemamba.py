@@ -175,7 +175,7 @@ def test_a_long_run_is_announced_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    monkeypatch.setattr(_progress, "_TOLD_AFTER", 0.0)
+    monkeypatch.setattr(_progress, "_ESTIMATED_AFTER", 0.0)
     monkeypatch.setattr(_progress, "_LONG", long)
     runtime = Runtime("cpu", "float32")
     embed_tokens(small_model, random_cells(12, 50), batch_size=4, runtime=runtime)

@@ -150,11 +150,11 @@ def test_nearest_names(text, name) -> None:
 
 
 def test_an_unknown_id_is_an_error_that_helps() -> None:
-    with pytest.raises(InputError, match=r"(?s)'B cell' is no id.*'CL:0000236'"):
+    with pytest.raises(InputError, match=r"(?s)'B cell' is not a Cell Ontology id.*'CL:0000236'"):
         CL.depth("B cell")
-    with pytest.raises(InputError, match=r"(?s)'macrofage' is no id.*macrophage"):
+    with pytest.raises(InputError, match=r"(?s)'macrofage' is not a Cell Ontology id.*macrophage"):
         CL.is_ancestor(CELL, "macrofage")
-    with pytest.raises(InputError, match="'CL:9999999' is no id"):
+    with pytest.raises(InputError, match="'CL:9999999' is not a Cell Ontology id"):
         CL.closure(["CL:9999999"])
 
 
@@ -174,8 +174,8 @@ def test_a_circle_is_an_error_that_shows_it(drawn, data) -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ({"GO:0000001": Term("growth")}, "'GO:0000001' is no id"),
-        ({"CL:1": Term("short")}, "'CL:1' is no id"),
+        ({"GO:0000001": Term("growth")}, "'GO:0000001' is not a Cell Ontology id"),
+        ({"CL:1": Term("short")}, "'CL:1' is not a Cell Ontology id"),
         ({key(1): Term(" ")}, "CL:0000001 has no name"),
         ({key(1): Term("obsolete immature T cell")}, "is obsolete"),
         ({key(1): Term("orphan", (), (key(2),))}, "unknown parent 'CL:0000002'"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 from statsmodels.stats.multitest import multipletests
 
-from genemamba.tl._shift import Direction, Profile, control_p, cosine_distance, fdr
+from genemamba.genes.enrichment import fdr
+from genemamba.tl._shift import Direction, Profile, control_p, cosine_distance
 from genemamba.tokens import Ranked
 
 

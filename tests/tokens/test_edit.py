@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genemamba.tokens import Ranked
-from genemamba.tokens.edit import cut, delete, join, put_first
+from genemamba.tokens.edit import cut, delete, put_first
 
 cells_and_genes = st.tuples(
     st.lists(st.lists(st.integers(2, 14), unique=True, max_size=9), max_size=6),
@@ -60,7 +60,7 @@ def test_what_always_holds(case):
     changed, edited = put_first(whole, genes, 99)
     untouched = [i for i in range(len(cells)) if i not in changed]
     assert all(cells[i][: len(genes)] == genes or not cells[i] for i in untouched)
-    assert lists(join([whole, edited])) == cells + lists(edited)
+    assert lists(Ranked.joined([whole, edited])) == cells + lists(edited)
 
 
 def test_tokens_from_beyond_the_limit_move_up():

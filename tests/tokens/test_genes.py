@@ -135,7 +135,7 @@ def test_a_long_name_takes_no_memory_of_others() -> None:
     [
         (["ENSMUSG00000000001.4", "ENSMUSG00000000003"], "mouse Ensembl"),
         (["Actb", "Cd3e", "Il2", "Gm123", "H2-Ab1", "Hba-a1"], "mouse symbols"),
-        (["ENSG00000999999", "ENSG00000999998"], "none that the model knows"),
+        (["ENSG00000999999", "ENSG00000999998"], "none of the model"),
         (["ENST00000456328.2", "ENST00000450305"], "transcripts"),
         (["ENSDARG00000000001", "ENSDARG00000000002"], "another species"),
         (["7157", "672", "675.0"], "Entrez"),

@@ -23,7 +23,7 @@ def test_symbols_aliases_and_ids(vocab):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["cd3d"], "'cd3d' is no gene of the model(.|\n)*did you mean 'CD3D'"),
+        (["cd3d"], "'cd3d' is not a gene of the model(.|\n)*did you mean 'CD3D'"),
         (["CD4", "CD3F"], "'CD3F'(.|\n)*'CD3"),
         (["Gapdh12345"], "use gene symbols or Ensembl ids"),
         (["X"], "'X' names several genes"),

@@ -6,13 +6,13 @@ import pytest
 from genemamba.tokens import MeanRanking, Ranked
 from genemamba.tokens.reconstruction import (
     after_prefix,
+    assign,
     choose_hidden,
     commonest,
     copy_all,
     copy_given,
     mean_ranking_after,
     mean_ranking_hidden,
-    put,
     score,
     score_joined,
 )
@@ -118,4 +118,4 @@ def test_genes_are_put_where_most_are_expected_to_be_right() -> None:
     probability = np.array([[0.5, 0.1, 0.4, 0.0], [0.6, 0.1, 0.2, 0.1]])
     chosen = commonest(probability)
     assert set(chosen) == {0, 2}
-    np.testing.assert_array_equal(chosen[put(probability[:, chosen])], [2, 0])
+    np.testing.assert_array_equal(chosen[assign(probability[:, chosen])], [2, 0])

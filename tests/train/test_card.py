@@ -16,10 +16,10 @@ def test_a_card_says_what_the_run_was(
     model = pretrain(corpus, new_recipe(), tmp_path / "run")
     card = (tmp_path / "run" / CARD).read_text()
     assert model.provenance["sha256"] in card
-    assert f"{len(corpus):,} human cells of {len(corpus.groups)} libraries" in card
+    assert f"{len(corpus):,} human cells from {len(corpus.groups)} libraries" in card
     assert f"| cells.h5ad | {len(corpus):,} |" in card
     assert "6 steps" in card and "| 3 |" in card and "| 6 |" in card
-    assert "nobody has judged" in card
+    assert "have not been evaluated" in card
 
 
 def test_scores_and_limits_are_added(
@@ -33,4 +33,4 @@ def test_scores_and_limits_are_added(
     write_card(tmp_path / "run", scores=tmp_path / "scores.json", limits=tmp_path / "limits.md")
     card = (tmp_path / "run" / CARD).read_text()
     assert "| blood | 0.500 / 0.500 / 0.750 | 0.250 / 0.250 / 0.125 |" in card
-    assert card.endswith("Mice.\n") and "nobody" not in card
+    assert card.endswith("Mice.\n") and "not been evaluated" not in card

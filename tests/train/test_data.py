@@ -11,7 +11,7 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.train.data import Stream, read, split
+from genemamba.train.data import Stream, read_batch, split
 from genemamba.train.recipe import Recipe
 
 NewRecipe = Callable[..., Recipe]
@@ -86,7 +86,7 @@ def test_pairs_are_of_one_label_and_of_two_libraries(
         assert (labelled.group[first] != labelled.group[second]).all()
     found = {labelled.labels[i] for i in labelled.label[np.concatenate(pairs, axis=1)].ravel()}
     assert found == {"CL:0000084", "CL:0000236"}  # and no NK cell
-    batch = read(labelled, pairs[0], recipe, (0, 0, 0))
+    batch = read_batch(labelled, pairs[0], recipe, (0, 0, 0))
     n = batch.n_views // 2
     assert torch.equal(batch.label[:n], batch.label[n:])
     with pytest.raises(InputError, match=r"no label .* two libraries"):

@@ -404,7 +404,7 @@ def test_bad_input_is_refused() -> None:
     missing[0] = np.nan
     empty = pack([np.zeros(0, int)] * 30)
     for other, what in (
-        ({"classes": ("a",), "labels": 0 * labels}, "one class only"),
+        ({"classes": ("a",), "labels": 0 * labels}, "only one class"),
         ({"labels": labels + 1}, "from 1 to 3"),
         ({"labels": labels - 1}, "from -1 to 1"),
         ({"labels": missing}, "NaN"),
@@ -415,7 +415,7 @@ def test_bad_input_is_refused() -> None:
         ({"ranked": empty}, "no cell has a token"),
         ({"classes": ("a", "b", "c", "d")}, "'d' has no cell"),
         ({"classes": ("a", "b", "b")}, "repeated"),
-        ({"ranked": pack([np.full(3, 500)] * 30)}, "not of this model"),
+        ({"ranked": pack([np.full(3, 500)] * 30)}, "from another model"),
     ):
         with pytest.raises(InputError, match=what):
             call(**other)

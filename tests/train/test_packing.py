@@ -9,7 +9,7 @@ from scipy import sparse
 from genemamba.network import GeneMamba
 from genemamba.network.batch import pool
 from genemamba.tokens import FIRST_GENE, PAD
-from genemamba.train.packing import Batch, first_fit, make_batch
+from genemamba.train.packing import ViewBatch, first_fit, make_batch
 from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
 from genemamba.train.views import Views
@@ -24,12 +24,12 @@ def views_of(model: GeneMamba, lengths: list[int]) -> Views:
     return Views(rankings, expression, np.ones((2, n_genes), dtype=bool))
 
 
-def padded(batch: Batch) -> Batch:
+def padded(batch: ViewBatch) -> ViewBatch:
     """The same views, each in a row of its own."""
     n = [int((batch.segment == v).sum()) for v in range(batch.n_views)]
     rows = {f: torch.full((len(n), max(n)), PAD if f in ("ids", "genes") else -1)
             for f in ("ids", "genes", "segment")}  # fmt: skip
-    rows["asked"] = torch.zeros(len(n), max(n), dtype=torch.bool)
+    rows["target_mask"] = torch.zeros(len(n), max(n), dtype=torch.bool)
     for view, length in enumerate(n):
         for name, values in rows.items():
             values[view, :length] = getattr(batch, name)[batch.segment == view]
@@ -49,7 +49,9 @@ def test_views_find_places_that_do_not_overlap() -> None:
 
 def test_every_gene_stands_in_its_view(small_model: GeneMamba) -> None:
     views = views_of(small_model, [5, 0, 12, 7])
-    batch = make_batch(views, small_model.vocab, np.random.default_rng(0), row=16, ask=0, hide=True)
+    batch = make_batch(
+        views, small_model.vocab, np.random.default_rng(0), row=16, target_fraction=0, hide=True
+    )
     for number, view in enumerate(views.rankings):
         np.testing.assert_array_equal(batch.genes[batch.segment == number], view)
     assert (batch.ids[batch.segment < 0] == PAD).all()
@@ -64,7 +66,13 @@ def test_packed_and_padded_give_equal_losses(
     task = Task(small_model, new_recipe(objectives=weights)).double()
     views = views_of(small_model, [30, 17, 5, 22, 9, 30, 12, 26])
     batch = make_batch(
-        views, small_model.vocab, np.random.default_rng(0), row=40, ask=0.3, hide=True, profile=True
+        views,
+        small_model.vocab,
+        np.random.default_rng(0),
+        row=40,
+        target_fraction=0.3,
+        hide=True,
+        profile=True,
     )
     other = padded(batch)
     assert len(batch.ids) < len(other.ids)

@@ -47,7 +47,7 @@ def test_a_file_is_a_mapping_of_sections(tmp_path: Path) -> None:
         ({"model": {"d_modle": 3}}, r"\[model\] has no setting .*\n.*did you mean 'd_model'"),
         ({"model": {"vocab_size": 3}}, r"\[model\] has no setting 'vocab_size'"),
         ({"model": {"headdim": 7}}, r"\[model\] the inner width 64 .* headdim=7"),
-        ({"model": {"merge": "max"}}, r"\[model\] merge='max' is not one of"),
+        ({"model": {"merge": "max"}}, r"\[model\] merge is .max.\n.*'gate', 'mean'"),
         ({"model": {"start": 3}}, "give a checkpoint's folder"),
         ({"data": 3}, "section of its own"),
         ({"data": {"cells": 2.5}}, r"\[data\] cells is 2.5\n.*a whole number"),

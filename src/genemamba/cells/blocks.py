@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike, fspath
@@ -13,6 +12,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from genemamba._files import sha256
 from genemamba._keys import UNS
 from genemamba._progress import Progress
 from genemamba._version import __version__
@@ -147,8 +147,8 @@ def into_store(
         "input": counts.where,
         "values": counts.values.kind,
         "cells": counts.n_cells,
-        "cells_sha256": _digest(adata.obs_names),
-        "genes_sha256": _digest(genes.token.tolist()),
+        "cells_sha256": sha256(*(f"{name}\0" for name in adata.obs_names)),
+        "genes_sha256": sha256(*(f"{token}\0" for token in genes.token.tolist())),
         "block": BLOCK,
         **{what: value for what, value in entry.items() if what != "params"},
         **entry["params"],
@@ -159,10 +159,3 @@ def into_store(
             record = {"version": __version__, **entry, **summed(adata, counts, genes, stats)}
             store.finish({UNS: {key: record}})
         return store.record
-
-
-def _digest(items: Any) -> str:
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(f"{item}\0".encode())
-    return digest.hexdigest()

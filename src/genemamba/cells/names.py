@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from genemamba._files import sha256
 from genemamba.cells.counts import is_gene
 from genemamba.errors import InputError
 from genemamba.tokens import GeneMatch, match
@@ -43,7 +43,7 @@ def match_genes(
 
 def genes_sha256(genes: GeneMatch) -> str:
     """Hash which column is which gene."""
-    return hashlib.sha256(np.ascontiguousarray(genes.token, "<i4").data).hexdigest()
+    return sha256(genes.token.astype("<i4"))
 
 
 def _share_known(names: Iterable[object], vocab: Vocabulary) -> float:

@@ -176,8 +176,14 @@ def _matrix(adata: AnnData, layer: str | None) -> tuple[Any, pd.DataFrame, str]:
         return adata.X, adata.var, "adata.X"
     if layer in adata.layers:
         return adata.layers[layer], adata.var, f"adata.layers[{layer!r}]"
-    if layer == "raw" and adata.raw is not None:
-        return adata.raw.X, adata.raw.var, "adata.raw.X"
+    require_layer(adata, layer)
+    return adata.raw.X, adata.raw.var, "adata.raw.X"
+
+
+def require_layer(adata: AnnData, layer: str | None) -> None:
+    """Raise an error that lists the layers if `layer` is not one of them."""
+    if layer is None or layer in adata.layers or (layer == "raw" and adata.raw is not None):
+        return
     have = [*map(repr, _layers(adata)), *(["'raw'"] if adata.raw is not None else [])]
     raise InputError(
         f"layer={layer!r} is not in adata.layers",

@@ -6,8 +6,6 @@ is renamed when complete, so ``OUT`` is always whole.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import shutil
@@ -24,10 +22,10 @@ import pandas as pd
 from anndata import AnnData
 from filelock import FileLock, Timeout
 
+from genemamba._files import DISK_FULL, sha256, write_text
 from genemamba._keys import UNS
 from genemamba.errors import GeneMambaError, InputError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IRRELEVANT = {"version", "model", "batch_size", "block"}  # settings that change no vector
 
 
@@ -71,7 +69,8 @@ class Store:
         if begun.exists():
             self._verify(begun)
             self.done = dict(self._sound())
-            _write(self.journal, "".join(json.dumps(stats) + "\n" for stats in self.done.values()))
+            lines = (json.dumps(stats) + "\n" for stats in self.done.values())
+            write_text(self.journal, "".join(lines))
             return
         shutil.rmtree(self._store, ignore_errors=True)
         import zarr
@@ -89,7 +88,7 @@ class Store:
             attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
         )
         root.attrs["genemamba"] = self.settings
-        _write(begun, json.dumps({"settings": self.settings, "sha256": self._frame()}))
+        write_text(begun, json.dumps({"settings": self.settings, "sha256": self._frame()}))
 
     def write(self, start: int, rows: np.ndarray, stats: dict[str, Any]) -> None:
         """Write the block that begins at `start`, and record its hash."""
@@ -110,7 +109,7 @@ class Store:
         shutil.rmtree(self._store / "uns", ignore_errors=True)
         described = self._store / "zarr.json"
         if described.exists():
-            _write(described, _without_consolidated(described.read_bytes()).decode())
+            write_text(described, _without_consolidated(described.read_bytes()).decode())
         root = zarr.open_group(str(self._store), mode="r+", use_consolidated=False)
         with _quiet():
             ad.io.write_elem(root, "uns", uns)
@@ -155,7 +154,7 @@ class Store:
 
     def _frame(self) -> str:
         """Hash all but the blocks, and what :meth:`finish` adds."""
-        digest = hashlib.sha256()
+        parts: list[str | bytes] = []
         array = self._store / "obsm" / self.key
         blocks = array / "c" if (array / "zarr.json").exists() else array  # zarr v3, or v2
         for file in sorted(path for path in self._store.rglob("*") if path.is_file()):
@@ -165,9 +164,9 @@ class Store:
                 content = file.read_bytes()
                 if file == self._store / "zarr.json":
                     content = _without_consolidated(content)
-                digest.update(f"{file.relative_to(self._store).as_posix()}\0".encode())
-                digest.update(hashlib.sha256(content).digest())
-        return digest.hexdigest()
+                name = f"{file.relative_to(self._store).as_posix()}\0"
+                parts += [name, bytes.fromhex(sha256(content))]
+        return sha256(*parts)
 
     def _sound(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Read the journal; leave out blocks that do not match their hash."""
@@ -243,7 +242,7 @@ def _room(store: Store) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise GeneMambaError(
             f"the disk of {store.partial} is full; {len(store.done)} of "
@@ -285,13 +284,4 @@ def _settings_of(out: Path) -> dict[str, Any]:
 
 
 def _hash(rows: np.ndarray, stats: dict[str, Any]) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(rows).data)
-    digest.update(json.dumps(stats, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _write(file: Path, text: str) -> None:
-    """Write it whole or not at all."""
-    new = file.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)
+    return sha256(rows, json.dumps(stats, sort_keys=True))

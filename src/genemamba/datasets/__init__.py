@@ -1,4 +1,4 @@
-"""Corpora to train on."""
+"""Corpora for training."""
 
 from genemamba.datasets._build import build_corpus
 from genemamba.datasets._store import Corpus

@@ -1,10 +1,11 @@
-"""The first pass over the files of a corpus: read, match genes, filter, keep cells in blocks."""
+"""The first pass over the files of a corpus: read, match genes, filter, save cells in blocks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,59 +13,56 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
+from genemamba._files import replacing, write_json
 from genemamba._progress import tqdm
-from genemamba.datasets._sources import Source
+from genemamba.datasets._sources import CellFile
 from genemamba.datasets._store import MOST
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, Vocabulary, add_columns, match
 from genemamba.tokens.genes import diagnose
+from genemamba.tokens.sketch import splitmix64
 
-BLOCK = 2_048  # cells that are read, and written, at a time
+BLOCK = 2_048  # cells per block
 THREADS = 2
-_FEW = 0.1  # known names; title-case names of another species match in part
+_FEW = 0.1  # share of known names; those of another species may match in part
 
 
 def read_blocks(
-    sources: list[Source], raw: Path, reference: Vocabulary, min_genes: int
+    files: list[CellFile], raw: Path, reference: Vocabulary, min_genes: int
 ) -> Iterator[dict[str, Any]]:
-    """Read and filter all files, block by block; yield what is known of each block."""
-    n_cells = sum(len(source.obs) for source in sources)
+    """Read and filter all files, block by block; yield the description of each block."""
+    n_cells = sum(len(file.obs) for file in files)
     with tqdm(total=n_cells, unit="cell", desc="read", delay=3, leave=False) as bar:
-        for s, source in enumerate(sources):
-            gene = tokens_of(source, reference)
-            library = np.array([f"{source.path.stem}/{name}" for name in source.samples])
-            starts = range(0, len(source.obs), BLOCK)
-            done = [known(raw, f"{s:03}-{b:05}") for b in range(len(starts))]
-            first = next((b for b, block in enumerate(done) if block is None), len(done))
-            values = source.blocks(BLOCK, starts[first] if first < len(done) else len(source.obs))
-            of_source = []
+        for f, file in enumerate(files):
+            gene = tokens_of(file, reference)
+            library = np.array([f"{file.path.stem}/{name}" for name in file.samples])
+            names = [f"{f:03}-{b:05}" for b in range(-(-len(file.obs) // BLOCK))]
+            done = list(takewhile(bool, (known(raw, name) for name in names)))
+            start = BLOCK * len(done)
+            bar.update(min(start, len(file.obs)))
             with ThreadPoolExecutor(THREADS) as pool:
                 waiting: list[Any] = []
-                for b, start in enumerate(starts):
-                    done_before = done[b]
-                    if b >= first:
-                        block, own = next(values), slice(start, start + BLOCK)
-                        of_cells = library[own], source.label[own], source.profile[own]
-                        name = f"{s:03}-{b:05}"
-                        waiting.append(
-                            pool.submit(_filter, block, gene, of_cells, min_genes, raw, name)
-                        )
-                        if len(waiting) > THREADS:
-                            of_source.append(waiting.pop(0).result())
-                    else:
-                        assert done_before is not None
-                        of_source.append(done_before)
-                    bar.update(min(BLOCK, len(source.obs) - start))
-                of_source += [task.result() for task in waiting]
-            if of_source and not sum(block["cells"] for block in of_source):
-                raise _nothing_left(source, of_source, min_genes)
-            yield from of_source
+                blocks = file.blocks(BLOCK, start)
+                for name, block in zip(names[len(done) :], blocks, strict=False):
+                    own = slice(start, start + BLOCK)
+                    start += BLOCK
+                    of_cells = library[own], file.label[own], file.profile[own]
+                    waiting.append(
+                        pool.submit(_filter, block, gene, of_cells, min_genes, raw, name)
+                    )
+                    if len(waiting) > THREADS:
+                        done.append(waiting.pop(0).result())
+                    bar.update(block.shape[0])
+                done += [task.result() for task in waiting]
+            if done and not sum(block["cells"] for block in done):
+                raise _nothing_left(file, done, min_genes)
+            yield from done
 
 
-def tokens_of(source: Source, reference: Vocabulary) -> np.ndarray:
-    """Return the token of each gene of a file; refuse files of other species."""
-    names, where = source.var.index.tolist(), f"var_names of {source.path}"
-    found = match(names, reference, where=where, genes=source.genes)
+def tokens_of(file: CellFile, reference: Vocabulary) -> np.ndarray:
+    """Return the token of each gene of a file; reject files of other species."""
+    names, where = file.var.index.tolist(), f"var_names of {file.path}"
+    found = match(names, reference, where=where, genes=file.genes)
     gene = found.token
     if (gene[found.status != "other"] >= 0).mean() < _FEW:
         raise InputError(
@@ -76,10 +74,10 @@ def tokens_of(source: Source, reference: Vocabulary) -> np.ndarray:
 
 
 class Block(NamedTuple):
-    """Cells that were read and passed the filter, on the genes of the reference."""
+    """Cells that passed the filter, on the genes of the reference."""
 
     hash: np.ndarray
-    """A 64-bit number of each cell that equal counts in equal genes share."""
+    """A 64-bit hash of each cell's counts, to find duplicates."""
     library: np.ndarray
     label: np.ndarray
     profile: np.ndarray
@@ -89,12 +87,10 @@ class Block(NamedTuple):
     counts: np.ndarray
 
     def save(self, file: Path) -> None:
-        """Write the arrays one after the other, whole or not at all."""
-        new = file.with_suffix(".new")
-        with new.open("wb") as out:
+        """Write all arrays to one file, whole or not at all."""
+        with replacing(file) as new, new.open("wb") as out:
             for array in self:
                 np.save(out, array)
-        new.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> Block:
@@ -109,25 +105,22 @@ class Block(NamedTuple):
         lengths = np.diff(self.starts)
         entries = np.repeat(keep, lengths)
         starts = np.append(0, np.cumsum(lengths[keep]))
+        per_cell = (self.hash, self.library, self.label, self.profile, self.total)
         return Block(
-            self.hash[keep],
-            self.library[keep],
-            self.label[keep],
-            self.profile[keep],
-            self.total[keep],
+            *(values[keep] for values in per_cell),
             starts,
             self.genes[entries],
             self.counts[entries],
         )
 
     def matrix(self, n_genes: int) -> sparse.csr_matrix:
-        """Cells × genes of the reference."""
+        """Return cells × genes of the reference."""
         shape = (len(self.total), n_genes)
         return sparse.csr_matrix((self.counts, self.genes, self.starts), shape=shape)
 
 
 def hashes(file: Path) -> np.ndarray:
-    """Read nothing else of a block."""
+    """Read only the hashes of a block."""
     with file.open("rb") as saved:
         return np.load(saved)
 
@@ -144,7 +137,7 @@ def _filter(
     raw: Path,
     name: str,
 ) -> dict[str, Any]:
-    """Keep cells of counts with enough known genes, on the genes of the reference."""
+    """Save the cells with counts in enough known genes, on the genes of the reference."""
     block = add_columns(block, gene)
     # one compiled kernel for all dtypes
     indptr = block.indptr.astype(np.int64, copy=False)
@@ -179,7 +172,7 @@ def _filter(
 
 @njit(nogil=True, cache=True)
 def _look(indptr, indices, data, gene):  # type: ignore[no-untyped-def]
-    """Say whether all values could be counts; the total, fractions and known genes of each cell."""
+    """Return whether values can be counts, and each cell's total, fractions and known genes."""
     n_cells = len(indptr) - 1
     total = np.zeros(n_cells)
     fractional, n_genes = np.zeros(n_cells, dtype=np.int64), np.zeros(n_cells, dtype=np.int64)
@@ -197,7 +190,7 @@ def _look(indptr, indices, data, gene):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped-def]
-    """Return the hashes and counts of some cells; write their known genes."""
+    """Return the hashes and counts of some cells; write their known genes to `genes`."""
     hashed = np.zeros(len(cells), dtype=np.uint64)
     counts = np.empty(len(genes), dtype=np.uint16)
     n = 0
@@ -208,34 +201,26 @@ def _kept(indptr, indices, data, gene, cells, genes):  # type: ignore[no-untyped
                 genes[n] = token - FIRST_GENE
                 counts[n] = min(count, MOST)
                 mixed = (np.uint64(genes[n]) << np.uint64(16)) | np.uint64(counts[n])
-                mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-                mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                hashed[i] += mixed ^ (mixed >> np.uint64(31))  # splitmix64, in any order
+                hashed[i] += splitmix64(mixed)  # a sum, so the order does not matter
                 n += 1
     return hashed, counts
 
 
 def known(folder: Path, name: str) -> dict[str, Any] | None:
-    """Read what was said of a block when it was finished."""
+    """Read the description of a finished block, if it exists."""
     file = folder / f"{name}.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def write_json(file: Path, values: dict[str, Any]) -> None:
-    new = file.with_suffix(".tmp")
-    new.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    new.replace(file)
-
-
-def _nothing_left(source: Source, blocks: list[dict[str, Any]], min_genes: int) -> InputError:
+def _nothing_left(file: CellFile, blocks: list[dict[str, Any]], min_genes: int) -> InputError:
     read, not_counts = (sum(block[key] for block in blocks) for key in ("read", "not_counts"))
     if not_counts > read / 2:
         return InputError(
-            f"{source.path} holds no counts: in {not_counts} of {read} cells more than a fifth of "
+            f"{file.path} holds no counts: in {not_counts} of {read} cells more than a fifth of "
             "the entries of X are not whole numbers (normalised or logged values?)",
             "put the counts into X, or leave the file out",
         )
     return InputError(
-        f"no cell of {source.path} has {min_genes} known genes",
+        f"no cell of {file.path} has {min_genes} known genes",
         "lower min_genes, or leave the file out",
     )

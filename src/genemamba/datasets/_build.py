@@ -1,13 +1,11 @@
 """From count matrices to a corpus: filtered, without duplicates, on common genes, ranked.
 
-Three passes, each over blocks that are written whole or not at all, so that a build that was killed
-goes on where it stopped and ends in the same bytes: read and filter; find duplicates, medians and
-the vocabulary; rank.
+There are three passes: read and filter; find duplicates, medians and the vocabulary; rank. Each
+writes blocks whole or not at all, so an interrupted build resumes and ends in the same bytes.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from genemamba._files import ResumableFolder, write_json
 from genemamba._progress import tqdm
 from genemamba.datasets._blocks import (
     THREADS,
@@ -29,16 +28,19 @@ from genemamba.datasets._blocks import (
     hashes,
     known,
     read_blocks,
-    write_json,
+    tokens_of,
 )
-from genemamba.datasets._labels import Labels
-from genemamba.datasets._measured import open_all, save_measured
+from genemamba.datasets._labels import LabelTable
 from genemamba.datasets._names import GeneNames
-from genemamba.datasets._sources import Source
+from genemamba.datasets._profile_source import ProfileFile
+from genemamba.datasets._profiles import Profiles
+from genemamba.datasets._sources import CellFile
 from genemamba.datasets._store import (
     FORMAT,
     GENES,
     MANIFEST,
+    MEASURED,
+    PROFILES,
     RANKING,
     Corpus,
     Shard,
@@ -47,12 +49,12 @@ from genemamba.errors import InputError
 from genemamba.tokens import (
     FIRST_GENE,
     GeneDigests,
-    GeneMatch,
     MeanRanking,
     Vocabulary,
     match,
     rank_csr,
 )
+from genemamba.tokens.ranking import rank_sums
 
 SPECIAL = ("[MASK]",)
 _BUILDING = "building.json"
@@ -60,7 +62,7 @@ _BUILDING = "building.json"
 
 @dataclass(frozen=True)
 class _Settings:
-    """What decides the result; a build goes on only under the same."""
+    """What decides the result; a build resumes only with the same settings."""
 
     files: tuple[tuple[str, int, int], ...]
     gene_names: str
@@ -81,55 +83,54 @@ def build_corpus(
     min_genes: int = 200,
     min_cells: int = 50,
 ) -> Corpus:
-    """Build a corpus to pretrain on from count matrices and average profiles.
+    """Build a corpus for pretraining from count matrices and average profiles.
 
-    Left out are cells with too few known genes, cells in which more than a fifth of the entries are
-    no whole numbers, and all but the first of cells with the same counts in the same genes. Medians
-    are of values in counts per 10,000 (Theodoris et al. 2023), within 0.4 % of the exact ones.
-    Memory hardly grows with the number of cells. A build that was interrupted resumes when called
-    again.
+    Removed are cells with too few known genes, cells in which more than a fifth of the entries are
+    not whole numbers, and duplicates, which have the same counts in the same genes. Medians are of
+    counts per 10,000 (Theodoris et al. 2023), within 0.4 % of the exact ones. Memory hardly grows
+    with the number of cells. The same call resumes an interrupted build.
 
-    A corpus may also hold average profiles of cell types, from which training draws cells without
-    end: depth log-uniform, gamma noise on each gene, a share of the table's mean as ambient RNA. A
-    gene that a table or file does not measure is absent there, not zero. Forty drawn cells of each
-    profile are kept, for medians, gene vectors and validation.
+    A corpus can also hold average profiles of cell types, from which training draws an unlimited
+    number of cells: log-uniform depth, gamma noise on each gene, part of the table's mean as
+    ambient RNA. Genes that a table or file does not measure are treated as missing, not as zero.
+    Forty cells per profile are kept for medians, gene vectors and validation.
 
     Parameters
     ----------
     files
-        ``.h5ad`` or ``.zarr`` files of human cells, counts in ``X``, sparse or dense. Genes are
-        named by symbol or Ensembl id; a column ``var["ensembl_id"]`` adds the names a file uses
-        as aliases. ``obs["sample"]`` names the library of each cell.
+        ``.h5ad`` or ``.zarr`` files of human cells with counts in ``X``, sparse or dense. Genes are
+        named by symbol or Ensembl id; a column ``var["ensembl_id"]`` makes the names in
+        a file aliases of these. ``obs["sample"]`` gives the library of each cell.
     out
         Folder to write.
     gene_names
-        CSV without header: Ensembl id, symbol and, if you like, biotype, then former symbols
+        CSV without header: Ensembl id, symbol and, optionally, biotype, then former symbols
         joined by "|".
     profiles
-        ``.h5ad`` files of profiles × genes, mean expression in ``X``. ``obs["table"]`` names the
-        library of each, ``uns["genes_measured"]`` the columns that each table has.
+        ``.h5ad`` files of profiles × genes with mean expression in ``X``. ``obs["table"]`` gives
+        the library of each, ``uns["genes_measured"]`` the columns that each table measures.
     labels
         CSV with columns ``file``, ``label`` and ``cl_id``: the Cell Ontology term of each label in
-        ``obs["cell_type"]``. `file` is a file's name without suffix, or a table of profiles.
+        ``obs["cell_type"]``. `file` is a file name without suffix, or a table of profiles.
         Labels without a term are listed in ``corpus.manifest["unmapped"]``; their cells are
         unlabelled.
     biotypes
-        Keep genes of these biotypes only, ``("protein_coding", "miRNA")`` say.
+        Biotypes of genes to keep, such as ``("protein_coding", "miRNA")``.
     min_genes
-        Cells with fewer known genes are left out.
+        Minimum known genes per cell.
     min_cells
-        Genes seen in fewer cells are left out.
+        Minimum cells per gene.
 
     Returns
     -------
-    The corpus, of which `out` is the folder: ``corpus.json``, ``genes.csv``, ``ranking.csv`` and
-    shards of uint16 tokens and counts.
+    The corpus in folder `out`: ``corpus.json``, ``genes.csv``, ``ranking.csv`` and shards of
+    uint16 tokens and counts.
 
     Raises
     ------
     InputError
-        If a file cannot be read, holds no counts or no human genes; if nothing is left; if `out`
-        holds something else; if the disk is full (then go on after making room).
+        If a file cannot be read, holds no counts or no human genes; if no cell or gene is left; if
+        `out` holds something else; if the disk is full (the same call then resumes).
 
     Examples
     --------
@@ -143,8 +144,8 @@ def build_corpus(
     paths = [Path(file) for file in files]
     if not paths:
         raise InputError("there is no file to build from", "give .h5ad or .zarr files")
-    known_labels = Labels.read(None if labels is None else Path(labels))
-    sources = open_all(paths, [Path(file) for file in profiles], known_labels)
+    known_labels = LabelTable.read(None if labels is None else Path(labels))
+    sources = _open_all(paths, [Path(file) for file in profiles], known_labels)
     names = GeneNames.read(Path(gene_names), tuple(biotypes))
     reference = names.reference([source.var for source in sources])
     settings = _Settings(
@@ -155,27 +156,20 @@ def build_corpus(
         min_genes,
         min_cells,
     )
-    folder = Path(out)
+    folder = ResumableFolder(Path(out), "corpus", MANIFEST, _BUILDING)
     if _prepare(folder, settings):
-        return Corpus(folder)
-    try:
-        return _build(sources, folder, reference, names, settings, known_labels)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise InputError(
-            f"the disk is full, {folder} is not finished",
-            "make room and call this again: it goes on where it stopped",
-        ) from None
+        return Corpus(folder.path)
+    with folder.writing():
+        return _build(sources, folder.path, reference, names, settings, known_labels)
 
 
 def _build(
-    sources: list[Source],
+    sources: list[CellFile],
     folder: Path,
     reference: Vocabulary,
     names: GeneNames,
     settings: _Settings,
-    labels: Labels,
+    labels: LabelTable,
 ) -> Corpus:
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
@@ -192,7 +186,7 @@ def _build(
     shards = _rank(blocks, keep, raw, folder, vocab, reference, libraries)
     vocab.to_csv(folder / GENES)
     _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
-    save_measured(sources, libraries, reference, vocab, folder)
+    _save_measured(sources, libraries, reference, vocab, folder)
     manifest = {
         "format": FORMAT,
         "settings": asdict(settings),
@@ -210,28 +204,21 @@ def _build(
     return Corpus(folder)
 
 
-def _prepare(folder: Path, settings: _Settings) -> bool:
-    """Make the folder, or find a finished or broken-off build of the same; whether it is done."""
+def _prepare(folder: ResumableFolder, settings: _Settings) -> bool:
+    """Make the folder, or check an existing build; return whether it is complete."""
     wanted = json.loads(json.dumps(asdict(settings)))
     for name, done in ((MANIFEST, True), (_BUILDING, False)):
-        if (folder / name).exists():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))["settings"]
-            if found != wanted:
-                differs = [key for key in wanted if wanted[key] != found.get(key)]
-                raise InputError(
-                    f"{folder} holds a corpus built from other {', '.join(differs)}",
-                    "give another folder, or delete it",
-                )
+        if (folder.path / name).exists():
+            text = (folder.path / name).read_text(encoding="utf-8")
+            folder.require_same(wanted, json.loads(text)["settings"])
             return done
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty", "give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / _BUILDING, {"settings": wanted})
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_json(folder.path / _BUILDING, {"settings": wanted})
     return False
 
 
 def _first(blocks: list[dict[str, Any]], raw: Path) -> list[np.ndarray]:
-    """Find which cells of each block are the first of their kind."""
+    """Mark the cells of each block that are not duplicates of earlier ones."""
     found = np.concatenate([hashes(file_of(raw, block["name"])) for block in blocks])
     first = np.zeros(len(found), dtype=bool)
     first[np.unique(found, return_index=True)[1]] = True
@@ -241,7 +228,7 @@ def _first(blocks: list[dict[str, Any]], raw: Path) -> list[np.ndarray]:
 def _digest(
     blocks: list[dict[str, Any]], keep: list[np.ndarray], raw: Path, n_genes: int
 ) -> GeneDigests:
-    """Find the distribution of each gene over the cells that are kept."""
+    """Compute the distribution of each gene over the cells that are kept."""
     bar = tqdm(total=len(blocks), unit="block", desc="medians", delay=3, leave=False)
 
     def part(first: int) -> GeneDigests:
@@ -268,7 +255,7 @@ def _rank(
     reference: Vocabulary,
     libraries: list[str],
 ) -> list[dict[str, Any]]:
-    """Rank the cells that are kept and write them, a shard for a block."""
+    """Rank the cells that are kept, and write one shard per block."""
     genes = match(reference.ensembl_id.tolist(), vocab, where="the reference")
     number = {name: i for i, name in enumerate(libraries)}
 
@@ -279,9 +266,13 @@ def _rank(
             return before
         block = Block.load(file_of(raw, blocks[k]["name"])).take(keep[k])
         library = np.array([number[n] for n in block.library], dtype=np.uint16)
-        shard = _ranked_shard(block, library, genes)
         if not len(library):
             return None
+        arrays = (block.starts, block.genes, block.counts)
+        ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
+        tokens, starts = ranked.tokens, ranked.indptr
+        counts = _counts_of(tokens, starts, *arrays, genes.token)
+        shard = Shard(tokens, counts, starts, library, block.label, block.profile)
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
         described["sha256"] = shard.save(folder, name)
         write_json(folder / f"{name}.json", described)
@@ -292,16 +283,9 @@ def _rank(
         return [shard for shard in pool.map(write, bar) if shard is not None]
 
 
-def _ranked_shard(block: Block, library: np.ndarray, genes: GeneMatch) -> Shard:
-    arrays = (block.starts, block.genes, block.counts)
-    ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
-    ordered = _counts_of(ranked.tokens, ranked.indptr, *arrays, genes.token)
-    return Shard(ranked.tokens, ordered, ranked.indptr, library, block.label, block.profile)
-
-
 @njit(nogil=True, cache=True)
 def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no-untyped-def]
-    """Return the count of every token of the ranked cells."""
+    """Return the count of each token of the ranked cells."""
     out = np.empty(len(tokens), dtype=np.uint16)
     of_token = np.zeros(2**16, dtype=np.uint16)
     for cell in range(len(indptr) - 1):
@@ -314,45 +298,65 @@ def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no
 
 
 def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> MeanRanking:
-    """Join the mean rankings of all shards."""
-
     def sums(described: dict[str, Any]) -> np.ndarray:
         shard = Shard.load(folder, described["name"])
-        return _places(np.asarray(shard.tokens), np.asarray(shard.starts), n_genes)
+        return rank_sums(np.asarray(shard.tokens), np.asarray(shard.starts), n_genes)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        cells, first, second = sum(pool.map(sums, shards), start=np.zeros((3, n_genes)))
-    with np.errstate(invalid="ignore"):
-        mean = first / cells
-        sd = np.sqrt(np.maximum(second / cells - mean**2, 0))
-    return MeanRanking(sum(described["cells"] for described in shards), cells, mean, sd)
+        total = sum(pool.map(sums, shards), start=np.zeros((3, n_genes)))
+    return MeanRanking.of_sums(total, sum(described["cells"] for described in shards))
 
 
-@njit(nogil=True, cache=True)
-def _places(tokens, starts, n_genes):  # type: ignore[no-untyped-def]
-    """Return, for each gene, its cells and the sums of its relative places and their squares."""
-    out = np.zeros((3, n_genes))
-    for cell in range(len(starts) - 1):
-        for i in range(starts[cell], starts[cell + 1]):
-            place = (i - starts[cell] + 0.5) / (starts[cell + 1] - starts[cell])
-            gene = tokens[i] - FIRST_GENE
-            out[0, gene] += 1
-            out[1, gene] += place
-            out[2, gene] += place**2
-    return out
+def _open_all(files: list[Path], profiles: list[Path], labels: LabelTable) -> list[CellFile]:
+    """Open all files; profiles are numbered consecutively over files."""
+    sources = [CellFile.open(path, labels) for path in files]
+    first = 0
+    for path in profiles:
+        source = ProfileFile.read(path, labels, first)
+        first += len(source.profiles.table)
+        sources.append(source)
+    return sources
+
+
+def _save_measured(
+    sources: list[CellFile],
+    libraries: list[str],
+    reference: Vocabulary,
+    vocab: Vocabulary,
+    folder: Path,
+) -> None:
+    """Save the genes that each library measures, and profiles on the genes of the corpus."""
+    measured = np.zeros((len(libraries), vocab.n_genes), dtype=bool)
+    moved = []
+    to_vocab = match(reference.ensembl_id.tolist(), vocab, where="the reference").token
+    for source in sources:
+        token = tokens_of(source, reference)
+        gene = np.where(token < 0, -1, to_vocab[np.maximum(token, FIRST_GENE) - FIRST_GENE])
+        gene = np.where(gene < 0, -1, gene - FIRST_GENE)
+        for sample in np.unique(source.samples):
+            library = f"{source.path.stem}/{sample}"
+            if library in libraries:
+                own = gene[source.measured(library)]
+                measured[libraries.index(library), own[own >= 0]] = True
+        if isinstance(source, ProfileFile):
+            moved.append(source.profiles.on_genes(gene, vocab.n_genes))
+    with (folder / MEASURED).open("wb") as out:
+        np.save(out, np.packbits(measured, axis=1))
+    if moved:
+        Profiles.joined(moved).save(folder / PROFILES)
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Bytes and time of change of a file, or of all files of a folder."""
+    """Return the size and modification time of a file, or of all files of a folder."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     stats = [file.stat() for file in files]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 
 
 def _report(
-    sources: list[Source], blocks: list[dict[str, Any]], keep: list[np.ndarray]
+    sources: list[CellFile], blocks: list[dict[str, Any]], keep: list[np.ndarray]
 ) -> list[dict[str, Any]]:
-    """Say how many cells of each file were read, and why the others were left out."""
+    """Count the cells of each file that were read, kept, and removed for each reason."""
     table = pd.DataFrame(blocks).drop(columns="libraries")
     table["duplicates"] = [int((~first).sum()) for first in keep]
     table["source"] = table["name"].str.split("-").str[0].astype(int)

@@ -1,4 +1,4 @@
-"""Gene vectors to start from: genes that are expressed by the same cells begin side by side."""
+"""Initial gene vectors: genes that are expressed by the same cells start close to each other."""
 
 from __future__ import annotations
 
@@ -12,44 +12,34 @@ from genemamba.datasets import Corpus
 _CELLS = 20_000  # enough for a few hundred factors
 _BLOCK = 2_000
 _ROUNDS, _SPARE = 5, 10
-_WAVES, _OCTAVES = 0.1, 6  # share of a vector's square that the waves have, and their number
+_WAVES, _OCTAVES = 0.1, 6  # share of the waves in a vector's squared norm; their number
 
 
 def gene_vectors(corpus: Corpus, cells: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """Say of every gene by which cells it is expressed, and where its median stands among all.
+    """Compute gene vectors from the cells that express each gene, and from its median.
 
-    Genes with equal counts in a cell are ranked by their medians alone. That is most of what tells
-    a hidden gene by its neighbours, and with these vectors a model need not first find it out.
+    Genes with equal counts in a cell are ranked by their medians, which tells most about a hidden
+    gene from its neighbours; with these vectors the model need not learn that first.
 
-    Parameters
-    ----------
-    corpus, cells
-        The cells to look at; of more than 20,000 a random part.
-    width
-        Of the vectors.
-    seed
-        Draws that part and the coordinates.
-
-    Returns
-    -------
-    float32, genes × `width`; the root mean square of each gene is 1.
+    Of more than 20,000 cells, a random part is used. The result is float32, genes × `width`, with a
+    root mean square of 1 per gene.
     """
     rng = np.random.default_rng(seed)
     expressed = gene_factors(corpus, cells, width, rng)
-    stands = _median_waves(corpus.vocab.median, width, rng)
-    mixed = np.sqrt(1 - _WAVES) * expressed + np.sqrt(_WAVES) * stands
+    medians = _median_waves(corpus.vocab.median, width, rng)
+    mixed = np.sqrt(1 - _WAVES) * expressed + np.sqrt(_WAVES) * medians
     return _of_one_length(mixed).astype(np.float32)
 
 
 def gene_factors(
     corpus: Corpus, cells: np.ndarray, width: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Factorise what cells express, log1p of counts per 10,000, as principal components do.
+    """Compute principal components of log1p of counts per 10,000, centred within each library.
 
-    Each library is centred first, so what sets libraries apart is no factor. A component's vector
-    counts with the fourth root of its strength, and all genes are brought to one length: a gene
-    that varies little could hardly be named. The vectors are turned at random: every coordinate
-    then holds some of each component, and scaling coordinates alike does not raise the weak ones.
+    So library effects are not components. A component is weighted with the fourth root of its
+    strength, and all genes are scaled to one length, because genes of low variance could hardly be
+    predicted otherwise. Vectors are rotated at random, so that each coordinate mixes all
+    components and scaling coordinates does not amplify weak ones.
     """
     if len(cells) > _CELLS:
         cells = np.sort(rng.choice(cells, _CELLS, replace=False))
@@ -62,23 +52,23 @@ def gene_factors(
 
 
 def _median_waves(median: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Sines and cosines of where each gene's median stands: half a wave, a whole one … 16."""
+    """Encode the rank of each gene's median as sines and cosines of half a wave to 16 waves."""
     angle = np.pi * (rankdata(median) / len(median))[:, None] * 2.0 ** np.arange(_OCTAVES)
     waves = np.hstack([np.sin(angle), np.cos(angle)])
     return _of_one_length(waves @ rng.standard_normal((waves.shape[1], width)))
 
 
 def _of_one_length(vectors: np.ndarray) -> np.ndarray:
-    """Bring the root mean square of each row to 1; rows of 0 stay."""
+    """Scale the root mean square of each row to 1; rows of 0 stay."""
     return vectors / np.maximum(np.sqrt(np.mean(vectors**2, axis=1, keepdims=True)), 1e-9)
 
 
 def _centred_svd(
     matrix: sparse.csr_matrix, group: np.ndarray, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return `n` singular values and right vectors around the groups' means, by random projection.
+    """Return `n` singular values and right vectors of the centred matrix, by random projection.
 
-    The means are subtracted from products, so the matrix stays sparse.
+    The groups' means are subtracted from products, so the matrix stays sparse.
     """
     members = sparse.csr_matrix(np.unique(group)[:, None] == group, dtype=np.float32)
     means = (members @ matrix).toarray() / members.sum(axis=1).A1[:, None]

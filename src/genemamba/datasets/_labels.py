@@ -1,14 +1,14 @@
-"""Which Cell Ontology term each label of a file stands for."""
+"""The Cell Ontology terms of the labels in each file."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from genemamba._files import sha256
 from genemamba.errors import InputError
 from genemamba.ontology import Ontology
 
@@ -16,35 +16,22 @@ _COLUMNS = ("file", "label", "cl_id")
 
 
 @dataclass(eq=False)
-class Labels:
-    """A table of labels, and which of them were met.
-
-    Parameters
-    ----------
-    term
-        Cell Ontology id of each label of a file, or of a table of profiles.
-    sha256
-        Hash of the table.
-    """
+class LabelTable:
+    """The Cell Ontology term of each label, and the labels without one."""
 
     term: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Cell Ontology id by file, or table of profiles, and label."""
     sha256: str = ""
     unmapped: set[str] = field(default_factory=set)
-    """Labels that were met and stand for no term: ``file: label``."""
+    """Labels of the files without a term, as ``file: label``."""
 
     @classmethod
-    def read(cls, file: Path | None) -> Labels:
-        """Read a CSV with columns ``file``, ``label`` and ``cl_id``, others as you like.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read, or gives one label two terms.
-        """
+    def read(cls, file: Path | None) -> LabelTable:
+        """Read a CSV with columns ``file``, ``label`` and ``cl_id``, and possibly others."""
         if file is None:
             return cls()
         try:
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest = sha256(file)
             table = pd.read_csv(file, dtype=str, keep_default_na=False)[list(_COLUMNS)]
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
@@ -65,11 +52,11 @@ class Labels:
 
     @property
     def ids(self) -> list[str]:
-        """Terms, in order; a cell's label is an index into them."""
+        """Sorted terms; a cell's label is an index into them."""
         return sorted(set(self.term.values()) - {""})
 
     def of(self, name: str, labels: pd.Series | None, n_cells: int) -> np.ndarray:
-        """``(n_cells,)`` int16, the term of each cell of a file; -1 where there is none."""
+        """Return the term of each cell of a file, ``(n_cells,)`` int16; -1 for none."""
         if labels is None or not self.term:
             return np.full(n_cells, -1, dtype=np.int16)
         number = {cl_id: i for i, cl_id in enumerate(self.ids)}

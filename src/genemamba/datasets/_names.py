@@ -1,8 +1,7 @@
-"""The names of genes: which id and symbol, which aliases, which kind."""
+"""The names of genes: ids, symbols, aliases and biotypes."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genemamba._files import sha256
 from genemamba.errors import InputError
 from genemamba.tokens import Vocabulary
 
@@ -19,7 +19,7 @@ _COLUMNS = ("id", "symbol", "biotype", "former")
 
 @dataclass(frozen=True, eq=False)
 class GeneNames:
-    """All genes that a corpus may hold."""
+    """All genes that a corpus can contain."""
 
     table: pd.DataFrame
     """Columns ``id``, ``symbol``, ``biotype``, ``former``; sorted by id."""
@@ -27,9 +27,9 @@ class GeneNames:
 
     @classmethod
     def read(cls, file: Path, biotypes: tuple[str, ...] = ()) -> GeneNames:
-        """Read a CSV without header: Ensembl id, symbol and, where there is one, biotype."""
+        """Read a CSV without header: Ensembl id, symbol and, optionally, biotype."""
         try:
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest = sha256(file)
             table = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
             raise InputError(
@@ -42,7 +42,7 @@ class GeneNames:
         ):
             raise InputError(
                 f"gene_names={str(file)!r} is no table of human Ensembl ids and symbols",
-                "give a CSV of Ensembl id, symbol and, if you like, biotype and former symbols, "
+                "give a CSV of Ensembl id, symbol and, optionally, biotype and former symbols, "
                 "without header",
             )
         table.columns = list(_COLUMNS[: table.shape[1]])
@@ -56,9 +56,9 @@ class GeneNames:
         return cls(table.sort_values("id", ignore_index=True), digest)
 
     def reference(self, tables: Iterable[pd.DataFrame]) -> Vocabulary:
-        """All genes with the names that mean one gene only; medians are of no use here.
+        """Return all genes with their unambiguous names; medians are placeholders.
 
-        Where the ``var`` of a file has ``ensembl_id``, the names it uses are aliases.
+        If the ``var`` of a file has ``ensembl_id``, the names in the file become aliases.
         """
         named = self.table
         twice = named["symbol"].duplicated(keep=False) | (named["symbol"] == named["id"])
@@ -79,7 +79,7 @@ class GeneNames:
         )
 
     def _former(self, known: set[str]) -> dict[int, list[str]]:
-        """Return the former symbols of each gene that no other gene has or had."""
+        """Return the former symbols of each gene, unless another gene has or had them."""
         if "former" not in self.table:
             return {}
         genes: dict[str, list[int]] = {}
@@ -95,7 +95,7 @@ class GeneNames:
     def vocabulary(
         self, reference: Vocabulary, genes: np.ndarray, median: np.ndarray, extra: tuple[str, ...]
     ) -> Vocabulary:
-        """Return the genes that were chosen, with their medians and the names they had before."""
+        """Return the chosen genes with their medians and former names."""
         symbol = self.table["symbol"].where(self.table["symbol"] != self.table["id"], "")
         chosen = Vocabulary(
             ensembl_id=reference.ensembl_id[genes],
@@ -108,7 +108,7 @@ class GeneNames:
 
 
 def with_former_names(vocab: Vocabulary) -> Vocabulary:
-    """Add names that genes had before, so that older data sets are matched too."""
+    """Add former names of genes, so that older data sets match as well."""
     renamed = pd.read_csv(str(files("genemamba.datasets") / "renamed_genes.csv"))
     former = renamed.groupby("new")["old"].agg("|".join)
     alias = [

@@ -1,4 +1,4 @@
-"""A file of average profiles, read as cells that are drawn from it."""
+"""A file of average profiles, read as cells drawn from it."""
 
 from __future__ import annotations
 
@@ -11,39 +11,33 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from genemamba.datasets._labels import Labels
+from genemamba.datasets._labels import LabelTable
 from genemamba.datasets._profiles import Profiles, shares
-from genemamba.datasets._sources import Source
+from genemamba.datasets._sources import CellFile
 from genemamba.errors import InputError
 
-CELLS = 40  # of each profile that are kept: medians, gene vectors and validation need some
+CELLS = 40  # kept per profile, for medians, gene vectors and validation
 MEASURED = "genes_measured"
 
 
 @dataclass(frozen=True, eq=False)
-class ProfileSource(Source):
-    """One h5ad file of profiles × genes: a library for each of its tables.
+class ProfileFile(CellFile):
+    """One h5ad file of profiles × genes, with one library for each of its tables.
 
-    ``obs["table"]`` names the table of each profile, ``obs["cell_type"]`` the cell type, and
-    ``uns["genes_measured"]`` the columns that each table has at all; without it, those that some
+    ``obs["table"]`` gives the table of each profile, ``obs["cell_type"]`` the cell type, and
+    ``uns["genes_measured"]`` the columns that each table measures; without it, those that some
     profile of the table expresses.
     """
 
     profiles: Profiles
     first: int
-    """Number of the first profile of this file among those of all files."""
+    """Number of the first profile of this file, counted over all files."""
     columns: dict[str, np.ndarray]
-    """Of each table, the columns that it measures."""
+    """The columns that each table measures."""
 
     @classmethod
-    def read(cls, path: Path, labels: Labels, first: int) -> ProfileSource:
-        """Read the profiles.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read, names no table, or has a value that is no expression.
-        """
+    def read(cls, path: Path, labels: LabelTable, first: int) -> ProfileFile:
+        """Read the profiles."""
         try:
             adata = ad.read_h5ad(path)
             table = adata.obs["table"].astype(str).to_numpy()
@@ -81,17 +75,17 @@ class ProfileSource(Source):
 
     @property
     def profile(self) -> np.ndarray:
-        """``(n_cells,)`` int32, the profile that each cell is drawn from."""
+        """``(n_cells,)`` int32, the profile of each cell."""
         return (self.first + np.arange(len(self.obs)) // CELLS).astype(np.int32)
 
     def measured(self, library: str) -> np.ndarray:
-        """``(n_vars,)`` bool, the columns that a table measures."""
+        """Return the columns that a table measures, ``(n_vars,)`` bool."""
         out = np.zeros(len(self.var), dtype=bool)
         out[self.columns[library.partition("/")[2]]] = True
         return out
 
     def blocks(self, n_cells: int, first: int = 0) -> Iterator[sparse.csr_matrix]:
-        """Draw so many cells at a time; the same ones wherever it begins."""
+        """Draw `n_cells` cells at a time; the same ones from any start."""
         for start in range(first, len(self.obs), n_cells):
             cells = np.arange(start, min(start + n_cells, len(self.obs)))
             yield self.profiles.draw(cells // CELLS, np.random.default_rng(start))

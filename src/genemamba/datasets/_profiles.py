@@ -1,8 +1,7 @@
 """Average profiles of cell types, and cells drawn from them.
 
-A cell of a profile has a depth of its own (log-uniform), gamma-distributed noise on every gene, and
-a share of the mean of its table as ambient RNA; then counts are Poisson. A gene that the table does
-not measure is never drawn.
+A cell has log-uniform depth, gamma noise on each gene, and part of the mean of its table as ambient
+RNA; counts are then Poisson. Genes that the table does not measure are never drawn.
 """
 
 from __future__ import annotations
@@ -10,38 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-DEPTHS = 800, 15_000  # counts of a cell, spread evenly on a log scale
-GAMMA = 1.5  # shape of the noise: its coefficient of variation is .82
-AMBIENT = 1, 20  # Beta distribution of the share of ambient RNA: 5 % in the mean
+from genemamba._files import replacing
 
-
-class Cells(NamedTuple):
-    """Counts of drawn cells as arrays of a CSR matrix; each cell has all genes of its profile."""
-
-    data: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
+DEPTHS = 800, 15_000  # counts of a cell
+GAMMA = 1.5  # shape of the noise; its coefficient of variation is .82
+AMBIENT = 1, 20  # Beta distribution of the share of ambient RNA, 5 % on average
 
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Mean expression of cell types, in tables that measure different genes.
-
-    Parameters
-    ----------
-    expression
-        Profiles × genes, not negative; each row is scaled to sum to 1.
-    table
-        ``(n_profiles,)`` int, the table of each.
-    """
+    """Mean expression of cell types, in tables that measure different genes."""
 
     expression: sparse.csr_matrix
+    """Profiles × genes; each row sums to 1."""
     table: np.ndarray
+    """``(n_profiles,)`` int, the table of each."""
 
     @cached_property
     def ambient(self) -> sparse.csr_matrix:
@@ -52,7 +38,7 @@ class Profiles:
         return sparse.csr_matrix(sparse.diags(1 / member.sum(1).A1) @ member @ self.expression)
 
     def draw(self, profiles: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:
-        """Draw a cell of each of some profiles, cells × genes, int32 counts."""
+        """Draw one cell from each of some profiles, cells × genes, int32 counts."""
         n, n_genes = len(profiles), self.expression.shape[1]
         share = rng.beta(*AMBIENT, n)
         low, high = np.log(DEPTHS)
@@ -68,20 +54,18 @@ class Profiles:
         return drawn
 
     def on_genes(self, gene: np.ndarray, n_genes: int) -> Profiles:
-        """Return the profiles on other columns; ``gene`` has the new one of each, or -1."""
+        """Move the profiles to other columns; `gene` is the new column of each, or -1."""
         kept = np.flatnonzero(gene >= 0)
         entries = (np.ones(len(kept)), (kept, gene[kept]))
         moved = self.expression @ sparse.csr_matrix(entries, shape=(len(gene), n_genes))
         return Profiles(shares(sparse.csr_matrix(moved)), self.table)
 
     def save(self, file: Path) -> None:
-        """Write the arrays, without pickles, whole or not at all."""
-        new = file.with_suffix(".new")
+        """Write the arrays, whole or not at all."""
         e = self.expression
         arrays = {"data": e.data.astype(np.float32), "indices": e.indices, "indptr": e.indptr}
-        with new.open("wb") as out:
+        with replacing(file) as new, new.open("wb") as out:
             np.savez(out, shape=np.array(e.shape), table=self.table, **arrays)
-        new.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> Profiles:
@@ -92,7 +76,7 @@ class Profiles:
 
     @classmethod
     def joined(cls, parts: list[Profiles]) -> Profiles:
-        """Put the profiles of several files one after the other."""
+        """Concatenate the profiles of several files."""
         first = np.cumsum([0, *(part.table.max() + 1 for part in parts)])
         table = [part.table + n for part, n in zip(parts, first[:-1], strict=True)]
         expression = sparse.vstack([part.expression for part in parts], format="csr")

@@ -13,14 +13,14 @@ from scipy import sparse
 
 from genemamba.cells.counts import is_gene, only_genes, rows_of
 from genemamba.cells.files import opened
-from genemamba.datasets._labels import Labels
+from genemamba.datasets._labels import LabelTable
 from genemamba.errors import InputError
 from genemamba.tokens import as_csr
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """One h5ad or zarr file of cells × genes, of which nothing but the tables is in memory."""
+class CellFile:
+    """One h5ad or zarr file of cells × genes; only its tables are in memory."""
 
     path: Path
     obs: pd.DataFrame
@@ -30,22 +30,16 @@ class Source:
 
     @property
     def profile(self) -> np.ndarray:
-        """``(n_cells,)`` int32, the profile that each cell is drawn from; -1 for real cells."""
+        """``(n_cells,)`` int32, the profile of each cell; -1 for real cells."""
         return np.full(len(self.obs), -1, dtype=np.int32)
 
     def measured(self, library: str) -> np.ndarray:
-        """``(n_vars,)`` bool, the columns that a library measures."""
+        """Return the columns that a library measures, ``(n_vars,)`` bool."""
         return np.ones(len(self.var), dtype=bool)
 
     @classmethod
-    def open(cls, path: Path, labels: Labels) -> Source:
-        """Read the tables of cells and genes.
-
-        Raises
-        ------
-        InputError
-            If the file is missing, truncated, or holds no AnnData.
-        """
+    def open(cls, path: Path, labels: LabelTable) -> CellFile:
+        """Read the tables of cells and genes."""
         with opened(path) as adata:
             if adata.X is None:
                 raise _unreadable(path, "it has no X")
@@ -54,7 +48,7 @@ class Source:
 
     @property
     def genes(self) -> np.ndarray | None:
-        """Which columns are genes, None if all are."""
+        """Which columns are genes; None if all are."""
         return is_gene(self.var)
 
     @property
@@ -65,7 +59,7 @@ class Source:
         return self.obs["sample"].astype(str).to_numpy(dtype=str)
 
     def blocks(self, n_cells: int, first: int = 0) -> Iterator[sparse.csr_matrix]:
-        """Yield the values of so many cells at a time, from a multiple of `n_cells` on."""
+        """Yield the values of `n_cells` cells at a time, from cell `first`, a multiple of it."""
         try:
             with opened(self.path) as adata:
                 rows = rows_of(adata.X)
@@ -78,7 +72,7 @@ class Source:
 
     def _checked(self, rows: Any) -> sparse.csr_matrix:
         block = sparse.csr_matrix(as_csr(rows))
-        # compiled code would read foreign memory
+        # compiled code would read other memory
         if block.nnz and not 0 <= block.indices.min() <= block.indices.max() < len(self.var):
             raise _unreadable(self.path, f"X has entries beyond its {len(self.var)} columns")
         return sparse.csr_matrix(only_genes(block, self.genes))

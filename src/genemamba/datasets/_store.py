@@ -1,13 +1,12 @@
-"""A corpus on disk: cells as ranked tokens with their counts, in shards that are memory-mapped.
+"""A corpus on disk: ranked tokens of cells with their counts, in memory-mapped shards.
 
-A folder holds ``corpus.json`` (what it is made of, with a hash of every shard), ``genes.csv``,
-``ranking.csv`` and, for each shard, four arrays: tokens and counts of all cells one after the
-other, where each cell begins, and the library of each cell.
+A folder holds ``corpus.json`` (sources, settings and a hash of every shard), ``genes.csv``,
+``ranking.csv`` and the arrays of each shard: tokens and counts of all cells, concatenated, where
+each cell begins, and its library, label and profile.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from genemamba._files import replacing, sha256
 from genemamba.datasets._profiles import Profiles
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, MeanRanking, Sketch, Vocabulary
@@ -29,50 +29,34 @@ FORMAT = 2
 MEASURED, PROFILES = "measured.npy", "profiles.npz"
 ARRAYS = {"tokens": np.uint16, "counts": np.uint16, "starts": np.int64, "library": np.uint16,
           "label": np.int16, "profile": np.int32}  # fmt: skip
-_OFTEN_LEFT_OUT = re.compile("MT-|RP[SL]|HLA-|MALAT1")  # by those who filter genes
-_BLOCK = 2_048  # cells read at a time
-MOST = np.iinfo(np.uint16).max  # counts beyond are stored as this
+_OFTEN_LEFT_OUT = re.compile("MT-|RP[SL]|HLA-|MALAT1")  # genes that are often filtered out
+_BLOCK = 2_048  # cells read at once
+MOST = np.iinfo(np.uint16).max  # higher counts are stored as this
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Some thousand cells.
-
-    Attributes
-    ----------
-    tokens
-        Tokens of all cells, one cell after the other, highest rank first.
-    counts
-        The count of each.
-    starts
-        ``(n_cells + 1,)`` where each cell begins.
-    library
-        ``(n_cells,)`` the library of each cell.
-    label
-        ``(n_cells,)`` the label of each cell, -1 for none.
-    profile
-        ``(n_cells,)`` the profile each cell was drawn from, -1 for a real cell.
-    """
+    """A block of cells."""
 
     tokens: np.ndarray
+    """Tokens of all cells, concatenated, highest rank first."""
     counts: np.ndarray
+    """The count of each token."""
     starts: np.ndarray
+    """``(n_cells + 1,)`` where each cell begins."""
     library: np.ndarray
+    """``(n_cells,)`` the library of each cell."""
     label: np.ndarray
+    """``(n_cells,)`` the label of each cell, -1 for none."""
     profile: np.ndarray
+    """``(n_cells,)`` the profile of each cell, -1 for a real cell."""
 
     def save(self, folder: Path, name: str) -> str:
-        """Write the arrays, each by renaming; return a hash over all."""
-        digest = hashlib.sha256()
+        """Write each array, whole or not at all; return :meth:`hash`."""
         for array in ARRAYS:
-            values = np.ascontiguousarray(getattr(self, array), dtype=ARRAYS[array])
-            digest.update(values.data)
-            file = _file(folder, name, array)
-            new = file.with_suffix(".new")
-            with new.open("wb") as out:
-                np.save(out, values)
-            new.replace(file)
-        return digest.hexdigest()
+            with replacing(_file(folder, name, array)) as new, new.open("wb") as out:
+                np.save(out, self._stored(array))
+        return self.hash()
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Shard:
@@ -80,20 +64,20 @@ class Shard:
         return cls(**{a: np.load(_file(folder, name, a), mmap_mode="r") for a in ARRAYS})
 
     def hash(self) -> str:
-        """Hash the arrays as :meth:`save` does."""
-        digest = hashlib.sha256()
-        for array in ARRAYS:
-            digest.update(np.ascontiguousarray(getattr(self, array)).data)
-        return digest.hexdigest()
+        """Hash all arrays."""
+        return sha256(*map(self._stored, ARRAYS))
+
+    def _stored(self, array: str) -> np.ndarray:
+        return np.ascontiguousarray(getattr(self, array), dtype=ARRAYS[array])
 
 
 class Corpus:
-    """Cells to train on, read from the folder that ``build_corpus`` has written.
+    """Cells for training, from a folder that ``build_corpus`` wrote.
 
     Parameters
     ----------
     folder
-        That folder. Nothing but its tables is read before cells are asked for.
+        The folder. Cells are read when they are needed.
 
     Attributes
     ----------
@@ -106,7 +90,7 @@ class Corpus:
     labels
         Cell Ontology ids of the labels that cells carry.
     manifest
-        What the corpus was made of.
+        Sources, settings and shards of the corpus.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -122,8 +106,8 @@ class Corpus:
             extra = self.manifest["special_tokens"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{self.folder} holds no whole corpus ({error})",
-                "make it, or go on making it: genemamba build-corpus",
+                f"{self.folder} holds no complete corpus ({error})",
+                "build it, or resume building it: genemamba build-corpus",
             ) from None
         self.vocab = Vocabulary.from_csv(self.folder / GENES, extra=extra)
         self.ranking = MeanRanking.from_csv(self.folder / RANKING, self.vocab.n_genes)
@@ -139,26 +123,26 @@ class Corpus:
     @cached_property
     def group(self) -> np.ndarray:
         """``(n_cells,)`` the library of each cell, an index into `groups`."""
-        return np.concatenate([np.asarray(s.library) for s in self._mapped]).astype(np.int64)
+        return self._column("library")
 
     @cached_property
     def label(self) -> np.ndarray:
         """``(n_cells,)`` the label of each cell, an index into `labels`; -1 for none."""
-        return np.concatenate([np.asarray(s.label) for s in self._mapped]).astype(np.int64)
+        return self._column("label")
 
     @cached_property
     def profile(self) -> np.ndarray:
-        """``(n_cells,)`` the profile that each cell was drawn from; -1 for a real cell."""
-        return np.concatenate([np.asarray(s.profile) for s in self._mapped]).astype(np.int64)
+        """``(n_cells,)`` the profile of each cell; -1 for a real cell."""
+        return self._column("profile")
 
     @cached_property
     def measured(self) -> np.ndarray:
-        """``(n_libraries, n_genes)`` bool, genes that the file or table of a library has at all."""
+        """``(n_libraries, n_genes)`` bool, the genes that each library measures."""
         packed = np.load(self.folder / MEASURED)
         return np.unpackbits(packed, axis=1, count=self.vocab.n_genes).astype(bool)
 
     def drawn(self, cells: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:
-        """Return the counts of some cells; those of profiles are drawn anew."""
+        """Return the counts of some cells; cells of profiles are drawn anew."""
         of = self.profile[cells]
         if (of < 0).all():
             return self.rows(cells)
@@ -169,7 +153,7 @@ class Corpus:
         return both[np.argsort(np.argsort(of >= 0, kind="stable"), kind="stable")]
 
     def rows(self, cells: np.ndarray) -> sparse.csr_matrix:
-        """Return the counts of some cells, cells × genes, entries in the order of their ranks."""
+        """Return the counts of some cells, cells × genes, entries in rank order."""
         shard_of = np.searchsorted(self._ends, cells, side="right")
         first = np.append(0, self._ends)
         tokens, counts = [], []
@@ -185,10 +169,10 @@ class Corpus:
         return sparse.csr_matrix((data, gene, indptr), shape=shape)
 
     def sketch(self, cells: np.ndarray, before: Sketch | None = None) -> Sketch:
-        """Return what tells later whether a model was trained on these cells.
+        """Return a sketch from which it can be told whether a model was trained on these cells.
 
-        They go by the genes that most cells of the corpus express, or by those of the sketch of
-        the cells trained on `before`, which they are added to.
+        It hashes the genes that most cells of the corpus express. With a sketch `before`, it hashes
+        the genes of that one and includes its cells.
         """
         kept = [not _OFTEN_LEFT_OUT.match(symbol) for symbol in self.vocab.symbol.tolist()]
         most = np.argsort(-self.ranking.cells * kept, kind="stable")[:PANEL]
@@ -199,7 +183,7 @@ class Corpus:
         return sketch if before is None else before.joined(sketch)
 
     def verify(self) -> None:
-        """Compare every shard with the hash it was written with.
+        """Check the hash of every shard.
 
         Raises
         ------
@@ -212,6 +196,9 @@ class Corpus:
                     f"{self.folder}: shard {described['name']} is damaged",
                     f"delete {self.folder / described['name']}.* and {MANIFEST}, and build again",
                 )
+
+    def _column(self, name: str) -> np.ndarray:
+        return np.concatenate([np.asarray(getattr(s, name)) for s in self._mapped]).astype(np.int64)
 
     @cached_property
     def _mapped(self) -> list[Shard]:

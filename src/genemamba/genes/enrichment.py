@@ -1,4 +1,4 @@
-"""Gene sets in GMT files, and which of them a group of genes is rich in."""
+"""Gene sets in GMT files, and their enrichment in groups of genes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ from genemamba.errors import InputError
 
 
 def read_gmt(path: str | PathLike[str]) -> dict[str, list[str]]:
-    """Read gene sets from a GMT file, plain or gzipped: name, description, genes, by tabs.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, or a line has no gene or repeats a name.
-    """
+    """Read gene sets from a GMT file, plain or gzipped: name, description, genes, tab-separated."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"there is no file {path}", "give the path of a GMT file, or a dictionary")
@@ -48,7 +42,7 @@ def _read_line(line: str, where: str, sets: dict[str, list[str]]) -> None:
 
 
 def membership(sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> sparse.csr_array:
-    """Say which of `genes` each set holds, ``n_sets × n_genes`` int; others are left out."""
+    """Mark which of `genes` each set contains, ``n_sets × n_genes`` int."""
     column = {gene: i for i, gene in enumerate(genes)}
     found = [sorted({column[g] for g in members if g in column}) for members in sets.values()]
     indptr = np.append(0, np.cumsum([len(f) for f in found]))
@@ -60,7 +54,7 @@ def membership(sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> spars
 def common_names(
     of_set: sparse.csr_array, of_module: np.ndarray, genes: Sequence[str]
 ) -> list[str]:
-    """Name the genes that the i-th set and the i-th module share, joined by ";"."""
+    """Return the genes that the i-th set and the i-th module share, joined by ";"."""
     columns = np.split(of_set.indices, of_set.indptr[1:-1])
     return [
         ";".join(genes[g] for g in found if inside[g])
@@ -71,12 +65,17 @@ def common_names(
 def hypergeometric(
     overlap: np.ndarray, module_size: np.ndarray, set_size: np.ndarray, n_genes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Test every module against every set: p-value of an overlap so large or larger, and FDR.
+    """Return the p-value of each overlap of a module (row) and a set (column), and the FDR.
 
-    `overlap` is ``n_modules × n_sets``; a module's genes are drawn from `n_genes`. The FDR is
-    Benjamini and Hochberg's, over all modules and sets.
+    Tested is whether the overlap is as large or larger by drawing the module from `n_genes`.
     """
-    p = hypergeom.sf(overlap - 1, n_genes, set_size[None, :], module_size[:, None])
-    p = np.clip(p, 0, 1)
-    fdr = false_discovery_control(p, axis=None).reshape(p.shape)
-    return p, fdr
+    p = hypergeom.sf(overlap - 1, n_genes, set_size[None, :], module_size[:, None]).clip(0, 1)
+    return p, fdr(p)
+
+
+def fdr(p: np.ndarray) -> np.ndarray:
+    """Return Benjamini–Hochberg false discovery rates over all p-values; NaN is not counted."""
+    out, tested = np.full(p.shape, np.nan), np.isfinite(p)
+    if tested.any():
+        out[tested] = false_discovery_control(p[tested])
+    return out

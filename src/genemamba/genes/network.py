@@ -1,4 +1,4 @@
-"""Networks of near genes, and what two of them share: the array core of ``gm.tl.gene_network``.
+"""Networks of similar genes and their overlap: the array core of ``gm.tl.gene_network``.
 
 Shapes: G genes, D dimensions, E edges.
 """
@@ -21,14 +21,14 @@ def mean_distance(distances_GG: np.ndarray) -> float:
 
 
 def adjacency(distances_GG: np.ndarray, threshold: float) -> np.ndarray:
-    """Connect the genes that are nearer than `threshold`, ``G × G`` bool, nobody to itself."""
+    """Connect genes closer than `threshold`, ``G × G`` bool, without self-loops."""
     near = distances_GG < threshold
     np.fill_diagonal(near, False)
     return near
 
 
 def jaccard(a_GG: np.ndarray, b_GG: np.ndarray) -> float:
-    """Return shared edges over all edges of two networks; NaN if neither has one."""
+    """Return shared edges over all edges of two networks; NaN without edges."""
     either = np.count_nonzero(a_GG | b_GG)
     return float(np.count_nonzero(a_GG & b_GG) / either) if either else float("nan")
 
@@ -36,10 +36,9 @@ def jaccard(a_GG: np.ndarray, b_GG: np.ndarray) -> float:
 def jaccard_test(
     a_GG: np.ndarray, b_GG: np.ndarray, n_permutations: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Return Jaccard index, its mean by chance, and the one-sided p-value (b + 1) / (n + 1).
+    """Return the Jaccard index, its mean by chance, and the one-sided p-value (b + 1) / (n + 1).
 
-    By chance means: the genes of one network are renamed at random, so both keep their shape, hubs
-    and number of edges.
+    The null permutes the genes of one network, which keeps the structure of both.
     """
     found = jaccard(a_GG, b_GG)
     if np.isnan(found):

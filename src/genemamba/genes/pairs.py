@@ -1,4 +1,4 @@
-"""Do the vectors of related genes resemble each other? The array core of ``gm.tl.gene_similarity``.
+"""Similarity of the vectors of related genes: the array core of ``gm.tl.gene_similarity``.
 
 Shapes: P pairs, G genes, D dimensions.
 """
@@ -17,7 +17,7 @@ _BINS = 50
 
 @dataclass(frozen=True)
 class Distances:
-    """How far apart two distributions of similarities are."""
+    """Distances between two distributions of similarities."""
 
     euclidean: float
     """Between the two vectors of bin probabilities, 0 to √2."""
@@ -28,20 +28,19 @@ class Distances:
 
 
 def similarities(vectors_GD: np.ndarray, pairs_P2: np.ndarray, measure: Measure) -> np.ndarray:
-    """Return the cosine or Pearson correlation of the two vectors of each pair, ``(P,)`` float64.
+    """Return cosine or Pearson correlation of each pair of rows, ``(P,)`` float64.
 
-    `pairs_P2` holds rows of `vectors_GD`. A vector without direction (zero, or constant for
-    Pearson) gives NaN.
+    NaN for a vector that is zero, or constant for Pearson.
     """
     x = np.asarray(vectors_GD, dtype=np.float64)
     if measure == "pearson":
         x = x - x.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("gd,gd->g", x, x))
     scale = np.abs(vectors_GD).max(axis=1, initial=0)
-    flat = length <= 1e-7 * np.sqrt(x.shape[1]) * scale  # what centring leaves of a constant
+    flat = length <= 1e-7 * np.sqrt(x.shape[1]) * scale  # rounding left by centring a constant
     x = x / np.where(flat, np.nan, length)[:, None]
     out = np.empty(len(pairs_P2))
-    step = max(1, 2**22 // x.shape[1])  # pairs at once, so that memory stays small
+    step = max(1, 2**22 // x.shape[1])  # pairs at once, to bound memory
     for start in range(0, len(out), step):
         a, b = pairs_P2[start : start + step].T
         out[start : start + step] = np.einsum("pd,pd->p", x[a], x[b])
@@ -49,11 +48,10 @@ def similarities(vectors_GD: np.ndarray, pairs_P2: np.ndarray, measure: Measure)
 
 
 def distances(scores: np.ndarray, positive: np.ndarray, bins: int = _BINS) -> Distances:
-    """Compare the scores of positive and negative pairs as two histograms over the same bins.
+    """Compare the scores of positive and negative pairs as two histograms.
 
-    The bins are quantiles of all scores together, so each holds the same number of pairs and the
-    result does not change if scores are stretched: embeddings of different spread compare. Half a
-    pair is added to each bin, so that no probability is zero.
+    Bins are quantiles of all scores, so the result is invariant to monotonic transformations and
+    comparable between embeddings. Half a pair is added to each bin to avoid zero probabilities.
     """
     edges = np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1])
     place = np.searchsorted(edges, scores, side="right")
@@ -69,10 +67,10 @@ def distances(scores: np.ndarray, positive: np.ndarray, bins: int = _BINS) -> Di
 
 
 class Ranking:
-    """Scores of positive and negative pairs in order, for the area under the ROC curve.
+    """Sorted scores of positive and negative pairs, for the area under the ROC curve.
 
-    The area is the chance that a positive pair scores higher than a negative one, ties counted
-    half. Sorting is done once: another weighting of the pairs costs one pass.
+    The area is the probability that a positive pair scores higher than a negative one; ties count
+    half. Sorting is done once, so that another weighting of the pairs costs one pass.
     """
 
     def __init__(self, scores: np.ndarray, positive: np.ndarray) -> None:
@@ -84,7 +82,7 @@ class Ranking:
         self._positive = positive[self._order]
 
     def auroc(self, weight: np.ndarray | None = None) -> float:
-        """Return the area; `weight` is ``(P,)``, how often each pair counts. NaN if one class."""
+        """Return the area with pairs weighted by `weight`, ``(P,)``; NaN if there is one class."""
         w = np.ones(len(self._order)) if weight is None else weight[self._order]
         pos = np.add.reduceat(w * self._positive, self._starts)
         neg = np.add.reduceat(w * ~self._positive, self._starts)
@@ -102,9 +100,9 @@ def auroc_interval(
 ) -> tuple[float, float, float]:
     """Return AUROC and a 95 % percentile interval from a bootstrap over genes.
 
-    Pairs that share a gene are not independent, so genes are drawn with replacement, not pairs: a
-    pair counts as often as its two genes were drawn, multiplied. DeLong's interval, which takes
-    pairs as independent, would be too narrow.
+    Pairs that share a gene are dependent, so genes are resampled instead of pairs; the weight of a
+    pair is the product of the counts of its genes. DeLong's interval assumes independent pairs and
+    would be too narrow.
     """
     ranking = Ranking(scores, positive)
     area = ranking.auroc()
@@ -122,11 +120,10 @@ def auroc_interval(
 
 
 def hub_scores(pairs_P2: np.ndarray, positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Score each pair by how many positive pairs its genes have elsewhere, multiplied; ``(P,)``.
+    """Score each pair by the product of its genes' positive pairs among the other half, ``(P,)``.
 
-    Elsewhere is the other one of two random halves of the pairs. (All pairs but the scored one
-    would leave a positive pair one count short, and so give its label away.) It knows nothing
-    about a pair but its two genes.
+    The pairs are split into two random halves, because counting all other pairs would reveal the
+    label: a positive pair would have one less. The score knows nothing about the pair itself.
     """
     half = rng.permutation(len(positive)) % 2
     out = np.empty(len(positive))
@@ -136,7 +133,7 @@ def hub_scores(pairs_P2: np.ndarray, positive: np.ndarray, rng: np.random.Genera
 
 
 def degree_product(pairs_P2: np.ndarray, among_Q2: np.ndarray) -> np.ndarray:
-    """Return how often each gene of a pair occurs `among` other pairs, multiplied; ``(P,)``."""
+    """Return the product of how often the genes of a pair occur in other pairs, ``(P,)``."""
     most = max(pairs_P2.max(initial=0), among_Q2.max(initial=0))
     degree = np.bincount(among_Q2.ravel(), minlength=int(most) + 1)
     return degree[pairs_P2].astype(np.float64).prod(axis=1)
@@ -147,10 +144,10 @@ def rewired(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Recombine the genes of the positive pairs into pairs that are not positive.
 
-    Returns ``(M,)`` indices of positive pairs and ``(M', 2)`` new ones. A gene occurs in both
-    equally often, so only knowledge about pairs tells them apart. A recombined pair that turns out
-    positive is left out on both sides, which keeps the balance; one of a gene with itself is left
-    out too (and nearly keeps it).
+    Returns ``(M,)`` indices of positive pairs and ``(M', 2)`` new ones. Each gene occurs equally
+    often in both, so only knowledge about pairs separates them. Recombined pairs that are positive
+    are removed from both sides, which keeps the balance; so are pairs of a gene with itself, which
+    nearly keeps it.
     """
     place = np.flatnonzero(positive)
     a, b = rng.permuted(pairs_P2[place], axis=1).T

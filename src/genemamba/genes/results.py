@@ -1,4 +1,4 @@
-"""What the tools about genes return."""
+"""Results of the tools about genes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pandas as pd
 
 @dataclass(frozen=True, eq=False)
 class GenePairs:
-    """Similarities of related and unrelated genes, and how well they tell them apart."""
+    """Similarities of related and unrelated genes, and how well they separate them."""
 
     table: pd.DataFrame
     """A row per embedding and measure."""
     scores: pd.DataFrame
     """A row per pair used: ``gene_a``, ``gene_b``, ``label``, and a column per row of `table`."""
     lost: dict[str, int]
-    """Pairs that were given and not used, by reason."""
+    """Numbers of pairs that were not used, by reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneNetwork:
-    """Networks of near genes, one per embedding, on the same genes."""
+    """Networks of similar genes, one per embedding, on the same genes."""
 
     edges: pd.DataFrame
-    """A row per pair connected in any network: ``gene_a``, ``gene_b``, for each embedding whether
-    it has the edge (bool), and ``shared`` by all."""
+    """A row per edge of any network: ``gene_a``, ``gene_b``, whether each embedding has it, and
+    whether all do (``shared``)."""
     distances: dict[str, pd.DataFrame]
     """Per embedding, genes × genes, Euclidean."""
     threshold: dict[str, float]

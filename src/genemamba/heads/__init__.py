@@ -1,4 +1,4 @@
-"""The array core of annotation: embeddings and class codes in, calibrated answers out."""
+"""The array core of annotation: from embeddings and class codes to calibrated labels."""
 
 from genemamba.heads.folds import held_out_folds
 from genemamba.heads.head import HeldOut, LabelHead, fit_head

@@ -1,4 +1,4 @@
-"""Which cells are held out together."""
+"""Folds of cells that are held out together."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ def held_out_folds(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (training cells, held-out cells); every cell is held out once.
 
-    Whole groups (donors, batches) are held out where there are two or more of them, the large
-    ones first into the emptiest fold. Otherwise cells are drawn whatever their class: folds with
-    equal shares of every class would tell a classifier how common each class is among the cells
-    that judge it.
+    Two or more groups (donors, batches) are held out as wholes, the largest ones first into the
+    smallest fold. Otherwise cells are drawn whatever their class: folds with equal shares of every
+    class would reveal to a classifier how common each class is among its test cells.
     """
     fold = np.empty(n_cells, dtype=np.intp)
     if groups is not None and len(np.unique(groups)) > 1:

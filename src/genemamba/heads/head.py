@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax
@@ -23,85 +23,69 @@ from genemamba.heads.probe import STRENGTHS, Probe
 Kind = Literal["knn", "probe", "finetune"]
 Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
 FAMILIAR = 0.95
-"""Share of held-out reference cells that must not be called unknown."""
+"""Fraction of held-out reference cells that must not be called unknown."""
 SMALL = 2000
-"""Labelled cells up to which more folds are worth their time: each leaves out fewer cells."""
+"""Labelled cells up to which more folds, each with fewer cells, are worth the time."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelHead:
-    """Names cells from their embedding, says how sure it is, and when it does not know.
-
-    Parameters
-    ----------
-    kind
-        How logits are made; those of ``"finetune"`` come from a model of its own.
-    classes
-        Names of the classes.
-    reference
-        What a cell is compared with to be known; its labelled cells are the voters of ``"knn"``.
-    probe
-        The classifier of ``"probe"``.
-    temperature
-        Divides the logits.
-    scores
-        Of each fold, the probability that its cells gave to their true class when they were held
-        out, on which prediction sets rest; in one piece if one classifier judges all cells.
-    farthest
-        Mean distance to the nearest reference cells above which a cell is unknown.
-    info
-        Numbers and strings about the fit, for the reader.
-    fold
-        Of ``"knn"``, the fold of each reference cell.
-    fold_probes
-        Of ``"probe"``, the classifier that had not seen the fold, for each fold.
-    """
+    """A classifier with calibrated confidence and novelty detection."""
 
     kind: Kind
+    """How logits are computed; those of ``"finetune"`` come from a fine-tuned model."""
     classes: tuple[str, ...]
     reference: Reference
+    """Reference cells for novelty detection; the labelled ones vote in ``"knn"``."""
     probe: Probe | None
+    """The classifier of ``"probe"``."""
     temperature: float
     scores: tuple[np.ndarray, ...]
+    """For prediction sets: for each fold, the probability of the true class of its cells when held
+    out; in one piece if one classifier judges all cells."""
     farthest: float
+    """Mean distance to the nearest reference cells above which a cell is unknown."""
     info: dict[str, Any] = field(default_factory=dict)
+    """Statistics of the fit."""
     fold: np.ndarray | None = None
+    """The fold of each reference cell, for ``"knn"``."""
     fold_probes: tuple[Probe, ...] = ()
+    """The classifier that had not seen the fold, for each fold, for ``"probe"``."""
 
     def proba(self, X: np.ndarray, logits: np.ndarray | None = None) -> np.ndarray:
         """Return calibrated probabilities ``(n_cells, n_classes)``; NaN where `X` is NaN.
 
-        `logits` are needed for ``"finetune"``, one row a cell.
+        `logits`, one row per cell, are needed for ``"finetune"``.
         """
         out = np.full((len(X), len(self.classes)), np.nan, dtype=np.float32)
-        there = np.isfinite(X).all(axis=1)
-        if there.any():
-            raw = self._logits(X[there]) if logits is None else logits[there]
-            out[there] = probabilities(raw, self.temperature)
+        known = np.isfinite(X).all(axis=1)
+        if known.any():
+            raw = self._logits(X[known]) if logits is None else logits[known]
+            out[known] = probabilities(raw, self.temperature)
         return out
 
     def distance(self, X: np.ndarray) -> np.ndarray:
         """Return the mean distance to the nearest reference cells; NaN where `X` is NaN."""
         out = np.full(len(X), np.nan, dtype=np.float32)
-        there = np.isfinite(X).all(axis=1)
-        if there.any():
-            out[there] = self.reference.mean_distance(X[there])
+        known = np.isfinite(X).all(axis=1)
+        if known.any():
+            out[known] = self.reference.mean_distance(X[known])
         return out
 
     def sets(self, X: np.ndarray, proba: np.ndarray, coverage: float) -> np.ndarray:
-        """Return bool ``(n_cells, n_classes)``: prediction sets of this coverage.
+        """Return prediction sets, bool ``(n_cells, n_classes)``, empty for NaN rows.
 
-        The most probable class is always in the set; rows of NaN have none.
+        The most probable class is always included.
         """
-        there = np.flatnonzero(np.isfinite(proba).all(axis=1))
+        known = np.flatnonzero(np.isfinite(proba).all(axis=1))
         sets = np.zeros(proba.shape, dtype=bool)
-        probas = self._fold_probas(X[there], proba[there])
-        sets[there] = prediction_sets(probas, self.scores, coverage)
-        sets[there, proba[there].argmax(axis=1)] = True
+        probas = self._fold_probas(X[known], proba[known])
+        sets[known] = prediction_sets(probas, self.scores, coverage)
+        sets[known, proba[known].argmax(axis=1)] = True
         return sets
 
     def _fold_probas(self, X: np.ndarray, proba: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield what the classifier of each fold says."""
+        """Yield the probabilities of the classifier of each fold."""
         if self.fold is not None:
             found = self.reference.search(X, 2 * VOTERS)
             for k, voters in enumerate(self.reference.voters(self.fold)):
@@ -122,23 +106,18 @@ class LabelHead:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Logits of cells by classifiers that had not seen them.
-
-    Parameters
-    ----------
-    cells
-        Indices into the reference.
-    logits
-        ``(len(cells), n_classes)``; ``-inf`` for a class the classifier had not seen.
-    """
+    """Logits of cells from classifiers that had not seen them."""
 
     cells: np.ndarray
+    """Indices into the reference."""
     logits: np.ndarray
+    """``(len(cells), n_classes)``; ``-inf`` for a class the classifier had not seen."""
 
     def judged(self, y: np.ndarray, *, every: bool = False) -> Judged:
-        """Return cells whose class could be told from another, their logits and classes.
+        """Return the cells that can be evaluated, their logits and classes.
 
-        With `every`, also of those whose class the classifier had not seen.
+        Left out are cells of classifiers with one class and, unless `every`, cells of a class that
+        their classifier had not seen.
         """
         seen = np.isfinite(self.logits)
         fair = seen.sum(axis=1) > 1
@@ -157,51 +136,45 @@ def fit_head(
     rng: np.random.Generator,
     held_out: HeldOut | None = None,
 ) -> LabelHead:
-    """Fit a classifier, and everything else on cells that it had not seen.
+    """Fit a classifier, and calibrate it on cells that it had not seen.
 
-    Penalty and temperature are chosen in folds of their own. Prediction sets rest on other folds,
-    whose classifiers are kept. The accuracy of the probe is that of outer folds whose cells took
-    no part in choosing its penalty.
+    Penalty and temperature are chosen in separate folds. Prediction sets are based on other folds,
+    whose classifiers are kept. The accuracy of a probe is that of outer folds whose cells did not
+    help to choose its penalty.
 
     Parameters
     ----------
-    X
-        ``(n_cells, n_features)`` float32 embeddings, finite.
-    y
-        ``(n_cells,)`` codes into `classes`.
-    classes
-        Names.
+    X, y
+        ``(n_cells, n_features)`` float32 embeddings, finite, and codes into `classes`.
     kind
         ``"knn"``, ``"probe"`` or, with `held_out`, ``"finetune"``.
     groups
-        Donor or batch of each cell: these are held out as wholes.
-    rng
-        Draws the folds where there are no groups.
+        Donor or batch of each cell; groups are held out as wholes, otherwise `rng` draws folds.
     held_out
-        Logits of a classifier that was fitted elsewhere, of cells that it was not chosen by.
+        Logits from another classifier, for cells that it was not chosen by.
 
     Raises
     ------
     InputError
-        If no group that is held out has a class that other groups have, too.
+        If no held-out group has a class that occurs in other groups.
     """
-    n, small = len(classes), len(y) <= SMALL
-    folds = list(held_out_folds(len(y), groups, rng, 40 if small else 20))
-    cells = np.concatenate([b for _, b in folds])
+    labelled = _Labelled(X, y, len(classes), groups)
+    small = len(y) <= SMALL
+    folds, cells = labelled.folds(rng, 40 if small else 20)
     fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])[np.argsort(cells)]
-    reference = Reference(X, y, n)
+    reference = Reference(X, y, len(classes))
     near = reference.without(X, reference.search(X, 2 * VOTERS), fold, fold)
     probe: Probe | None = None
     fold_probes: tuple[Probe, ...] = ()
     info: dict[str, Any] = {}
     if kind == "probe":
-        strength, temperature = choose_strength(X, y, n, groups, rng, n_folds=5)
+        strength, temperature = _choose_strength(labelled, rng, n_folds=5)
         info = {"strength": strength}
-        probe = Probe.fit(X, y, n, strength=strength)
-        fold_probes = tuple(Probe.fit(X[a], y[a], n, strength=strength) for a, _ in folds)
+        probe = labelled.fit(strength)
+        fold_probes = tuple(labelled.take(a).fit(strength) for a, _ in folds)
         logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
-        judge = _nested(X, y, n, groups, rng, n_folds=10 if small else 5)
+        judge = _nested(labelled, rng, n_folds=10 if small else 5)
     else:
         if kind == "knn":
             voters = reference.voters(fold)[fold]
@@ -209,7 +182,7 @@ def fit_head(
         assert held_out is not None
         judge = held_out
         temperature = fit_temperature(*_some(held_out.judged(y))[1:])
-    # a class that one group alone has says nothing of new groups; one that cells lack, of cells
+    # a class in one group only is uninformative about new groups
     every = groups is None
     logits_, truth = _some(judge.judged(y, every=every))[1:]
     named = logits_.argmax(axis=1)
@@ -241,23 +214,37 @@ def fit_head(
     )
 
 
-def choose_strength(
-    X: np.ndarray,
-    y: np.ndarray,
-    n_classes: int,
-    groups: np.ndarray | None,
-    rng: np.random.Generator,
-    *,
-    n_folds: int,
+class _Labelled(NamedTuple):
+    X: np.ndarray
+    y: np.ndarray
+    n_classes: int
+    groups: np.ndarray | None
+
+    def folds(
+        self, rng: np.random.Generator, n_folds: int
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """Return the folds, and the held-out cells of all in their order."""
+        folds = list(held_out_folds(len(self.y), self.groups, rng, n_folds))
+        return folds, np.concatenate([held_out for _, held_out in folds])
+
+    def take(self, cells: np.ndarray) -> _Labelled:
+        groups = None if self.groups is None else self.groups[cells]
+        return _Labelled(self.X[cells], self.y[cells], self.n_classes, groups)
+
+    def fit(self, strength: float) -> Probe:
+        return Probe.fit(self.X, self.y, self.n_classes, strength=strength)
+
+
+def _choose_strength(
+    labelled: _Labelled, rng: np.random.Generator, *, n_folds: int
 ) -> tuple[float, float]:
-    """Take penalty and temperature under which held-out cells are most likely."""
-    folds = list(held_out_folds(len(y), groups, rng, n_folds))
-    cells = np.concatenate([b for _, b in folds])
+    """Return the penalty and temperature with the highest likelihood of held-out cells."""
+    X, y, n_classes, _ = labelled
+    folds, cells = labelled.folds(rng, n_folds)
     paths = [[p.logits(X[b]) for p in Probe.path(X[a], y[a], n_classes)] for a, b in folds]
     best = (np.inf, 0.0, 0.0)
     for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
-        held_out = HeldOut(cells, np.concatenate(logits))
-        known, truth = _some(held_out.judged(y))[1:]
+        known, truth = _some(HeldOut(cells, np.concatenate(logits)).judged(y))[1:]
         temperature = fit_temperature(known, truth)
         scaled = log_softmax(known / temperature, axis=1)
         loss = -float(scaled[np.arange(len(truth)), truth].mean())
@@ -265,33 +252,24 @@ def choose_strength(
     return best[1:]
 
 
-def _nested(
-    X: np.ndarray,
-    y: np.ndarray,
-    n_classes: int,
-    groups: np.ndarray | None,
-    rng: np.random.Generator,
-    *,
-    n_folds: int,
-) -> HeldOut:
-    """Hold out cells that did not choose the penalty of their classifier either."""
-    folds = list(held_out_folds(len(y), groups, rng, n_folds))
+def _nested(labelled: _Labelled, rng: np.random.Generator, *, n_folds: int) -> HeldOut:
+    """Hold out cells that did not help to choose the penalty of their classifier."""
+    folds, cells = labelled.folds(rng, n_folds)
     logits = []
     for a, b in folds:
-        within = None if groups is None else groups[a]
         try:
-            strength = choose_strength(X[a], y[a], n_classes, within, rng, n_folds=3)[0]
-        except InputError:  # nothing to choose by: the strongest penalty
+            strength = _choose_strength(labelled.take(a), rng, n_folds=3)[0]
+        except InputError:  # no cell to choose by: the strongest penalty
             strength = STRENGTHS[0]
-        logits.append(Probe.fit(X[a], y[a], n_classes, strength=strength).logits(X[b]))
-    return HeldOut(np.concatenate([b for _, b in folds]), np.concatenate(logits))
+        logits.append(labelled.take(a).fit(strength).logits(labelled.X[b]))
+    return HeldOut(cells, np.concatenate(logits))
 
 
 def _some(judged: Judged) -> Judged:
     if not len(judged[0]):
         raise InputError(
-            "no labelled cell can be held out: its class is in no other batch, or has no other "
-            "cell, so nothing says how sure an answer is",
+            "no labelled cell can be held out for calibration: its class is in no other batch, or "
+            "has no other cell",
             "leave out batch_key, or label cells of the same type in several batches",
         )
     return judged

@@ -1,4 +1,4 @@
-"""Labelled reference cells, and what the nearest of them say about a cell."""
+"""Labelled reference cells, and classification by the nearest ones."""
 
 from __future__ import annotations
 
@@ -15,28 +15,21 @@ if TYPE_CHECKING:
 
 VOTERS, NEAREST = 30, 10
 EXACT_UP_TO = 20_000
-"""Reference cells up to which all distances are computed; an index pays beyond."""
+"""Reference cells up to which all distances are computed instead of an index."""
 Neighbours = tuple[np.ndarray, np.ndarray]
-_BLOCK = 1024  # cells whose distances to all reference cells stand in memory at once
+_BLOCK = 1024  # cells whose distances to all reference cells are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Reference cells with their classes.
-
-    Parameters
-    ----------
-    X
-        ``(n_cells, n_features)`` float32, finite.
-    y
-        ``(n_cells,)`` class codes; -1 for a cell that is familiar but has no class to vote for.
-    n_classes
-        Number of classes, those without a cell included.
-    """
+    """Reference cells with their classes."""
 
     X: np.ndarray
+    """``(n_cells, n_features)`` float32, finite."""
     y: np.ndarray
+    """``(n_cells,)`` class codes; -1 for a cell without a class, used for novelty only."""
     n_classes: int
+    """Number of classes, including those without a cell."""
 
     def search(self, X: np.ndarray, k: int) -> Neighbours:
         """Return indices and Euclidean distances of the `k` nearest, nearest first."""
@@ -50,14 +43,14 @@ class Reference:
         return index, distance
 
     def mean_distance(self, X: np.ndarray, n_nearest: int = NEAREST) -> np.ndarray:
-        """Return each cell's mean distance to its nearest reference cells: how novel it is."""
+        """Return each cell's mean distance to its nearest reference cells."""
         return self.search(X, n_nearest)[1].mean(axis=1)
 
     def logits(self, X: np.ndarray, n_neighbors: int = VOTERS) -> np.ndarray:
         """Return log shares of the neighbours' votes, ``(n_cells, n_classes)`` float32.
 
-        A vote weighs exp(-(d / d̄)²), d̄ the cell's mean distance to its neighbours. Every class of
-        the reference has a tenth of a vote in advance, so that no share is zero.
+        A vote has weight exp(-(d / d̄)²), d̄ the cell's mean distance to its neighbours. Every class
+        of the reference gets a tenth of a vote in advance, so that no share is zero.
         """
         voters = np.bincount(self.y, minlength=self.n_classes)
         return self.votes(self.search(X, n_neighbors), voters)
@@ -69,7 +62,7 @@ class Reference:
         return counts.sum(axis=0) - counts
 
     def votes(self, found: Neighbours, voters: np.ndarray) -> np.ndarray:
-        """Return the logits of cells with these neighbours; classes without voters have -inf."""
+        """Return the logits of cells with these neighbours; -inf for classes without voters."""
         nearest, distance = found
         mean = np.nanmean(distance, axis=1, keepdims=True)
         mean = np.maximum(mean, np.finfo(np.float32).tiny)
@@ -85,10 +78,10 @@ class Reference:
     def without(
         self, X: np.ndarray, found: Neighbours, fold: np.ndarray, out: np.ndarray
     ) -> Neighbours:
-        """Return the nearest voters that are not of the cell's fold `out`.
+        """Return the nearest voters that are not in the cell's fold `out`.
 
-        They are taken from twice as many neighbours found, or searched anew where too many of
-        these are of that fold. Distances are NaN where a small reference has no more cells.
+        They are selected from twice as many neighbours, or searched again if too many of these are
+        in that fold. Distances are NaN where a small reference has no more cells.
         """
         index, k = found[0], VOTERS
         other = fold[index] != out[:, None]
@@ -110,12 +103,9 @@ class Reference:
         with same_threads():
             return NNDescent(self.X, metric="euclidean", random_state=0, n_jobs=-1)
 
-    @cached_property
-    def _square(self) -> np.ndarray:
-        return np.einsum("nd,nd->n", self.X, self.X)
-
     def _exact(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        square = np.einsum("nd,nd->n", X, X)[:, None] + self._square - 2 * (X @ self.X.T)
+        lengths, own = (np.einsum("nd,nd->n", cells, cells) for cells in (X, self.X))
+        square = lengths[:, None] + own - 2 * (X @ self.X.T)
         nearest = np.argpartition(square, k - 1, axis=1)[:, :k]
         distance = np.sqrt(np.maximum(np.take_along_axis(square, nearest, axis=1), 0))
         order = np.argsort(distance, axis=1, kind="stable")

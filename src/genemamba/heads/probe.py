@@ -17,22 +17,16 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Multinomial logistic regression, as arrays.
-
-    Parameters
-    ----------
-    weight
-        ``(n_classes, n_features)`` float32; acts on ``(X - mean) / scale``.
-    bias
-        ``(n_classes,)`` float32; ``-inf`` for a class that no training cell had.
-    mean, scale
-        ``(n_features,)`` float32, of the training cells.
-    """
+    """Multinomial logistic regression, as arrays."""
 
     weight: np.ndarray
+    """``(n_classes, n_features)`` float32; applied to ``(X - mean) / scale``."""
     bias: np.ndarray
+    """``(n_classes,)`` float32; ``-inf`` for a class without training cells."""
     mean: np.ndarray
+    """``(n_features,)`` float32, of the training cells."""
     scale: np.ndarray
+    """``(n_features,)`` float32, of the training cells."""
 
     @classmethod
     def fit(cls, X: np.ndarray, y: np.ndarray, n_classes: int, *, strength: float) -> Probe:
@@ -43,11 +37,11 @@ class Probe:
     def path(
         cls, X: np.ndarray, y: np.ndarray, n_classes: int, strengths: Sequence[float] = STRENGTHS
     ) -> list[Probe]:
-        """Fit one for each strength, each starting from the one before.
+        """Fit one for each strength, each starting from the previous one.
 
-        Cells of one class only give that class all probability.
+        With one class, that class gets all probability.
         """
-        X = X.astype(np.float64)  # in float32 the solver stops where rounding tells it to
+        X = X.astype(np.float64)  # in float32, rounding would stop the solver
         mean, scale = X.mean(axis=0), X.std(axis=0)
         scale = np.where(scale > 0, scale, 1)
         X = (X - mean) / scale
@@ -74,13 +68,13 @@ def _fitted(
     linear: LogisticRegression, X: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a row of weights and a bias for each class."""
-    # the products are small: threads would only wait. A fit that stops early is one with a
-    # slightly stronger penalty, and held-out cells choose among penalties.
+    # the products are too small for threads; a fit that stops early equals one with a slightly
+    # stronger penalty, and held-out cells choose among penalties
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         linear.fit(X, y)
     coef, intercept = linear.coef_, linear.intercept_
-    if len(linear.classes_) == 2:  # scikit-learn keeps one row for two classes
+    if len(linear.classes_) == 2:  # scikit-learn has one row for two classes
         coef = np.concatenate([-coef, coef]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
     return coef, intercept

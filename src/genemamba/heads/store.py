@@ -1,8 +1,7 @@
-"""A fitted head as two files: arrays in safetensors, the rest in JSON. No pickle."""
+"""A fitted head as two files: arrays in safetensors, the rest in JSON; no pickle."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from genemamba._files import sha256
 from genemamba.errors import CheckpointError
 from genemamba.heads.head import LabelHead
 from genemamba.heads.knn import Reference
@@ -26,7 +26,7 @@ def is_head(folder: Path) -> bool:
 
 
 def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
-    """Write a head; `half` keeps the reference cells in float16."""
+    """Write a head; `half` stores the reference cells in float16."""
     folder.mkdir(parents=True, exist_ok=True)
     X = head.reference.X
     arrays = {
@@ -46,7 +46,7 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     (folder / ARRAYS).write_bytes(data)
     described = {
         "format": FORMAT,
-        "arrays_sha256": hashlib.sha256(data).hexdigest(),
+        "arrays_sha256": sha256(data),
         "kind": head.kind,
         "classes": head.classes,
         "temperature": head.temperature,
@@ -58,17 +58,11 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
 
 
 def read_head(folder: Path) -> LabelHead:
-    """Read a head.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing or damaged, or the files do not belong together.
-    """
+    """Read a head; a missing, damaged or foreign file raises CheckpointError."""
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         data = (folder / ARRAYS).read_bytes()
-        if described["arrays_sha256"] != hashlib.sha256(data).hexdigest():
+        if described["arrays_sha256"] != sha256(data):
             raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load(data)
         classes = tuple(described["classes"])
@@ -78,7 +72,7 @@ def read_head(folder: Path) -> LabelHead:
             for parts in zip(*folds.values(), strict=True)
         )
         fold, scores = arrays.get("reference.fold"), arrays["true_probability"]
-        # heads of earlier versions judged all cells by one classifier
+        # heads of earlier versions have one classifier for all cells
         own = arrays.get("score_fold", np.zeros(len(scores), dtype=int))
         n_folds = len(fold_probes) or (1 if fold is None else int(fold.max()) + 1)
         head = LabelHead(

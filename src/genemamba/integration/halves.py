@@ -1,13 +1,13 @@
-"""Cells cut into random halves, which tell what a measurement repeats from what is noise.
+"""Random halves of cells, which separate reproducible signal from noise.
 
-Halves of Poisson counts are independent given expression: what they share belongs to the cell.
-Both views of a cell, the model's and that of its own genes, are measured with the same halves.
+Halves of Poisson counts are independent given expression, so what they share belongs to the cell.
+The two views of a cell, the model's embedding and its genes, are measured with the same halves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -16,40 +16,29 @@ from genemamba._expression import log_normalised
 from genemamba.integration.mixing import agreement, loadings, without_depth
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime
-from genemamba.tokens import GeneMatch, Values, rank_csr
+from genemamba.tokens import GeneMatch, rank_csr
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
 
-N_CELLS = 2000  # enough for the covariances; a half costs about as much as embedding a cell
+N_CELLS = 2000  # enough for covariances; embedding a half costs about as much as a cell
 HALF_TOKENS = 512
-
-
-class Genes(Protocol):
-    """What is known of the columns and the kind of the values."""
-
-    @property
-    def genes(self) -> GeneMatch:
-        """Token and median of each column."""
-
-    @property
-    def values(self) -> Values:
-        """Whether these are counts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Some cells, the counts of their halves, and what the model says of either half."""
+    """Some cells, with the counts and embeddings of their halves."""
 
     cell: np.ndarray
-    """Rows among the cells given."""
-    counts: tuple[sparse.csr_matrix, sparse.csr_matrix]
-    vectors: tuple[np.ndarray, np.ndarray]
+    """Indices of the cells."""
+    counts: list[sparse.csr_matrix]
+    vectors: list[np.ndarray]
 
 
-def split(
+def halve(
     counts: sparse.csr_matrix,
-    about: Genes,
+    genes: GeneMatch,
+    kind: str,
     network: GeneMamba,
     *,
     max_tokens: int,
@@ -59,29 +48,21 @@ def split(
     """Split the counts of at most ``N_CELLS`` cells at random, and embed both halves."""
     n = counts.shape[0]
     cell = np.sort(rng.choice(n, min(N_CELLS, n), replace=False))
-    chosen = whole_counts(counts[cell], about.values.kind)
+    chosen = whole_counts(counts[cell], kind)
     first = rng.binomial(chosen.data, 0.5)
     parts, vectors = [], []
     for data in (first, chosen.data - first):
         part = sparse.csr_matrix((data, chosen.indices, chosen.indptr), shape=chosen.shape)
-        ranked = rank_csr(
-            part.indptr,
-            part.indices,
-            data,
-            about.genes.token,
-            about.genes.median,
-            min(max_tokens, HALF_TOKENS),
-        )
+        arrays = part.indptr, part.indices, data, genes.token, genes.median
+        ranked = rank_csr(*arrays, min(max_tokens, HALF_TOKENS))
         parts.append(part)
         vectors.append(embed_tokens(network, ranked, runtime=runtime))
     kept = np.flatnonzero(np.isfinite(np.hstack(vectors)).all(axis=1))
-    return Halves(
-        cell[kept], (parts[0][kept], parts[1][kept]), (vectors[0][kept], vectors[1][kept])
-    )
+    return Halves(cell[kept], [part[kept] for part in parts], [own[kept] for own in vectors])
 
 
 def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:
-    """Make integers; of values that are no counts, the smallest of a cell becomes one count."""
+    """Make integers; if values are not counts, the smallest one of a cell becomes one count."""
     data = values.data.astype(np.float64)
     if kind != "counts":
         lengths = np.diff(values.indptr)
@@ -95,7 +76,7 @@ def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:
 def model_view(
     frozen: np.ndarray, total: np.ndarray, batch: np.ndarray, halves: Halves
 ) -> np.ndarray:
-    """Directions of the model's embedding in which halves agree, without depth."""
+    """Return directions of the embedding in which halves agree, without depth."""
     own = batch[halves.cell]
     first, second = (
         without_depth(vectors, np.asarray(part.sum(axis=1)).ravel(), own)
@@ -107,7 +88,7 @@ def model_view(
 def expression_view(
     counts: sparse.csr_matrix, genes: np.ndarray, batch: np.ndarray, halves: Halves
 ) -> np.ndarray:
-    """Directions of the log-normalised genes in which halves agree."""
+    """Return directions of the log-normalised genes in which halves agree."""
     logged = log_normalised(counts)[:, genes]
     axes = loadings(logged, batch)
     first, second = (log_normalised(part)[:, genes] @ axes for part in halves.counts)

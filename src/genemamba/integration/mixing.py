@@ -1,9 +1,9 @@
 """Cells of several batches in one space: the array core of ``gm.tl.integrate``.
 
-First the directions in which two random halves of a cell agree (biology, and what sets its batch
-apart) are measured in units of what the halves disagree by (sampling noise). Then batches are
-mixed: soft clusters that hold all batches alike, and one shift for each cluster and batch, the
-model of Harmony [1]_, here with the balancing weights found by iteration over all cells at once.
+First, directions in which two random halves of a cell agree (biology and batch effects) are scaled
+by their disagreement (sampling noise). Then batches are mixed: soft clusters that contain all
+batches alike, and one shift per cluster and batch, the model of Harmony [1]_, here with balancing
+weights from iterations over all cells at once.
 
 .. [1] Korsunsky et al., *Fast, sensitive and accurate integration of single-cell data with
    Harmony*, Nature Methods 2019.
@@ -21,11 +21,11 @@ Array = NDArray[np.floating]
 Codes = NDArray[np.intp]
 
 N_COMPONENTS = 50
-MODEL_WEIGHT = 0.5  # chosen on blood of the training corpus, by counts held out of each cell
-RELIABLE = 0.5  # the halves share more than they differ by
-_RELIABILITY_CAP = 0.99  # halves of a very deep cell agree fully; no direction counts without end
-_CELLS_PER_DIRECTION = 8  # a covariance of fewer cells finds agreement where there is none
-_BLOCK = 4096  # cells made dense at a time
+MODEL_WEIGHT = 0.5  # chosen on training blood, by held-out counts
+RELIABLE = 0.5  # halves share more than they differ by
+_RELIABILITY_CAP = 0.99  # limits the weight of directions in which halves agree fully
+_CELLS_PER_DIRECTION = 8  # fewer cells give spurious agreement
+_BLOCK = 4096  # cells made dense at once
 
 N_CLUSTERS, _CELLS_PER_CLUSTER = 100, 30
 _THETA, _SIGMA, _RIDGE = 2.0, 0.1, 1.0  # Harmony's defaults
@@ -40,7 +40,7 @@ def centred(X: Array, batch: Codes) -> Array:
 
 
 def without_depth(X: Array, total: Array, batch: Codes) -> Array:
-    """Remove what a cell's log total predicts of its features, within each batch."""
+    """Regress the log total of cells out of their features, within each batch."""
     depth = centred(np.log(total)[:, None], batch)
     within = centred(X, batch)
     out = np.array(X, dtype=np.float64)
@@ -52,7 +52,7 @@ def without_depth(X: Array, total: Array, batch: Codes) -> Array:
 
 
 def loadings(logged: sparse.csr_matrix, batch: Codes) -> Array:
-    """Principal axes of the cells around the means of their batches, D × components."""
+    """Return principal axes of the cells, centred by batch, D × components."""
     n, d = logged.shape
     scatter: Array = np.zeros((d, d))
     for start in range(0, n, _BLOCK):
@@ -67,10 +67,10 @@ def loadings(logged: sparse.csr_matrix, batch: Codes) -> Array:
 
 
 def agreement(first: Array, second: Array, batch: Codes) -> Array:
-    """Find the directions in which halves of cells agree, D × directions.
+    """Return the directions in which halves of cells agree, D × directions.
 
-    Projected on them, the noise of a half has unit variance. Those come first, and are kept, in
-    which the halves' covariance is more than half of their variance, around the batch's means.
+    They are scaled so that the noise of a half has unit variance, and kept if the covariance of the
+    halves, centred by batch, is more than half of their variance.
     """
     a, b = centred(first, batch), centred(second, batch)
     scale = 2 * len(a)
@@ -87,8 +87,8 @@ def agreement(first: Array, second: Array, batch: Codes) -> Array:
     return whiten @ turn[:, :n_kept] / np.sqrt(1 - reliability)
 
 
-def beside(expression: Array, model: Array, batch: Codes) -> Array:
-    """Join two views of the cells, the model's at a fixed share of the other's spread."""
+def combined(expression: Array, model: Array, batch: Codes) -> Array:
+    """Concatenate two views of the cells, the model's scaled to a share of the other's spread."""
     weight = MODEL_WEIGHT * _spread(expression, batch) / max(_spread(model, batch), 1e-12)
     return np.hstack([weight * model, expression])
 
@@ -98,10 +98,9 @@ def _spread(X: Array, batch: Codes) -> float:
 
 
 def mix(X: Array, batch: Codes, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Shift cells, by cluster and batch, so that every cluster holds the batches alike.
+    """Shift cells by cluster and batch, so that every cluster contains all batches alike.
 
-    Types that only some batches hold may keep clusters of their own: balance is asked for, not
-    forced.
+    Balance is soft: types that occur in some batches only can keep separate clusters.
     """
     _, own = np.unique(batch, return_inverse=True)
     member = np.eye(own.max() + 1)[own]  # N × B
@@ -119,14 +118,14 @@ def mix(X: Array, batch: Codes, rng: np.random.Generator) -> NDArray[np.float32]
 
 
 def unit(X: Array) -> Array:
-    """Scale each row to length 1, so that distances are angles."""
+    """Scale each row to length 1."""
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
 
 
 def _balanced(
     U: Array, centres: Array, balance: Array, own: Codes, member: Array
 ) -> tuple[Array, Array, Array]:
-    """Soft clusters (N × K) in which a batch that is over-represented weighs less."""
+    """Return soft clusters (N × K) that down-weight over-represented batches."""
     for _ in range(_BALANCING):
         logit = 2 / _SIGMA * (U @ centres.T) + balance.T[own]
         share = np.exp(logit - logit.max(axis=1, keepdims=True))
@@ -140,12 +139,12 @@ def _balanced(
 
 
 def _shifts(X: Array, share: Array, own: Codes) -> Array:
-    """Offset of each cell: its clusters' batch means less their common means, shrunk if few."""
+    """Return each cell's shift: shrunken batch means of its clusters minus their common means."""
     n_batches = own.max() + 1
     weight = np.stack([share[own == b].sum(axis=0) for b in range(n_batches)])  # B × K
     sums = np.stack([share[own == b].T @ X[own == b] for b in range(n_batches)])  # B × K × D
     mean = sums / np.maximum(weight, 1e-12)[..., None]
-    trust = weight / (weight + _RIDGE)  # ridge regression on the batch, solved by hand
+    trust = weight / (weight + _RIDGE)  # closed-form ridge regression on the batch
     common = np.einsum("bk,bkd->kd", trust, mean) / trust.sum(axis=0)[:, None]
     offset = trust[..., None] * (mean - common)
     out = np.empty_like(X)
@@ -155,7 +154,7 @@ def _shifts(X: Array, share: Array, own: Codes) -> Array:
 
 
 def _seeds(U: Array, k: int, rng: np.random.Generator) -> Array:
-    """k-means on the unit sphere, seeded far from each other."""
+    """Return centres from k-means on the unit sphere, started far from each other."""
     centres = U[[rng.integers(len(U))]]
     far = np.maximum(1 - U @ centres[0], 1e-9)
     while len(centres) < k:
@@ -170,10 +169,9 @@ def _seeds(U: Array, k: int, rng: np.random.Generator) -> Array:
 
 
 def supervised(X: Array, labels: Codes) -> NDArray[np.float32]:
-    """Project all cells on what tells the labels apart; a label below 0 is not seen.
+    """Project all cells on linear discriminants of the labelled cells (label ≥ 0).
 
-    Linear discriminants with shrunken covariance: classes - 1 dimensions, in which cells of one
-    class have unit variance.
+    Classes - 1 dimensions with shrunken covariance, in which each class has unit variance.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 

@@ -6,11 +6,11 @@ meets the files of this one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.resources import files
 from pathlib import Path
 
+from genemamba._files import sha256
 from genemamba.errors import CheckpointError
 from genemamba.models._registry import Entry, RemoteFile, lookup
 
@@ -29,8 +29,7 @@ def entry_folder(entry: Entry) -> Path:
     if entry.bundled:
         return Path(str(files("genemamba.models") / "bundled" / entry.name))
     contents = "".join(sorted(f"{file.name} {file.sha256}\n" for file in entry.files))
-    digest = hashlib.sha256(contents.encode()).hexdigest()
-    return home() / f"{entry.name}-{digest[:12]}"
+    return home() / f"{entry.name}-{sha256(contents)[:12]}"
 
 
 def on_disk(name: str) -> Path | None:
@@ -73,8 +72,7 @@ def is_valid(path: Path, file: RemoteFile) -> bool:
     try:
         if not path.is_file() or file.size not in (None, path.stat().st_size):
             return False
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        return sha256(path) == file.sha256
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror})", "correct its permissions or its disk"

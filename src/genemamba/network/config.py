@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from genemamba._settings import integer, number, one_of, problem, switch
 from genemamba.errors import CheckpointError, shown
 
 Merge = Literal["gate", "mean", "sum", "concat"]
-_LONGEST_CHUNK = 4096
-_LARGEST = 2**31
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -24,62 +24,37 @@ class GeneMambaConfig:
         If a value is out of range or the sizes do not fit each other.
     """
 
-    vocab_size: int
+    vocab_size: int = integer(low=1, high=_LARGEST)
     """V, genes and special tokens together."""
-    d_model: int = 512
+    d_model: int = integer(512, 1, _LARGEST)
     """D, width of the residual stream and of the embedding."""
-    n_layers: int = 24
+    n_layers: int = integer(24, 1, _LARGEST)
     """Bi-Mamba layers."""
-    d_state: int = 64
+    d_state: int = integer(64, 1, _LARGEST)
     """N, state size of one head channel."""
-    d_conv: int = 4
+    d_conv: int = integer(4, 1, _LARGEST)
     """W, width of the causal depthwise convolution."""
-    expand: int = 2
+    expand: int = integer(2, 1, _LARGEST)
     """E / D, inner width over model width."""
-    headdim: int = 64
+    headdim: int = integer(64, 1, _LARGEST)
     """P, channels of one head."""
-    chunk_size: int = 64
-    """Q, tokens scanned at once on the CPU; changes speed, not results."""
-    merge: Merge = "gate"
+    chunk_size: int = integer(64, 1, 4096)
+    """Q, tokens scanned at once on the CPU; changes speed, not results. Memory grows with Q²."""
+    merge: Merge = one_of("gate", "mean", "sum", "concat")  # noqa: RUF009
     """How the two directions become one."""
-    bidirectional: bool = True
-    """Read backwards, too; else the forward reading stands in for both (the paper's ablation)."""
-    pre_norm: bool = False
+    bidirectional: bool = switch(True)
+    """Read in both directions; otherwise the forward pass serves as both (the paper's ablation)."""
+    pre_norm: bool = switch(False)
     """RMSNorm before every layer (the paper has none)."""
-    tie_embeddings: bool = False
+    tie_embeddings: bool = switch(False)
     """Share the output projection with the gene embeddings."""
-    norm_eps: float = 1e-5
+    norm_eps: float = number(1e-5, 1e-12, 1.0)
     """Epsilon of every RMSNorm."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.type == "int" and not (type(value) is int and 0 < value < _LARGEST):
-                raise CheckpointError(
-                    f"config: {f.name}={shown(value)} is not a positive integer below 2**31",
-                    "correct it in config.json, or fetch the checkpoint again",
-                )
-            if f.type == "bool" and type(value) is not bool:
-                raise CheckpointError(
-                    f"config: {f.name}={shown(value)} is neither true nor false",
-                    "correct it in config.json, or fetch the checkpoint again",
-                )
-        if not (type(self.norm_eps) in (int, float) and 0 < self.norm_eps < 1):
-            raise CheckpointError(
-                f"config: norm_eps={shown(self.norm_eps)} is not a number between 0 and 1",
-                "correct it in config.json, or fetch the checkpoint again",
-            )
-        if self.chunk_size > _LONGEST_CHUNK:
-            raise CheckpointError(
-                f"config: chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory "
-                "grows with its square",
-                "use 64",
-            )
-        if self.merge not in get_args(Merge):
-            raise CheckpointError(
-                f"config: merge={shown(self.merge)} is not one of {', '.join(get_args(Merge))}",
-                "choose one of these four",
-            )
+        what, fix = problem(self)
+        if what:
+            raise CheckpointError(f"config: {what}", fix)
         if self.d_inner % self.headdim:
             raise CheckpointError(
                 f"config: the inner width {self.d_inner} (expand × d_model) is not a multiple of "

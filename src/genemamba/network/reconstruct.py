@@ -18,13 +18,7 @@ from genemamba.network.inference import Step, over_cells, placed
 from genemamba.network.recurrent import start, step
 from genemamba.network.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked, pad
-from genemamba.tokens.reconstruction import (
-    LIKELY,
-    Reconstruction,
-    join,
-    put,
-    ranked_where_they_stand,
-)
+from genemamba.tokens.reconstruction import LIKELY, Reconstruction, assign
 
 _CELLS_PER_STEP = 64  # a step reads all weights once, however many cells take it
 
@@ -83,7 +77,7 @@ def rebuild_hidden(
             cells[i][hidden[part]] = _named(logits_MV)
 
     _do(step, ranked, runtime)
-    return join(ranked, cells, rank, likely)
+    return Reconstruction.of(cells, rank, likely)
 
 
 def _expected_rank(logits_MV: Tensor, truth_M: Tensor, places_M: Tensor) -> Tensor:
@@ -96,7 +90,7 @@ def _named(logits_MV: Tensor) -> np.ndarray:
     """Return the gene to put at each place."""
     probability_MV = logits_MV.softmax(-1)
     said_M = probability_MV.sum(0).topk(len(logits_MV)).indices
-    return said_M.cpu().numpy()[put(probability_MV[:, said_M].cpu().numpy())]
+    return said_M.cpu().numpy()[assign(probability_MV[:, said_M].cpu().numpy())]
 
 
 def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) -> Reconstruction:
@@ -113,7 +107,7 @@ def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) 
             cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
 
     _do(step, ranked, runtime)
-    return ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
+    return Reconstruction.with_ranks(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
 
 
 def rebuild_next(
@@ -144,7 +138,7 @@ def rebuild_next(
             cells[i] = written[k, : n[k]].cpu().numpy().astype(np.int32)
 
     _do(step, ranked, runtime)
-    return ranked_where_they_stand(ranked, cells, asked)
+    return Reconstruction.with_ranks(ranked, cells, asked)
 
 
 def _do(step: Step[None], ranked: Ranked, runtime: Runtime) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from genemamba._files import replacing, sha256
 from genemamba.errors import CheckpointError
 from genemamba.network.config import GeneMambaConfig
 from genemamba.network.header import AGAIN, Header, first_difference, read_header
@@ -64,8 +63,7 @@ class WeightFile:
 
     def sha256(self) -> str:
         """Hash of all bytes."""
-        with self.path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
+        return sha256(self.path)
 
     def tensors(self, *, grow: frozenset[str] = frozenset()) -> dict[str, Tensor]:
         """Return all tensors as stored, mapped: what is not used needs no memory.
@@ -118,13 +116,10 @@ def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     The tensors may be mapped from the very file that is replaced, which therefore must not be
     written into.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(tensors, part, metadata=metadata)
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(tensors, part, metadata=metadata)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be written ({error})", "make room, or write to another folder"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The Cell Ontology: types of cells and what they are kinds of. No torch, no AnnData."""
+"""The Cell Ontology: cell types and their hierarchy. No torch, no AnnData."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of cells, by id and by name, and which is a kind of which."""
+"""Cell types by id and by name, and their hierarchy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import InputError, shown
 
 
 class Term(NamedTuple):
-    """One type of cell."""
+    """One cell type."""
 
     name: str
     synonyms: tuple[str, ...] = ()
@@ -24,20 +24,10 @@ class Term(NamedTuple):
 
 
 class Ontology:
-    """Terms of the Cell Ontology and the relation "is a kind of" between them.
+    """Terms of the Cell Ontology and the relation "is a" between them.
 
-    A term may have several parents. `load` gives the ontology that the package brings along.
-
-    Parameters
-    ----------
-    terms
-        By id; the parents of a term are terms, too.
-
-    Raises
-    ------
-    InputError
-        If an id is none of the Cell Ontology, a name is missing or obsolete, a parent is unknown,
-        or a term is an ancestor of itself.
+    A term can have several parents, which are terms as well. `load` returns the ontology that comes
+    with the package. A damaged ontology raises InputError.
 
     Examples
     --------
@@ -60,7 +50,7 @@ class Ontology:
             self._above[key] = frozenset(parents).union(*(self._above[p] for p in parents))
             self._depth[key] = 1 + max((self._depth[p] for p in parents), default=-1)
         names = [(term.name, key) for key, term in self._terms.items()]
-        # a name goes before the synonym of another term
+        # a name takes precedence over the synonym of another term
         synonyms = [(s, key) for key, term in self._terms.items() for s in term.synonyms]
         self._named = _unambiguous((_plain(name), key) for name, key in synonyms)
         self._named |= _unambiguous((_plain(name), key) for name, key in names)
@@ -68,7 +58,7 @@ class Ontology:
 
     @staticmethod
     def load() -> Ontology:
-        """Read the Cell Ontology of the package, once in a process."""
+        """Read the Cell Ontology of the package, once per process."""
         return _shipped()
 
     @property
@@ -85,23 +75,22 @@ class Ontology:
         return self._terms[self._known(term)].parents
 
     def ancestors(self, term: str, *, include_self: bool = False) -> tuple[str, ...]:
-        """Return all terms above a term, the most specific first and a root last."""
+        """Return all ancestors of a term, the most specific first and a root last."""
         above = self._above[self._known(term)] | ({term} if include_self else set())
         return tuple(sorted(above, key=self._order, reverse=True))
 
     def is_ancestor(self, above: str, below: str) -> bool:
-        """Whether the second term is a kind of the first; no term is its own ancestor."""
+        """Whether the first term is an ancestor of the second."""
         return self._known(above) in self._above[self._known(below)]
 
     def depth(self, term: str) -> int:
-        """Return the length of the longest way up to a root: smaller for every ancestor."""
+        """Return the length of the longest path to a root; smaller for every ancestor."""
         return self._depth[self._known(term)]
 
     def find(self, text: str) -> str | None:
-        """Return the id of the term that a text names, or None.
+        """Return the id of the term with this id, name or exact synonym, or None.
 
-        The text is an id, a name or an exact synonym; its case, hyphens, underscores and plurals
-        do not matter. One that means several terms names none.
+        Case, hyphens, underscores and plurals are ignored; ambiguous text gives None.
         """
         key = text.strip().upper().replace("_", ":")
         if key in self._terms:
@@ -110,12 +99,12 @@ class Ontology:
         return self._named.get(plain) or self._loosely.get(_loose(plain))
 
     def nearest(self, text: str, n: int = 3) -> list[str]:
-        """Return the names of up to `n` terms that are spelt like a text, for a message."""
+        """Return the names of up to `n` terms with similar spelling."""
         near = difflib.get_close_matches(_plain(text), self._named, n=4 * n, cutoff=0.6)
         return list(dict.fromkeys(self.name(self._named[name]) for name in near))[:n]
 
     def closure(self, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Return all terms that hold some of the labels, and which holds which.
+        """Return the labels with their ancestors, and which term includes which label.
 
         Parameters
         ----------
@@ -125,9 +114,9 @@ class Ontology:
         Returns
         -------
         terms
-            Labels and their ancestors, a root first and each after its ancestors.
+            A root first, each term after its ancestors.
         holds
-            ``(n_terms, n_labels)`` bool: whether a label is the term or a kind of it.
+            ``(n_terms, n_labels)`` bool: whether a label is the term or a descendant.
         """
         if len(set(labels)) < len(labels):
             twice = next(label for i, label in enumerate(labels) if label in labels[:i])
@@ -143,7 +132,7 @@ class Ontology:
             near = self.nearest(str(term))
             hint = f"use its id, {found!r}" if found else "find an id with Ontology.find"
             hint += f"; did you mean {', '.join(map(repr, near))}?" if near and not found else ""
-            raise InputError(f"{shown(term)} is no id of the Cell Ontology", hint)
+            raise InputError(f"{shown(term)} is not a Cell Ontology id", hint)
         return term
 
     def _order(self, term: str) -> tuple[int, str]:
@@ -164,9 +153,9 @@ def _shipped() -> Ontology:
 
 
 def _checked(key: str, term: Term, terms: Mapping[str, Term]) -> Term:
-    """Return a term of which nothing is wrong but, perhaps, its place."""
+    """Check a term, except for cycles, and return it."""
     if not re.fullmatch(r"CL:\d{7}", key):
-        raise InputError(f"{shown(key)} is no id of the Cell Ontology", "write it as CL:0000236")
+        raise InputError(f"{shown(key)} is not a Cell Ontology id", "write it as CL:0000236")
     if not term.name.strip():
         raise InputError(f"{key} has no name", "name it, or leave it out")
     if term.name.lower().startswith("obsolete"):
@@ -177,13 +166,13 @@ def _checked(key: str, term: Term, terms: Mapping[str, Term]) -> Term:
     if unknown:
         raise InputError(
             f"{key} ({shown(term.name)}) has the unknown parent {shown(unknown[0])}",
-            "add the parent, or take it away",
+            "add the parent, or remove it",
         )
     return term
 
 
 def _parents_first(terms: Mapping[str, Term]) -> list[str]:
-    """Return the ids in an order in which each comes after its parents."""
+    """Return the ids, each after its parents."""
     done: dict[str, None] = {}
     waiting = dict.fromkeys(terms)
     while waiting:
@@ -196,7 +185,7 @@ def _parents_first(terms: Mapping[str, Term]) -> list[str]:
             raise InputError(
                 f"{circle[0]} ({shown(terms[circle[0]].name)}) is an ancestor of itself: "
                 + " < ".join(circle),
-                "take one of these parents away",
+                "remove one of these parents",
             )
         done |= dict.fromkeys(ready)
         waiting = {key: None for key in waiting if key not in done}
@@ -204,7 +193,7 @@ def _parents_first(terms: Mapping[str, Term]) -> list[str]:
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the terms by name, without names of several."""
+    """Return the terms by name, without ambiguous names."""
     found: dict[str, set[str]] = {}
     for name, key in pairs:
         found.setdefault(name, set()).add(key)
@@ -216,7 +205,7 @@ def _plain(text: str) -> str:
 
 
 def _loose(plain: str) -> str:
-    """Return a name with spaces for hyphens and every word in the singular."""
+    """Replace hyphens by spaces and plurals by singulars."""
     return " ".join(_singular(word) for word in plain.replace("-", " ").split())
 
 

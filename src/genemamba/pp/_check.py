@@ -16,7 +16,7 @@ from genemamba._docs import documented
 from genemamba.cells.blocks import Csr
 from genemamba.cells.names import match_genes
 from genemamba.cells.open import opened_in
-from genemamba.cells.read import kinds, rank, read_counts
+from genemamba.cells.read import kinds, rank, read_counts, require_layer
 from genemamba.errors import InputError
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import choose_runtime
@@ -81,13 +81,12 @@ def check(
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
     with opened_in(adata, mod) as cells:
+        require_layer(cells, layer)
         base: dict[str, Any] = {"n_cells": cells.n_obs, "n_genes": cells.n_vars}
         try:
             counts = read_counts(cells, layer)
             genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
         except InputError as error:
-            if "is not in adata.layers" in error.what:
-                raise
             return Report(ok=False, problem=error.what, fix=error.fix, sources=kinds(cells), **base)
         base["sources"] = kinds(cells, {layer or "X": counts.values.kind})
         csr, which = counts.some()

@@ -11,13 +11,13 @@ from scipy import sparse
 
 from genemamba.network.inference import embed_tokens
 from genemamba.tl._shift import Direction, cosine_distance
-from genemamba.tokens.edit import begins_with, cut, delete, join, put_first
+from genemamba.tokens import Ranked
+from genemamba.tokens.edit import begins_with, cut, delete, put_first
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
     from genemamba.network.genemamba import Pooling
     from genemamba.network.runtime import Runtime
-    from genemamba.tokens import Ranked
 
 How = Literal["delete", "overexpress"]
 MEASURES = ("cosine", "euclidean", "towards", "score")
@@ -103,7 +103,7 @@ class Editor:
     ) -> Iterator[tuple[Job, np.ndarray]]:
         if not block:
             return
-        after = self.read(join([job.edited for job in block]))
+        after = self.read(Ranked.joined([job.edited for job in block]))
         ends = np.cumsum([len(job.cells) for job in block])
         for job, part in zip(block, np.split(after, ends[:-1]), strict=True):
             yield job, measure(before[job.cells], part, job.way)

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.genes.enrichment import fdr
 from genemamba.genes.network import adjacency, distance_matrix, jaccard_test, mean_distance
 from genemamba.genes.results import GeneNetwork
 from genemamba.tl._gene_tables import check_count, common_genes, read_tables
@@ -140,4 +140,4 @@ def _overlap(near: Mapping[str, np.ndarray], n_permutations: int, rng: int) -> p
     tested = [jaccard_test(near[a], near[b], n_permutations, generator) for a, b in two]
     index = pd.MultiIndex.from_tuples(two, names=["embedding_a", "embedding_b"])
     table = pd.DataFrame(tested, index, ["jaccard", "by_chance", "p_value"], dtype=float)
-    return table.assign(fdr=false_discovery_control(table["p_value"]) if two else [])
+    return table.assign(fdr=fdr(table["p_value"].to_numpy()))

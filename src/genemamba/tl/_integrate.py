@@ -21,8 +21,8 @@ from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, read_counts
 from genemamba.cells.record import check_slots, identity
 from genemamba.errors import InputError
-from genemamba.integration.halves import expression_view, model_view, split
-from genemamba.integration.mixing import beside, mix, supervised, unit
+from genemamba.integration.halves import expression_view, halve, model_view
+from genemamba.integration.mixing import combined, mix, supervised, unit
 from genemamba.tl._embedding import Embedding, Running, warn, write
 from genemamba.tokens import add_columns
 
@@ -168,13 +168,13 @@ def _joined(
     counts = read_counts(cells.adata, reading.layer).whole()
     counts = sparse.csr_matrix(add_columns(counts, tokens.genes.token)[known])
     batch, total = batch[known], tokens.ranked.total[known]
-    halves = split(
-        counts, tokens, cells.loaded,
+    halves = halve(
+        counts, tokens.genes, tokens.values.kind, cells.loaded,
         max_tokens=reading.max_tokens, runtime=cells.runtime, rng=rng,
     )  # fmt: skip
     of_model = model_view(cells.vectors[known], total, batch, halves)
     of_genes = expression_view(counts, variable_genes(log_normalised(counts)), batch, halves)
-    vectors = unit(mix(beside(of_genes, of_model, batch), batch, rng))
+    vectors = unit(mix(combined(of_genes, of_model, batch), batch, rng))
     dimensions = {"model": of_model.shape[1], "expression": of_genes.shape[1]}
     return vectors, {"cells_split": len(halves.cell), "dimensions": dimensions}
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from genemamba.genes.enrichment import fdr
 from genemamba.tl._edited import MEASURES, Editor, Job, Sample
-from genemamba.tl._shift import Direction, Profile, control_p, fdr
+from genemamba.tl._shift import Direction, Profile, control_p
 from genemamba.tokens import FIRST_GENE
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from genemamba.tokens import Ranked
 
@@ -79,15 +78,6 @@ def _standard(values: np.ndarray) -> np.ndarray:
     """Put values into units of their median and interquartile range, which outliers do not move."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return (values - middle) / max(high - low, np.finfo(float).tiny)
-
-
-def fdr(p: np.ndarray) -> np.ndarray:
-    """Return Benjamini–Hochberg false discovery rates; NaN stays NaN and is not counted."""
-    out = np.full(len(p), np.nan)
-    there = np.isfinite(p)
-    if there.any():
-        out[there] = false_discovery_control(p[there])
-    return out
 
 
 @dataclass(frozen=True, eq=False)

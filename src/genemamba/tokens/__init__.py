@@ -1,4 +1,4 @@
-"""Counts to tokens on plain arrays: vocabulary, gene matching, input guard, ranking, batches."""
+"""Counts to tokens on plain arrays: vocabulary, gene matching, input checks, ranking, batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of cells in which next to nothing is padding: rows filled up, or of equal length."""
+"""Batches of cells with little padding: packed rows, or cells of similar length."""
 
 from __future__ import annotations
 
@@ -11,31 +11,18 @@ from .vocab import PAD
 
 
 def longest_first(lengths: np.ndarray) -> np.ndarray:
-    """Return the cells that have tokens, by index; equal ones in their own order."""
+    """Return the indices of cells with tokens, the longest first (stable)."""
     return np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
 
 
 def length_batches(
     lengths: np.ndarray, *, max_tokens_per_batch: int, multiple: int
 ) -> list[np.ndarray]:
-    """Split cells into batches by length, the longest first.
+    """Split cells with tokens into batches of similar length, the longest first.
 
-    Parameters
-    ----------
-    lengths
-        ``(n_cells,)`` int, tokens of each cell. Cells without tokens are left out.
-    max_tokens_per_batch
-        Limit on a batch's size after padding; a cell longer than that is a batch alone.
-    multiple
-        A batch is padded to its longest cell, rounded up to this multiple.
+    A batch is padded to its longest cell, rounded up to a multiple of `multiple`; then it has at
+    most `max_tokens_per_batch` tokens, or one cell.
 
-    Returns
-    -------
-    int64 indices of cells, one array per batch; the same lengths always give the same batches.
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> length_batches(np.array([3, 8, 0, 7, 2]), max_tokens_per_batch=16, multiple=4)
     [array([1, 3]), array([0, 4])]
     """
@@ -52,22 +39,10 @@ def length_batches(
 
 
 def pack(lengths: np.ndarray, row: int) -> list[np.ndarray]:
-    """Fill rows with cells: the longest that is left, then the longest that still fits.
+    """Pack cells with tokens into rows of `row` tokens, the longest first, where they first fit.
 
-    Parameters
-    ----------
-    lengths
-        ``(n_cells,)`` int, tokens of each cell. Cells without tokens are left out.
-    row
-        Tokens a row can hold; a cell longer than that has a row to itself.
+    A longer cell has a row to itself. Returns the cells of each row, int64.
 
-    Returns
-    -------
-    int64 indices of cells, one array per row; the same lengths always give the same rows.
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> pack(np.array([3, 8, 0, 7, 2]), row=10)
     [array([1, 4]), array([3, 0])]
     """
@@ -77,7 +52,7 @@ def pack(lengths: np.ndarray, row: int) -> list[np.ndarray]:
     left: list[deque[int]] = [deque() for _ in range(longest + 1)]
     for cell, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         left[length].append(cell)
-    shorter = list(range(longest + 1))  # a length that has cells, or one that leads to it
+    shorter = list(range(longest + 1))  # for each length, a shorter one that may have cells left
 
     def fitting(room: int) -> int:
         at = room
@@ -97,21 +72,10 @@ def pack(lengths: np.ndarray, row: int) -> list[np.ndarray]:
     return rows
 
 
-def pad(ranked: Ranked, cells: np.ndarray, *, multiple: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lay cells out as rows of one array, ends filled with ``[PAD]``.
+def pad(ranked: Ranked, cells: np.ndarray, *, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return tokens of some cells as rows filled with ``[PAD]``, and their lengths, int64.
 
-    Parameters
-    ----------
-    ranked
-        Ranked cells.
-    cells
-        ``(b,)`` indices of the cells wanted.
-    multiple
-        The rows' length is that of the longest cell, rounded up to this multiple.
-
-    Returns
-    -------
-    Tokens ``(b, length)`` int64 and the cells' own lengths ``(b,)`` int64.
+    Rows are as long as the longest cell, rounded up to a multiple of `multiple`.
     """
     cells = np.asarray(cells, dtype=np.int64)
     starts = ranked.indptr[cells]

@@ -1,4 +1,4 @@
-"""Medians of every gene over more cells than memory holds."""
+"""Medians of each gene over more cells than fit in memory."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from numba import njit
 from scipy import sparse
 
 SCALE = 10_000.0  # values are in counts per 10,000
-_KEPT = 8_000_000  # values kept as they are; of more, the first 8 bits of the mantissa
+_KEPT = 8_000_000  # values kept exactly; of more, 8 bits of the mantissa
 _COARSE = 15  # the other bits of a float32
 
 
 class GeneDigests:
     """The distribution of count / cell total × 10,000 of each gene over the cells that express it.
 
-    Cells come in blocks and in any order, and digests of parts can be merged: the result is the
-    same. Up to eight million values are kept as they are (float32), and medians are exact. Of more,
-    it is counted how many lie between one value of nine significant bits and the next, so no
-    median is further from the exact one than two of these are apart: 0.39 %.
+    The result does not depend on the order of cells, nor on whether parts are merged. Up to eight
+    million values are kept exactly (float32). More are counted in bins of nine significant bits,
+    so a median is within 0.39 % of the exact one.
     """
 
     def __init__(self, n_genes: int) -> None:
         self.n_genes = n_genes
-        # Gene in the upper, bits of the value in the lower half: they sort by gene, then by value.
+        # gene in the upper half, bits of the value in the lower: sorted by gene, then by value
         self._waiting = np.empty(_KEPT, dtype=np.uint64)
         self._n_waiting = 0
         self._table = self._spare = (np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32))
@@ -39,7 +38,7 @@ class GeneDigests:
                 self._fold()
 
     def merge(self, other: GeneDigests) -> None:
-        """Add the cells that another has seen."""
+        """Add the cells of another."""
         self._join(*(column[: other._n_table] for column in other._table))
         if self._n_waiting + other._n_waiting > len(self._waiting):
             self._fold()
@@ -63,7 +62,7 @@ class GeneDigests:
         return out
 
     def _values(self, rank: np.ndarray, keys: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """Return the values at some ranks; those counted together are spread evenly."""
+        """Return the values at some ranks; values of one bin are spread evenly."""
         at = np.searchsorted(before, rank, side="right") - 1
         low = _value(keys[at])
         if not self._n_table:
@@ -72,7 +71,7 @@ class GeneDigests:
         return low + step * (rank - before[at] + 0.5) / (before[at + 1] - before[at])
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return all keys, how many values lie before each, and before each gene."""
+        """Return all keys, and the number of values before each key and before each gene."""
         if self._n_table:
             self._fold()
             keys, counts = (column[: self._n_table] for column in self._table)
@@ -84,7 +83,7 @@ class GeneDigests:
         return keys, before, before[np.searchsorted(keys, genes)]
 
     def _fold(self) -> None:
-        """Count the values that were kept, without their last bits."""
+        """Move the exact values into bins."""
         keys = self._waiting[: self._n_waiting]
         self._n_waiting = 0
         keys &= ~np.uint64((1 << _COARSE) - 1)
@@ -92,7 +91,7 @@ class GeneDigests:
         self._join(keys, _ones(len(keys)))
 
     def _join(self, keys: np.ndarray, counts: np.ndarray) -> None:
-        """Merge ascending keys into the table; two tables in turn, as new memory is slow."""
+        """Merge ascending keys into the table, alternating two tables to avoid allocation."""
         most = self._n_table + len(keys)
         if most > len(self._spare[0]):
             self._spare = (np.empty(2 * most, np.uint64), np.empty(2 * most, np.uint32))
@@ -110,7 +109,7 @@ def _value(keys: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def _fill(keys, n, cell, indptr, indices, data, scale):  # type: ignore[no-untyped-def]
-    """Write the keys of cells behind the first `n`, while there is room; say where it ended."""
+    """Append the keys of cells to the first `n` while they fit; return the next cell and `n`."""
     while cell < len(scale) and n + indptr[cell + 1] - indptr[cell] <= len(keys):
         for entry in range(indptr[cell], indptr[cell + 1]):
             if data[entry] > 0:
@@ -123,7 +122,7 @@ def _fill(keys, n, cell, indptr, indices, data, scale):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True)
 def _merge(keys, counts, n_keys, others, other_counts, out, out_counts):  # type: ignore[no-untyped-def]
-    """Merge ascending keys with others, among them equal ones; add the counts of equal keys."""
+    """Merge two ascending lists of keys; add the counts of equal keys."""
     i, j, n = 0, 0, 0
     while i < n_keys or j < len(others):
         first = j == len(others) or (i < n_keys and keys[i] <= others[j])

@@ -1,4 +1,4 @@
-"""Ranked cells edited token by token: genes deleted, or put first."""
+"""Edit ranked cells: delete genes, or move them to the top."""
 
 from __future__ import annotations
 
@@ -17,28 +17,12 @@ def cut(ranked: Ranked, max_tokens: int) -> Ranked:
 def delete(
     ranked: Ranked, genes: Sequence[int] | np.ndarray, max_tokens: int
 ) -> tuple[np.ndarray, Ranked]:
-    """Delete genes: what stands below moves up.
+    """Delete genes, so that lower ones move up.
 
-    Parameters
-    ----------
-    ranked
-        Cells ranked to at least ``max_tokens + len(genes)`` tokens, so that what moves up into
-        the first `max_tokens` is known.
-    genes
-        Their tokens.
-    max_tokens
-        What the model reads of a cell.
+    Cells need ranks up to ``max_tokens + len(genes)``. Returns the indices of the cells whose first
+    `max_tokens` tokens change, and these cells, edited and cut; their total counts do not change.
 
-    Returns
-    -------
-    ``(n_changed,)`` int64 indices of the cells whose first `max_tokens` change, and these cells,
-    edited and cut. Sums of counts stay those of the unedited cell.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one = np.ones(2)
-    >>> ranked = Ranked(np.array([5, 7, 9, 4], dtype=np.int32), np.array([0, 3, 4]), one, one)
+    >>> ranked = Ranked.of([np.array([5, 7, 9]), np.array([4])])
     >>> cells, edited = delete(ranked, [7], max_tokens=2)
     >>> cells, edited.tokens
     (array([0]), array([5, 9], dtype=int32))
@@ -51,16 +35,11 @@ def delete(
 def put_first(
     ranked: Ranked, genes: Sequence[int] | np.ndarray, max_tokens: int
 ) -> tuple[np.ndarray, Ranked]:
-    """Move genes to the front, or insert them there, in the order given.
+    """Move genes to the top, or insert them there, in the order given; see :func:`delete`.
 
-    Cells without tokens stay empty. Parameters and results are those of :func:`delete`, except
-    that ranks beyond `max_tokens` are not needed.
+    Cells without tokens stay empty.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one = np.ones(2)
-    >>> ranked = Ranked(np.array([5, 7, 9, 7], dtype=np.int32), np.array([0, 3, 4]), one, one)
+    >>> ranked = Ranked.of([np.array([5, 7, 9]), np.array([7])])
     >>> cells, edited = put_first(ranked, [7], max_tokens=3)
     >>> cells, edited.tokens
     (array([0]), array([7, 5, 9], dtype=int32))
@@ -76,17 +55,8 @@ def put_first(
     return cells, cut(Ranked(tokens, starts, rest.total, rest.known), max_tokens)
 
 
-def join(parts: Sequence[Ranked]) -> Ranked:
-    """Put the cells of several sets one after the other."""
-    tokens, lengths, total, known = (
-        np.concatenate(arrays)
-        for arrays in zip(*((p.tokens, p.lengths, p.total, p.known) for p in parts), strict=True)
-    )
-    return Ranked(tokens, np.append(0, np.cumsum(lengths)), total, known)
-
-
 def begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
-    """Return for each cell whether these tokens come first, in this order."""
+    """Return whether each cell begins with these tokens, in this order."""
     long_enough = ranked.lengths >= len(front)
     same = long_enough.copy()
     place = ranked.indptr[:-1][long_enough][:, None] + np.arange(len(front))
@@ -95,7 +65,7 @@ def begins_with(ranked: Ranked, front: np.ndarray) -> np.ndarray:
 
 
 def _keep(ranked: Ranked, cells: np.ndarray, kept: np.ndarray) -> Ranked:
-    """Return some cells, in their order, with the tokens where `kept` is true."""
+    """Return some cells, with the tokens that are `kept`."""
     wanted = np.zeros(ranked.n_cells, dtype=bool)
     wanted[cells] = True
     of = ranked.cell

@@ -1,4 +1,4 @@
-"""Gene names of a data set matched to the genes of a model."""
+"""Match gene names of a data set to the genes of a model."""
 
 from __future__ import annotations
 
@@ -16,56 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 STATUSES = ("id", "symbol", "alias", "duplicate", "ambiguous", "unknown", "other")
-"""What can become of a column; the first four have a token, best match first."""
+"""Possible statuses of a column; the first four have a token, best match first."""
 
 _LOOKS = {
-    r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model knows human genes",
+    r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model has human genes",
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
-    r"ENSG\d+.*": "are human Ensembl ids, but none that the model knows",
+    r"ENSG\d+.*": "are human Ensembl ids, but none of the model",
     r"ENS[A-Z]+G\d+.*": "look like Ensembl ids of another species than human",
     r"(?i:genes?|row|features?|var|[gvx])[_ .-]?\d+": "are numbered: the names were lost",
     r"\d+(\.0)?": "are numbers: Entrez ids, or the names were lost",
     r"(.*[^ACGTN])?[ACGTN]{8,}(-\d+)?(_.*)?": "look like cell barcodes: is the matrix transposed?",
     r"(hg|mm|GRC[hm])\d+_+.*": "have the name of a genome before the gene",
     r"[A-Z]\d*[a-z][A-Za-z0-9.-]*": (
-        "look like mouse symbols (title case), and the model knows human genes"
+        "look like mouse symbols (title case), and the model has human genes"
     ),
 }
 
-# predicted and RIKEN genes, and the mouse's MHC; of human genes hardly one is called so
+# predicted and RIKEN genes, and the mouse's MHC; hardly any human gene has such a name
 _UPPER_MOUSE = re.compile(r"GM\d{4,}|\d{4,}[A-Z]\d\dRIK|H2-[A-Z0-9]+")
 _MANY_MOUSE = 20
-_UNKNOWN = -2  # beside -1, which the vocabulary has for a name of several genes
+_UNKNOWN = -2  # -1 is an ambiguous name in the vocabulary
 _ID = re.compile(r"(?<![A-Za-z0-9])(?:ENS[A-Z]*G\d{11}|ENSGR\d{10})(?![A-Za-z0-9])")
-# a version, the copy on Y of a pseudoautosomal gene, the number that makes a name unique
+# version, copy of a pseudoautosomal gene on Y, suffix that makes a name unique
 _ADDED = re.compile(r"(?:\.\d+)?(?:[-_]PAR[-_]Y)?(?:[-.|]\d+)?")
 _SYMBOL = re.compile(r"(.+?)(?:[-_]PAR[-_]Y)?(?:[-.|]\d+)?")
-_LONGEST = 200  # characters of a name that are looked at
+_LONGEST = 200  # characters of a name that are examined
 
 
 @dataclass(frozen=True, eq=False)
 class GeneMatch:
-    """For each gene of a data set: its token, its median, and how it was matched.
-
-    Parameters
-    ----------
-    token
-        ``(n_vars,)`` int32, -1 for a gene that is not used.
-    median
-        ``(n_vars,)`` float64, the model's non-zero median, NaN for a gene that is not used.
-    status
-        ``(n_vars,)`` str: ``"id"``, ``"symbol"`` or ``"alias"``; ``"duplicate"`` (another column
-        of a gene that a better or earlier one names: their counts are added); not used are
-        ``"ambiguous"`` (a name of several genes), ``"unknown"``, and ``"other"`` (no gene: an
-        antibody, a guide, a peak).
-    example
-        Two names of one gene, if there are.
-    """
+    """For each gene of a data set: its token, its median, and how it was matched."""
 
     token: np.ndarray
+    """``(n_vars,)`` int32, -1 for a gene that is not used."""
     median: np.ndarray
+    """``(n_vars,)`` float64, the model's non-zero median, NaN for a gene that is not used."""
     status: np.ndarray
+    """``(n_vars,)`` str: ``"id"``, ``"symbol"`` or ``"alias"``; ``"duplicate"`` (another column of
+    the same gene, whose counts are added); or not used: ``"ambiguous"`` (a name of several genes),
+    ``"unknown"``, or ``"other"`` (an antibody, a guide, a peak)."""
     example: tuple[str, ...] = ()
+    """Two names of one gene, if any."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,7 +66,7 @@ class GeneMatch:
 
     @property
     def added(self) -> str:
-        """Say which columns are one gene, if several are."""
+        """Text on columns that are the same gene, if any."""
         if not self.example:
             return ""
         return (
@@ -85,7 +76,7 @@ class GeneMatch:
 
     @property
     def tokens(self) -> np.ndarray:
-        """The tokens that are there, ascending."""
+        """The tokens of the matched genes, ascending."""
         return np.unique(self.token[self.token >= 0])
 
 
@@ -96,32 +87,16 @@ def match(
     where: str = "adata.var_names",
     genes: np.ndarray | None = None,
 ) -> GeneMatch:
-    """Find each gene of a data set in the model's vocabulary, by Ensembl id, symbol or alias.
+    """Match genes of a data set to a vocabulary, by Ensembl id, symbol or alias.
 
-    The version of an Ensembl id is ignored, and what makes names unique (``_PAR_Y``, ``-1``); the
-    case of a symbol is not. Several columns may be one gene: the best match (id, then symbol, then
-    alias; then the first) has its status, the others are duplicates.
+    Versions of Ensembl ids and suffixes that make names unique (``_PAR_Y``, ``-1``) are ignored.
+    The case of symbols matters. Of several columns of one gene, the best match (id, then symbol,
+    then alias; then the first) gets its status, the others are duplicates.
 
-    Parameters
-    ----------
-    names
-        ``(n_vars,)`` Ensembl ids or symbols, mixed as you like, or joined (``ENSG…_CD4``).
-    vocab
-        Genes of the model.
-    where
-        What to call the names in an error.
-    genes
-        ``(n_vars,)`` bool, which of them name genes, if not all do.
+    Names may be mixed, or joined (``ENSG…_CD4``). `genes` is ``(n_vars,)`` bool, which of them are
+    genes; `where` is what they are called in errors. If less than 1 % match, the error describes
+    what they look like.
 
-    Raises
-    ------
-    InputError
-        If no name (or not 1 in 100) is in the vocabulary; the message says what the names look
-        like.
-
-    Examples
-    --------
-    >>> from genemamba.tokens import Vocabulary
     >>> ids = ["ENSG00000010610", "ENSG00000177455"]
     >>> vocab = Vocabulary(ids, ["CD4", "CD19"], median=[1.5, 2.0], alias=["", ""])
     >>> match(["CD19", "ENSG00000010610.15", "Cd4", "CD19-1"], vocab).status.tolist()
@@ -143,17 +118,18 @@ def match(
         raise InputError(
             f"{len(mouse)} of {len(names)} names in {where} are mouse genes in upper case, "
             f"{_some(mouse)}",
-            "The model knows human genes: name the columns by human orthologues.",
+            "The model has human genes: name the columns by human orthologues.",
         )
-    # a few hits by chance, as mouse symbols have, are no match
+    # a few chance hits, as with mouse symbols, are no match
     n_found = len(np.unique(gene[used]))
     share = n_found / max(1, min(len(names), vocab.n_genes))
     if share <= 0.01 or (share < 0.1 and guess(names)):
+        symbol = next(filter(None, vocab.symbol.tolist()), "CD4")
         raise InputError(
             f"{n_found or 'none'} of {len(names)} names in {where} are genes of the model: "
             f"{diagnose(names)}",
             f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
-            f"({_example_symbol(vocab)}), or give the column of adata.var that does.",
+            f"({symbol}), or give the column of adata.var that does.",
         )
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
@@ -161,12 +137,12 @@ def match(
 
 
 def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gene of each name and how it was found; -1 if it is unknown or ambiguous."""
+    """Return the gene of each name, -1 if unknown or ambiguous, and how it was matched."""
     known = vocab.name_to_gene
     plain = [_plain(name, known) for name in names]
     found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
     gene = np.maximum(found, -1)
-    # of a name that is not known the text is of no use, and numpy gives all the longest's width
+    # leave out unknown names: numpy gives all texts the width of the longest
     text = np.array([name if name in known else "" for name in plain], dtype=str)
     status = np.select(
         [found == _UNKNOWN, gene < 0, text == vocab.ensembl_id[gene], text == vocab.symbol[gene]],
@@ -177,7 +153,7 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
 
 
 def _plain(name: str, known: Mapping[str, int]) -> str:
-    """Take away what annotations and programs add to the name of a gene."""
+    """Remove what annotations and programs add to gene names."""
     if name in known or len(name) > _LONGEST:
         return name
     ids = _ID.findall(name)
@@ -185,7 +161,7 @@ def _plain(name: str, known: Mapping[str, int]) -> str:
         plain = ids[0].replace("ENSGR", "ENSG0")
         before, after = name.split(ids[0])
         after = after[_ADDED.match(after).end() :]  # type: ignore[union-attr]
-        # "ENSG…_CD4"; but "ENSG…-U" are unspliced reads, "ENSG…-CD4" what Seurat makes of "_"
+        # "ENSG…_CD4", or "ENSG…-CD4" from Seurat; but "ENSG…-U" are unspliced reads
         by_hyphen = "-" in before[-1:] + after[:1]
         if not by_hyphen or known.get((before + after).strip("-")) == known.get(plain, _UNKNOWN):
             return plain
@@ -194,7 +170,7 @@ def _plain(name: str, known: Mapping[str, int]) -> str:
 
 
 def _mark_duplicates(gene: np.ndarray, status: np.ndarray, names: list[str]) -> tuple[str, ...]:
-    """Give all columns of a gene but the best the status of duplicates; return two such names."""
+    """Mark all columns of a gene except the best as duplicates; return two of its names."""
     grade = np.select([status == better for better in STATUSES], range(len(STATUSES)))
     best_first = np.lexsort((grade, gene))  # stable: the first column wins among equals
     best_first = best_first[gene[best_first] >= 0]
@@ -204,7 +180,7 @@ def _mark_duplicates(gene: np.ndarray, status: np.ndarray, names: list[str]) -> 
 
 
 def diagnose(names: list[str]) -> str:
-    """Say what names that match nothing look like, with examples."""
+    """Describe what unmatched names look like, with examples."""
     if not names:
         return "there are no names"
     found = guess(names) or "look like neither human gene symbols nor Ensembl ids"
@@ -212,18 +188,14 @@ def diagnose(names: list[str]) -> str:
 
 
 def guess(names: list[str]) -> str:
-    """Say what most names are if they are no human genes."""
+    """Describe what most names are if they are not human genes."""
     ids = [_ID.search(name[:_LONGEST]) for name in names]
     plain = [found[0] if found else name[:_LONGEST] for found, name in zip(ids, names, strict=True)]
-    for pattern, said in _LOOKS.items():
+    for pattern, description in _LOOKS.items():
         if sum(bool(re.fullmatch(pattern, name)) for name in plain) > len(names) / 2:
-            return said
+            return description
     return ""
 
 
 def _some(names: list[str]) -> str:
     return "such as " + ", ".join(shown(name) for name in names[:3])
-
-
-def _example_symbol(vocab: Vocabulary) -> str:
-    return str(next((symbol for symbol in vocab.symbol if symbol), "CD4"))

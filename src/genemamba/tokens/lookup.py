@@ -1,4 +1,4 @@
-"""Genes that a user names, found in a vocabulary."""
+"""Find genes that a user names in a vocabulary."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ from .vocab import FIRST_GENE, Vocabulary
 def find_genes(names: Sequence[str], vocab: Vocabulary, *, argument: str = "genes") -> np.ndarray:
     """Return the tokens of genes named by symbol, alias or Ensembl id, ``(n,)`` int32.
 
-    Raises
-    ------
-    InputError
-        If a name is unknown or stands for several genes, or two names are one gene; the message
-        lists names like it.
-
-    Examples
-    --------
     >>> ids = ["ENSG00000010610", "ENSG00000177455"]
     >>> vocab = Vocabulary(ids, ["CD4", "CD19"], median=[1.5, 2.0], alias=["", ""])
     >>> find_genes(["CD19"], vocab)
@@ -32,7 +24,7 @@ def find_genes(names: Sequence[str], vocab: Vocabulary, *, argument: str = "gene
     gene, status = look_up(names, vocab)
     if (gene < 0).any():
         bad = int(np.argmax(gene < 0))
-        what = "names several genes" if status[bad] == "ambiguous" else "is no gene of the model"
+        what = "names several genes" if status[bad] == "ambiguous" else "is not a gene of the model"
         raise InputError(f"{argument}: {names[bad]!r} {what}", _near(names[bad], vocab))
     tokens = (gene + FIRST_GENE).astype(np.int32)
     first: dict[int, str] = {}
@@ -46,7 +38,7 @@ def find_genes(names: Sequence[str], vocab: Vocabulary, *, argument: str = "gene
 
 
 def _near(name: str, vocab: Vocabulary) -> str:
-    """Say which names come close, whatever their case."""
+    """Suggest similar names, ignoring case."""
     known = {known.upper(): known for known in vocab.name_to_gene}
     near = difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.6)
     if not near:

@@ -1,4 +1,4 @@
-"""Counts to ranked tokens: the core of the package, on plain CSR arrays."""
+"""Counts to ranked tokens, on plain CSR arrays."""
 
 from __future__ import annotations
 
@@ -14,29 +14,21 @@ from scipy import sparse
 from ..errors import InputError
 
 _MAX_TOKEN = 65_535  # a token has to fit the low 16 bits of a sort key
-_BLOCK = 64  # cells a thread takes at a time
+_BLOCK = 64  # cells per thread and task
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Cells as ranked tokens, one after the other.
-
-    Parameters
-    ----------
-    tokens
-        ``(nnz,)`` int32; cell ``i`` is ``tokens[indptr[i]:indptr[i + 1]]``, highest value first.
-    indptr
-        ``(n_cells + 1,)`` int64.
-    total
-        ``(n_cells,)`` float64, sum of all counts of the cell.
-    known
-        ``(n_cells,)`` float64, sum of the counts in genes that have a token.
-    """
+    """Cells as ranked tokens, concatenated."""
 
     tokens: np.ndarray
+    """``(nnz,)`` int32; cell ``i`` is ``tokens[indptr[i]:indptr[i + 1]]``, highest rank first."""
     indptr: np.ndarray
+    """``(n_cells + 1,)`` int64."""
     total: np.ndarray
+    """``(n_cells,)`` float64, total counts of the cell."""
     known: np.ndarray
+    """``(n_cells,)`` float64, counts in genes that have a token."""
 
     @property
     def n_cells(self) -> int:
@@ -50,15 +42,19 @@ class Ranked:
 
     @property
     def cell(self) -> np.ndarray:
-        """``(nnz,)`` int64, the cell of every token."""
+        """``(nnz,)`` int64, the cell of each token."""
         return np.repeat(np.arange(self.n_cells), self.lengths)
 
     @property
     def rank(self) -> np.ndarray:
-        """``(nnz,)`` integers, the rank of every token in its cell, from 0."""
-        narrow = np.int32 if len(self.tokens) < 2**31 else np.int64  # half the memory to fill
+        """``(nnz,)`` integers, the rank of each token in its cell, from 0."""
+        narrow = np.int32 if len(self.tokens) < 2**31 else np.int64  # half the memory
         first = np.repeat(self.indptr[:-1].astype(narrow), self.lengths)
         return np.subtract(np.arange(len(first), dtype=narrow), first, out=first)
+
+    def of_cell(self, i: int) -> np.ndarray:
+        """Return the tokens of one cell."""
+        return self.tokens[self.indptr[i] : self.indptr[i + 1]]
 
     def take(self, cells: np.ndarray) -> Ranked:
         """Return some cells, by index, in the order given."""
@@ -68,17 +64,20 @@ class Ranked:
         return Ranked(self.tokens[place], indptr, self.total[cells], self.known[cells])
 
     @classmethod
+    def of(cls, cells: Sequence[np.ndarray]) -> Ranked:
+        """Make cells from their tokens; their counts are unknown."""
+        tokens = np.concatenate([*cells, np.empty(0, np.int32)]).astype(np.int32)
+        indptr = np.append(0, np.cumsum([len(cell) for cell in cells], dtype=np.int64))
+        return cls(tokens, indptr, *np.full((2, len(cells)), np.nan))
+
+    @classmethod
     def joined(cls, parts: Sequence[Ranked]) -> Ranked:
-        """Lay cells one after the other."""
+        """Concatenate sets of cells."""
         if len(parts) == 1:
             return parts[0]
-        lengths = np.concatenate([part.lengths for part in parts])
-        return cls(
-            np.concatenate([part.tokens for part in parts]),
-            np.append(0, np.cumsum(lengths)),
-            np.concatenate([part.total for part in parts]),
-            np.concatenate([part.known for part in parts]),
-        )
+        columns = zip(*((p.tokens, p.lengths, p.total, p.known) for p in parts), strict=True)
+        tokens, lengths, total, known = map(np.concatenate, columns)
+        return cls(tokens, np.append(0, np.cumsum(lengths)), total, known)
 
 
 def rank_csr(
@@ -89,52 +88,30 @@ def rank_csr(
     median: np.ndarray,
     max_tokens: int,
 ) -> Ranked:
-    """Rank the expressed genes of every cell by count / cell total / gene median.
+    """Rank the expressed genes of each cell by count / cell total / gene median.
 
-    Only entries above zero in a gene with a token are ranked; those of columns with the same token
-    are added first. Values that agree to about 10 significant digits are ties and go by ascending
-    token, which is Ensembl-id order.
+    Columns with the same token are added first. Values that agree to about 10 significant digits
+    are ties, which are broken by ascending token, that is, by Ensembl id.
 
     Parameters
     ----------
     indptr, indices, data
-        Cells by genes in CSR form: int32 or int64 indices, data of any integer or float dtype,
-        finite and not negative (see :func:`judge`), no entry stored twice.
+        Cells × genes in canonical CSR form, finite and not negative (see :func:`judge`).
     token
-        ``(n_genes,)`` int32, the token of each column, -1 where the gene is unknown; columns of
-        one gene have the same.
+        ``(n_genes,)`` int32, the token of each column, -1 for an unknown gene.
     median
-        ``(n_genes,)`` float64, ignored where the gene is unknown.
+        ``(n_genes,)`` float64, ignored for unknown genes.
     max_tokens
-        Keep this many of the highest genes of a cell.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit each other, or a token or median is out of range.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> ranked = rank_csr(
-    ...     indptr=np.array([0, 3]),
-    ...     indices=np.array([0, 1, 2]),
-    ...     data=np.array([4, 3, 4]),
-    ...     token=np.array([2, 3, 4], dtype=np.int32),
-    ...     median=np.array([1.0, 0.5, 1.0]),
-    ...     max_tokens=2048,
-    ... )
-    >>> ranked.tokens
-    array([3, 2, 4], dtype=int32)
+        Maximum tokens per cell.
     """
     token = np.array(token, dtype=np.int32)
     median = np.array(median, dtype=np.float64)
     indptr = np.array(indptr, dtype=np.int64)
-    _check(indptr, indices, data, token, median, max_tokens)
+    _check((indptr, indices, data), token, median, max_tokens)
     column = first_columns(token)
 
     def rank_block(first: int) -> tuple[np.ndarray, ...]:
-        # Casting a block at a time needs little memory and one compiled kernel for all dtypes.
+        # casting block by block needs little memory and one compiled kernel for all dtypes
         block = indptr[first : first + _BLOCK + 1]
         entries = slice(block[0], block[-1])
         arrays = (
@@ -146,8 +123,8 @@ def rank_csr(
             arrays = _add_columns(*arrays, column)
         return _rank_cells(*arrays, token, median, max_tokens)
 
-    # Threads of our own, not numba's: its pools abort the process when two threads call
-    # them at once (workqueue) or when it forks afterwards (GNU OpenMP).
+    # our own threads: numba's pools abort the process when two threads call them at once
+    # (workqueue) or when it forks afterwards (GNU OpenMP)
     n_threads: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     with ThreadPoolExecutor(n_threads) as pool:
         blocks = list(pool.map(rank_block, range(0, max(1, len(indptr) - 1), _BLOCK)))
@@ -156,14 +133,14 @@ def rank_csr(
 
 
 def first_columns(token: np.ndarray) -> np.ndarray | None:
-    """Return for each column the first of its gene, or None if no gene has several."""
+    """Return the first column of each column's gene, or None if no gene has several."""
     n_columns = np.bincount(token[token >= 0], minlength=1)
     if n_columns.max() < 2:
         return None
     column = np.arange(len(token), dtype=np.int32)
     of_token = np.empty(len(n_columns), dtype=np.int32)
     known = np.flatnonzero(token >= 0)[::-1]
-    of_token[token[known]] = known  # the first comes last, and stays
+    of_token[token[known]] = known  # the first comes last and wins
     column[known] = of_token[token[known]]
     return column
 
@@ -171,10 +148,7 @@ def first_columns(token: np.ndarray) -> np.ndarray | None:
 def add_columns(
     csr: sparse.csr_matrix | sparse.csr_array, token: np.ndarray
 ) -> sparse.csr_matrix | sparse.csr_array:
-    """Add the columns of each gene into its first, the others are then empty.
-
-    The matrix itself is returned if no gene has several.
-    """
+    """Add the columns of each gene to its first one; return `csr` itself if no gene has several."""
     column = first_columns(token)
     if column is None:
         return csr
@@ -185,18 +159,14 @@ def add_columns(
 
 
 def _wide(dtype: np.dtype) -> np.dtype:
-    """Return a type that holds sums: that of two uint8 may be no uint8."""
+    """Return a type that holds sums without overflow."""
     return dtype if dtype.kind == "f" else np.result_type(dtype, np.int64)
 
 
 def _check(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    token: np.ndarray,
-    median: np.ndarray,
-    max_tokens: int,
+    csr: tuple[np.ndarray, ...], token: np.ndarray, median: np.ndarray, max_tokens: int
 ) -> None:
+    indptr, indices, data = csr
     if max_tokens < 1:
         raise InputError(f"max_tokens is {max_tokens}", "Give max_tokens of at least 1.")
     if token.shape != median.shape:
@@ -210,7 +180,7 @@ def _check(
         raise InputError(
             "a gene median is not a positive number", "Give a median > 0 for every known gene."
         )
-    # numba does not check bounds: a bad column would read foreign memory
+    # numba does not check bounds: a bad column would read other memory
     if len(indices) and not 0 <= indices.min() <= indices.max() < len(token):
         raise InputError(
             f"column {indices.max()} in a matrix of {len(token)} genes",
@@ -226,7 +196,7 @@ def _check(
 
 @njit(nogil=True, cache=True)
 def _add_columns(indptr, indices, data, column):  # type: ignore[no-untyped-def]
-    """Add the entries of a cell that belong into one column, in place; return what is left."""
+    """Add the entries of a cell that belong to one column, in place."""
     ends = np.zeros_like(indptr)
     place = np.full(len(column), -1)  # of a column's entry in this cell, or in one before
     n = 0
@@ -263,10 +233,9 @@ def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: igno
             all_counts += count
             if count > 0 and token[gene] >= 0:
                 known_counts += count
-                # The cell's total is one positive constant: it cannot change the order.
                 value[n] = count / median[gene]
-                # Bits of a positive float64 sort like the float. The upper 48 of them, rounded,
-                # are the value; the low 16 hold the token, reversed, as the tie-break.
+                # Bits of a positive float64 sort like the float. The upper 48, rounded, are the
+                # value; the lower 16 hold the reversed token as tie-break.
                 rounded = (bits[n] + np.uint64(0x8000)) & np.uint64(0xFFFFFFFFFFFF0000)
                 bits[n] = rounded | np.uint64(65535 - token[gene])
                 n += 1
@@ -282,10 +251,10 @@ def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: igno
 
 @njit(nogil=True, cache=True)
 def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
-    """Put the ``n_top`` highest keys, in descending order, at the head of ``out``.
+    """Write the ``n_top`` highest keys in descending order to the head of ``out``.
 
-    One counting pass spreads the keys, whose bits are close to a logarithm, over more buckets
-    than there are keys; what is left is an insertion sort over almost no distance.
+    A counting pass distributes the keys, whose bits are close to a logarithm, over more buckets
+    than keys; an insertion sort over short distances does the rest.
     """
     highest, lowest = keys.max(), keys.min()
     shift = np.uint64(0)
@@ -296,12 +265,12 @@ def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
         bucket_end[np.int64((highest - key) >> shift) + 1] += 1
     for bucket in range(1, len(bucket_end)):
         bucket_end[bucket] += bucket_end[bucket - 1]
-    for key in keys:  # starts of buckets become their ends
+    for key in keys:  # bucket starts become ends
         home = np.int64((highest - key) >> shift)
         out[bucket_end[home]] = key
         bucket_end[home] += 1
     n_sorted = bucket_end[np.int64((highest - out[n_top - 1]) >> shift)]
-    moves_left = 16 * len(keys)  # crowded buckets (many equal values) are left to np.sort
+    moves_left = 16 * len(keys)  # np.sort is faster for crowded buckets
     for i in range(1, n_sorted):
         key = out[i]
         j = i
@@ -316,20 +285,10 @@ def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
 
 
 def as_csr(matrix: Any, *, where: str = "the matrix") -> sparse.csr_matrix | sparse.csr_array:
-    """Give cells by genes as CSR without stored duplicates; the input is never changed.
+    """Return cells × genes as CSR without duplicate entries; the input never changes.
 
-    Parameters
-    ----------
-    matrix
-        ``(n_cells, n_genes)`` numpy array or any scipy sparse matrix, integer or float.
-        A clean CSR matrix is returned as it is, anything else is converted.
-    where
-        What to call the matrix in an error.
-
-    Raises
-    ------
-    InputError
-        If it is not a matrix of integers or floats, or is masked.
+    `matrix` is a numpy array or any scipy sparse matrix, integer or float; a canonical CSR matrix
+    is returned itself. `where` names it in errors.
     """
     if np.ma.isMaskedArray(matrix):
         raise InputError(f"{where} is a masked array", "Fill it first: matrix.filled(0).")

@@ -1,4 +1,4 @@
-"""How alike two sequences of tokens are: edit distance, BLEU, rank correlation.
+"""Similarity of two sequences of tokens: edit distance, BLEU, rank correlation.
 
 Definitions: Qi et al., *GeneMamba*, appendix B.3.
 """
@@ -13,19 +13,16 @@ _ORDER = 4  # longest n-gram of BLEU
 
 
 def levenshtein(first: np.ndarray, second: np.ndarray) -> int:
-    """Count the insertions, deletions and substitutions that make one sequence the other.
+    """Return the edit distance: insertions, deletions and substitutions.
 
-    Sixty-four rows of the table of distances are one machine word [1]_: 2,048 tokens take a
-    fraction of a millisecond.
+    Sixty-four rows of the distance table are one machine word [1]_: 2,048 tokens take a fraction of
+    a millisecond.
 
     References
     ----------
     .. [1] Myers, *A fast bit-vector algorithm for approximate string matching based on dynamic
        programming*, Journal of the ACM 1999; Hyyrö, Nordic Journal of Computing 2003.
 
-    Examples
-    --------
-    >>> import numpy as np
     >>> levenshtein(np.array([5, 6, 7]), np.array([6, 7, 8]))
     2
     """
@@ -40,11 +37,11 @@ def levenshtein(first: np.ndarray, second: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def _bit_parallel(b: np.ndarray, places: np.ndarray, starts: np.ndarray, m: int) -> np.int64:
-    """Go through the columns of the table; `places[starts[t]:starts[t + 1]]` is where t stands."""
+    """Process the columns of the table; token t is at `places[starts[t]:starts[t + 1]]`."""
     one = np.uint64(1)
     n_words = (m + 63) // 64
-    up = np.full(n_words, ~np.uint64(0))  # rows where the distance grows by one going down
-    down = np.zeros(n_words, dtype=np.uint64)  # and where it falls
+    up = np.full(n_words, ~np.uint64(0))  # rows where the distance increases by one
+    down = np.zeros(n_words, dtype=np.uint64)  # and where it decreases
     equal = np.zeros(n_words, dtype=np.uint64)
     distance = np.int64(m)
     for token in b:
@@ -77,25 +74,20 @@ def _bit_parallel(b: np.ndarray, places: np.ndarray, starts: np.ndarray, m: int)
 
 
 def bleu(truth: np.ndarray, guess: np.ndarray) -> float:
-    """Return BLEU with n-grams up to 4, equal weights and brevity penalty, from 0 to 1.
+    """Return unsmoothed BLEU, from 0 to 1, with n-grams up to 4 (or the shorter length).
 
-    Unsmoothed. Sequences of fewer than 4 tokens use the n-grams they have.
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> round(bleu(np.arange(10), np.arange(10)), 3)
     1.0
     """
     if not len(truth) or not len(guess):
         return float(len(truth) == len(guess))
     codes = np.unique(np.concatenate([truth, guess]), return_inverse=True)[1].astype(np.int64)
-    true, said = codes[: len(truth)], codes[len(truth) :]
-    t, s, several = true, said, int(codes.max()) + 1
+    true, other = codes[: len(truth)], codes[len(truth) :]
+    t, s, several = true, other, int(codes.max()) + 1
     logs = []
     for n in range(1, min(_ORDER, len(truth), len(guess)) + 1):
-        if n > 1:  # an n-gram is its first n - 1 tokens, numbered, and one more
-            t, s = t[:-1] * several + true[n - 1 :], s[:-1] * several + said[n - 1 :]
+        if n > 1:  # an n-gram is a numbered (n-1)-gram and one more token
+            t, s = t[:-1] * several + true[n - 1 :], s[:-1] * several + other[n - 1 :]
             numbered = np.unique(np.concatenate([t, s]), return_inverse=True)[1]
             t, s = numbered[: len(t)], numbered[len(t) :]
         counts = [np.bincount(grams, minlength=len(t) + len(s)) for grams in (t, s)]
@@ -108,11 +100,8 @@ def bleu(truth: np.ndarray, guess: np.ndarray) -> float:
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Spearman's correlation, ties at their mean rank; NaN where nothing varies.
+    """Return Spearman's correlation with mid-ranks for ties; NaN where nothing varies.
 
-    Examples
-    --------
-    >>> import numpy as np
     >>> spearman(np.array([1, 2, 3]), np.array([10, 20, 15]))
     0.5
     """
@@ -124,7 +113,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def ranks_in(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Return the rank, from 1, at which each token of `truth` first stands in `guess`, or NaN."""
+    """Return the first rank, from 1, of each token of `truth` in `guess`, or NaN."""
     order = np.argsort(guess, kind="stable")  # of equal tokens the first comes first
     at = np.searchsorted(guess[order], truth)
     at[at == len(guess)] = 0

@@ -1,8 +1,8 @@
-"""Whether a model was trained on some cells: a small table that tells, however many there were.
+"""Detect whether a model was trained on some cells, from a small table of hashes.
 
-A cell goes by its counts in a hundred genes that nearly all data sets have. The lowest few thousand
-of the hashes of all training cells are kept (bottom-k sampling, Cohen and Kaplan 2007): of any
-cells, those whose hash is low enough can be looked up, and are as good as drawn at random.
+A cell is hashed by its counts in a hundred genes that nearly all data sets have. The lowest few
+thousand hashes of all training cells are kept (bottom-k sampling, Cohen and Kaplan 2007). Of any
+cells, those with a low enough hash can be looked up; they are a random sample.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy import sparse
 
 from ..errors import CheckpointError
 from .vocab import Vocabulary
 
-PANEL = 100  # genes a cell goes by
+PANEL = 100  # genes that are hashed
 KEPT = 4_096  # hashes: 32 kB
-FEWEST = 20  # of these genes a cell has to express, or another may have the same counts
-_MOST = 65_535  # counts beyond are taken for this
+FEWEST = 20  # genes of these that a cell must express for its counts to be unique
+_MOST = 65_535  # higher counts are set to this
 
 
 class Seen(NamedTuple):
-    """How many cells could be looked up, and how many of these were found."""
+    """Numbers of cells that could be looked up, and that were found."""
 
     looked_up: int
     found: int
@@ -34,21 +35,14 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """What is kept of the training cells.
-
-    Parameters
-    ----------
-    genes
-        ``(PANEL,)`` int64, the genes of the vocabulary that cells go by.
-    hashes
-        ``(≤ KEPT,)`` uint64, ascending: the lowest of all training cells.
-    n_cells
-        Training cells they were taken from.
-    """
+    """Hashes of training cells."""
 
     genes: np.ndarray
+    """``(PANEL,)`` int64, the hashed genes of the vocabulary."""
     hashes: np.ndarray
+    """``(≤ KEPT,)`` uint64, ascending: the lowest of all training cells."""
     n_cells: int
+    """Training cells."""
 
     @classmethod
     def of(cls, blocks: Iterable[sparse.csr_matrix], genes: np.ndarray) -> Sketch:
@@ -60,19 +54,19 @@ class Sketch:
         return sketch
 
     def joined(self, other: Sketch) -> Sketch:
-        """Return the sketch of the cells of both, which go by the same genes."""
+        """Return the sketch of the cells of both, which must hash the same genes."""
         both = np.union1d(self.hashes, other.hashes)[:KEPT]
         return Sketch(self.genes, both, self.n_cells + other.n_cells)
 
     def look_up(self, counts: sparse.csr_matrix, gene: np.ndarray) -> Seen:
-        """Look for cells of which column `c` counts ``gene[c]``, -1 for one of no gene."""
+        """Look up cells, whose column `c` counts ``gene[c]``, -1 for no gene."""
         hashes = np.unique(hash_cells(counts, gene, self.genes))
         full = len(self.hashes) == KEPT
         within = (hashes > 0) & (hashes <= self.hashes[-1] if full else True)
         return Seen(int(within.sum()), int(np.isin(hashes[within], self.hashes).sum()))
 
     def missing(self, gene: np.ndarray) -> int:
-        """Count the genes that are not there; without one a cell has another hash."""
+        """Count hashed genes that are missing; without one, hashes differ."""
         return int((~np.isin(self.genes, gene)).sum())
 
     def to_dict(self, vocab: Vocabulary) -> dict[str, Any]:
@@ -85,13 +79,7 @@ class Sketch:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], vocab: Vocabulary) -> Sketch:
-        """Read what :meth:`to_dict` returned.
-
-        Raises
-        ------
-        CheckpointError
-            If it is anything else.
-        """
+        """Read what :meth:`to_dict` returned."""
         try:
             n_cells, names = values["cells"], values["genes"]
             genes = np.array([vocab.name_to_gene[name] for name in names], dtype=np.int64)
@@ -111,18 +99,23 @@ class Sketch:
         return cls(genes, hashes.astype(np.uint64), n_cells)
 
 
+@njit(nogil=True, cache=True)
+def splitmix64(x):  # type: ignore[no-untyped-def]
+    """Mix the bits of uint64 numbers, one or an array."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 def hash_cells(counts: sparse.csr_matrix, gene: np.ndarray, genes: np.ndarray) -> np.ndarray:
-    """Hash the counts of each cell in some genes; 0 for a cell that expresses too few of them."""
+    """Hash the counts of each cell in some genes; 0 for cells that express too few of them."""
     place = np.full(max(gene.max(initial=0), genes.max(initial=0)) + 2, -1)  # the last for -1
     place[genes] = np.arange(len(genes))
     at = place[gene[counts.indices]]
     n = np.minimum(np.rint(counts.data), _MOST)
     used = (at >= 0) & (n > 0)
-    mixed = (at[used].astype(np.uint64) << np.uint64(16)) | n[used].astype(np.uint64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
+    mixed = splitmix64((at[used].astype(np.uint64) << np.uint64(16)) | n[used].astype(np.uint64))
     starts = np.append(0, np.cumsum(used))[counts.indptr]
-    sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))  # they wrap around, as meant
+    sums = np.append(np.uint64(0), np.cumsum(mixed, dtype=np.uint64))  # wraps around
     few = np.diff(starts) < min(FEWEST, len(genes))
     return np.where(few, np.uint64(0), sums[starts[1:]] - sums[starts[:-1]])

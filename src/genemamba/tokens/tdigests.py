@@ -1,4 +1,4 @@
-"""Medians of every gene by t-digests, sketches that can be merged: the method of the paper."""
+"""Medians of each gene by t-digests, the method of the paper."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ _DELTA, _K = 0.002, 5  # exact up to a thousand cells; at most 2,500 centroids a
 
 
 class TDigests:
-    """What :class:`~genemamba.tokens.digests.GeneDigests` does, with the package `tdigest`.
-
-    Raises
-    ------
-    InputError
-        If that is not installed.
-    """
+    """Like :class:`~genemamba.tokens.digests.GeneDigests`, with the package `tdigest`."""
 
     def __init__(self, n_genes: int) -> None:
         if find_spec("tdigest") is None:
@@ -46,7 +40,7 @@ class TDigests:
                 self._digests[gene].update(value)
 
     def merge(self, other: TDigests) -> None:
-        """Add the cells that another has seen."""
+        """Add the cells of another."""
         for gene, digest in other._digests.items():
             self._digests[gene] = self._digests[gene] + digest
 
@@ -54,13 +48,9 @@ class TDigests:
         """``(n_genes,)`` float64; NaN for genes that no cell expresses."""
         out = np.full(self.n_genes, np.nan)
         for gene, digest in self._digests.items():
-            out[gene] = _median(digest)
+            if digest.n >= 2 / _DELTA:
+                out[gene] = digest.percentile(50)
+            else:  # exact: each centroid is one value, perhaps repeated
+                means, n = zip(*((c.mean, c.count) for c in digest.C.values()), strict=True)
+                out[gene] = np.median(np.repeat(means, np.array(n, dtype=int)))
         return out
-
-
-def _median(digest: Any) -> float:
-    """Interpolate between centroids; while none can be more than one repeated value, do not."""
-    if digest.n >= 2 / _DELTA:
-        return digest.percentile(50)
-    means, counts = zip(*((c.mean, c.count) for c in digest.C.values()), strict=True)
-    return float(np.median(np.repeat(means, np.array(counts, dtype=int))))

@@ -1,4 +1,4 @@
-"""What a matrix holds (counts, normalised or logged values), judged from its entries alone."""
+"""Detect from the entries of a matrix whether it holds counts, normalised or logged values."""
 
 from __future__ import annotations
 
@@ -13,36 +13,27 @@ from ..errors import InputError
 from .rank import as_csr
 
 _BASES = (math.e, 2.0, 10.0)
-_SAMPLE = 200  # cells looked at when values are not whole numbers
-_MANY = 20  # entries a cell should have to say something about its smallest count
-_FEW = 10  # comparisons below which nothing is concluded
-_RICH, _LOW = 500, 10  # a cell with so many genes has a count above that
-_CONSTANT = 5_000  # equal entries that are no chance
+_SAMPLE = 200  # cells examined when values are not whole numbers
+_MANY = 20  # entries a cell should have for its smallest count to be informative
+_FEW = 10  # minimum number of comparisons
+_RICH, _LOW = 500, 10  # a cell with 500 genes has a count above 10
+_CONSTANT = 5_000  # equal entries that cannot be coincidence
 _LOGGED_MAX = 30.0  # natural log of 1e13: no logged count is higher
 _FIX = "Give the matrix, or the layer, that holds counts."
 
 
 @dataclass(frozen=True)
 class Values:
-    """What a matrix was found to hold.
-
-    Parameters
-    ----------
-    kind
-        ``"counts"`` (whole numbers), ``"normalised"`` (linear, not whole: size-factor normalised,
-        CPM, TPM, corrected counts) or ``"log1p"``.
-    base
-        Base of the logarithm for ``"log1p"``, otherwise None.
-    reason
-        How it was told, in plain words.
-    doubt
-        Why it may be otherwise, if there is a reason.
-    """
+    """What a matrix holds."""
 
     kind: Literal["counts", "normalised", "log1p"]
+    """Whole numbers; linear but not whole (CPM, TPM, corrected counts); or logged."""
     base: float | None
+    """Base of the logarithm for ``"log1p"``, otherwise None."""
     reason: str
+    """How it was detected."""
     doubt: str = ""
+    """Why it may be something else, if there is a reason."""
 
 
 def judge(
@@ -51,38 +42,19 @@ def judge(
     log1p_hint: float | None = None,
     where: str = "the matrix",
 ) -> Values:
-    """Tell counts from normalised and logged values, and refuse what cannot be ranked.
+    """Detect counts, normalised or logged values; reject what cannot be ranked.
 
-    Parameters
-    ----------
-    csr
-        ``(n_cells, n_genes)``, see :func:`as_csr`.
-    log1p_hint
-        Base of the logarithm that somebody noted down (``uns["log1p"]`` in scanpy). It counts
-        only where the entries do not decide.
-    where
-        What to call the matrix in an error.
+    `log1p_hint` is a recorded base of the logarithm (``uns["log1p"]`` in scanpy), used only if the
+    entries are ambiguous; `where` names the matrix in errors.
 
-    Returns
-    -------
-    Kind, base and reason. For ``"log1p"`` apply :func:`linear` before ranking.
-
-    Raises
-    ------
-    InputError
-        If there are no cells, genes or positive entries; if entries are NaN, infinite, negative
-        or no numbers; if counted and logged cells are mixed; if logged and linear values cannot
-        be told apart.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from genemamba.tokens import as_csr
     >>> judge(as_csr(np.array([[1, 0, 3], [0, 2, 0]]))).kind
     'counts'
     """
     csr = as_csr(csr, where=where)
-    _refuse_unrankable(csr, where)
+    if 0 in csr.shape:
+        raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
+    if _reject_unsound(csr, where, 0) == 0:
+        raise InputError(f"{where} holds no value above zero", _FIX)
     if _is_whole(csr.data):
         return Values("counts", None, "every entry is a whole number", _doubt(csr, where))
     counted, others = _sample(csr)
@@ -114,7 +86,7 @@ def judge(
     raise InputError(
         f"{where} holds fractions up to {highest:.6g} that may be logged or linear: "
         "the entries do not tell",
-        "Give the layer with counts; or undo the log yourself with np.expm1.",
+        "Give the layer with counts; or undo the log with np.expm1.",
     )
 
 
@@ -125,19 +97,7 @@ def _possible(base: float | None, highest: float) -> bool:
 def linear(
     csr: sparse.csr_matrix | sparse.csr_array, values: Values
 ) -> sparse.csr_matrix | sparse.csr_array:
-    """Undo the log, if there is one.
-
-    Parameters
-    ----------
-    csr
-        ``(n_cells, n_genes)``; never changed.
-    values
-        What :func:`judge` said about it.
-
-    Returns
-    -------
-    ``csr`` itself unless logged; else a new matrix of the same dtype that shares its indices.
-    """
+    """Undo the logarithm, if any; else return `csr` itself, which is never changed."""
     if values.base is None:
         return csr
     data = _unlog(csr.data, values.base)
@@ -149,15 +109,15 @@ def _unlog(data: np.ndarray, base: float) -> np.ndarray:
 
 
 def _doubt(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> str:
-    """Doubt whole numbers that are too low for counts; refuse those that say nothing.
+    """Return why whole numbers may not be counts; reject binary data.
 
-    A cell in which hundreds of genes are found has some gene with more than ten counts; a logarithm
-    of normalised counts, rounded, stays below that.
+    A cell with hundreds of genes has a gene with more than ten counts; the rounded logarithm of
+    normalised counts stays below that.
     """
     n_entries = np.diff(csr.indptr)
     if csr.data.max() == csr.data[csr.data > 0].min() and csr.nnz >= _CONSTANT:
         raise InputError(
-            f"{where} holds one value only, {csr.data.max():g}: it says which genes are there, "
+            f"{where} holds only one value, {csr.data.max():g}: it shows which genes are detected, "
             "and genes cannot be ranked by it",
             _FIX,
         )
@@ -169,7 +129,7 @@ def _doubt(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> str:
     if np.mean(highest <= _LOW) < 0.95:
         return ""
     return (
-        f"cells of {_RICH} and more genes hold no value above {_LOW}: these look like rounded "
+        f"cells with {_RICH} or more genes have no value above {_LOW}: these look like rounded "
         "logs, not counts"
     )
 
@@ -177,15 +137,8 @@ def _doubt(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> str:
 def recheck(
     csr: sparse.csr_matrix | sparse.csr_array, values: Values, *, where: str, first: int
 ) -> None:
-    """Refuse cells, from number `first` on, that are not what others were judged to be.
-
-    Raises
-    ------
-    InputError
-        If entries are NaN, infinite or negative; fractions among counts; beyond any logged count
-        among logged values.
-    """
-    highest = _refuse_unsound(csr, where, first)
+    """Reject cells, starting with number `first`, that contradict what others were found to be."""
+    highest = _reject_unsound(csr, where, first)
     if values.kind == "counts" and not _is_whole(csr.data):
         raise InputError(
             f"{where} holds whole numbers in some cells and fractions in others, "
@@ -200,18 +153,11 @@ def recheck(
         )
 
 
-def _refuse_unrankable(csr: sparse.csr_matrix | sparse.csr_array, where: str) -> None:
-    if 0 in csr.shape:
-        raise InputError(f"{where} is empty: {csr.shape[0]} cells by {csr.shape[1]} genes", _FIX)
-    if _refuse_unsound(csr, where, 0) == 0:
-        raise InputError(f"{where} holds no value above zero", _FIX)
-
-
-def _refuse_unsound(
+def _reject_unsound(
     csr: sparse.csr_matrix | sparse.csr_array, where: str, first_cell: int
 ) -> float:
-    """Refuse what no count can be; return the highest entry."""
-    lowest, highest = csr.data.min(initial=0), csr.data.max(initial=0)  # NaN comes through
+    """Reject entries that no count can be; return the highest entry."""
+    lowest, highest = csr.data.min(initial=0), csr.data.max(initial=0)  # NaN passes through
     if not np.isfinite([lowest, highest]).all():
         bad = ~np.isfinite(csr.data)
         first = int(np.argmax(bad))
@@ -219,11 +165,14 @@ def _refuse_unsound(
         raise InputError(
             f"{where} holds {bad.sum()} NaN or infinite values, "
             f"the first in cell {cell}, gene {csr.indices[first]} (counted from 0)",
-            f"{_FIX} If NaN stands for no reads, set it to 0.",
+            f"{_FIX} If NaN means no reads, set it to 0.",
         )
     if lowest < 0:
-        what = f"{where} holds negative values (minimum {lowest:.6g}): it looks scaled"
-        raise InputError(f"{what}, and scaled data cannot be ranked", _FIX)
+        raise InputError(
+            f"{where} holds negative values (minimum {lowest:.6g}): it looks scaled, and scaled "
+            "data cannot be ranked",
+            _FIX,
+        )
     return float(highest)
 
 
@@ -237,7 +186,7 @@ def _is_whole(data: np.ndarray, block: int = 1 << 20) -> bool:
 def _sample(
     csr: sparse.csr_matrix | sparse.csr_array,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Positive entries of up to 200 cells: cells that hold counts, and the other cells."""
+    """Return the positive entries of up to 200 cells: cells of counts, and other cells."""
     n_entries = np.diff(csr.indptr)
     cells = np.flatnonzero(n_entries >= _MANY)
     if len(cells) == 0:
@@ -249,16 +198,16 @@ def _sample(
         entries = csr.data[csr.indptr[cell] : csr.indptr[cell + 1]].astype(np.float64)
         entries = entries[entries > 0]
         if len(entries):
-            # a log2 of counts can be whole by chance, but hardly up to 3 in a cell of many genes
+            # log2 of counts can be whole by chance, but rarely up to 3 in a cell of many genes
             is_counted = _is_whole(entries) and entries.max() >= 3
             (counted if is_counted else others).append(entries)
     return counted, others
 
 
 def _by_steps(cells: list[np.ndarray]) -> Values | str | None:
-    """Find the scale that makes a cell's entries multiples of its smallest, as counts are.
+    """Find the scale on which a cell's entries are multiples of its smallest, as counts are.
 
-    Return what undoes it, if that is no log.
+    For a transformation other than a log, return the function that undoes it.
     """
     highest = max((entries.max() for entries in cells), default=0.0)
     found: dict[float | None, float] = {}
@@ -271,7 +220,7 @@ def _by_steps(cells: list[np.ndarray]) -> Values | str | None:
         if undo is np.square or _possible(math.e, highest):
             _note(others, f"np.{undo.__name__}", [undo(entries) for entries in cells])
     nearest = min(others, key=lambda name: others[name], default="")
-    # of large values arcsinh and log are the same, and either may be undone
+    # for large values arcsinh equals log, and either inverse fits
     if nearest and others[nearest] < 0.5 * min(found.values(), default=math.inf):
         return nearest
     if not found:
@@ -285,19 +234,19 @@ def _by_steps(cells: list[np.ndarray]) -> Values | str | None:
 
 
 def _note(found: dict[Any, float], scale: object, cells: list[np.ndarray]) -> None:
-    """Note how far entries are from multiples of their cell's smallest, if they are near them.
+    """Record how far entries are from multiples of their cell's smallest, if they are close.
 
-    Doubles have to be among these: arcsinh undone as a log in base 10 leaves 4 and 10 only.
+    Doubles must occur: arcsinh undone as a log in base 10 leaves only 4 and 10.
     """
     steps = np.concatenate([entries / entries.min() for entries in cells] or [np.empty(0)])
-    steps = steps[(steps > 1.01) & (steps < 12)]  # beyond, 2 % is too near to any number
+    steps = steps[(steps > 1.01) & (steps < 12)]  # above, 2 % is close to any integer
     error = np.abs(steps - np.rint(steps)) / steps
     if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95 and (np.rint(steps) == 2).any():
         found[scale] = float(error.mean())
 
 
 def _by_sums(cells: list[np.ndarray], highest: float) -> Values | None:
-    """Find the scale that gives all cells the same total, as normalisation does."""
+    """Find the scale on which all cells have the same total, as after normalisation."""
     if len(cells) < _FEW:
         return None
     spread: dict[float | None, float] = {}

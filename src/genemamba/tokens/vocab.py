@@ -1,9 +1,8 @@
-"""The table that ties Ensembl ids, symbols and non-zero medians to token ids."""
+"""The table of Ensembl ids, symbols, non-zero medians and tokens."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._files import sha256
 from ..errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,30 +27,10 @@ _FIX = "Get a fresh copy of the checkpoint, or write the table again with Vocabu
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Genes a model knows, each with its token and its median expression.
+    """The genes of a model, with their tokens and median expression.
 
     Gene ``g`` has token ``g + 2``; 0 is ``[UNK]``, 1 is ``[PAD]``, special tokens follow the genes.
 
-    Parameters
-    ----------
-    ensembl_id
-        ``(n_genes,)`` str, unique, in ascending order, without version suffix.
-    symbol
-        ``(n_genes,)`` str, "" where unknown.
-    median
-        ``(n_genes,)`` float64, the gene's non-zero median in counts per 10,000.
-    alias
-        ``(n_genes,)`` str, other names joined by "|", "" where there are none.
-    extra
-        Special tokens that come after the genes, such as ``("[CLS]", "[MASK]")``.
-
-    Raises
-    ------
-    CheckpointError
-        If the table contradicts itself; the message names the first bad row.
-
-    Examples
-    --------
     >>> vocab = Vocabulary(
     ...     ensembl_id=["ENSG00000010610", "ENSG00000177455"],
     ...     symbol=["CD4", "CD19"],
@@ -63,35 +43,35 @@ class Vocabulary:
     """
 
     ensembl_id: np.ndarray
+    """``(n_genes,)`` str, unique, ascending, without version suffix."""
     symbol: np.ndarray
+    """``(n_genes,)`` str, "" if unknown."""
     median: np.ndarray
+    """``(n_genes,)`` float64, the gene's non-zero median in counts per 10,000."""
     alias: np.ndarray
+    """``(n_genes,)`` str, other names joined by "|"."""
     extra: tuple[str, ...] = ()
+    """Special tokens after the genes, such as ``("[CLS]", "[MASK]")``."""
 
     def __post_init__(self) -> None:
-        """Check the table and make it read-only."""
         for name in ("ensembl_id", "symbol", "alias"):
             object.__setattr__(self, name, _text(getattr(self, name), name))
         object.__setattr__(self, "median", np.array(self.median, dtype=np.float64))
         object.__setattr__(self, "extra", tuple(self.extra))
-        self._validate()
-        for name in _COLUMNS:  # the hash is cached, so the table must not change under it
-            getattr(self, name).setflags(write=False)
-
-    def _validate(self) -> None:
         for name in _COLUMNS:
+            getattr(self, name).setflags(write=False)  # the hash is cached
             if getattr(self, name).shape != (self.n_genes,):
                 shape = getattr(self, name).shape
                 raise _damaged(f"{name} has shape {shape}, ensembl_id {self.ensembl_id.shape}")
         if self.n_genes == 0:
             raise _damaged("it has no genes")
         ids = self.ensembl_id
-        _refuse_rows(ids == "", "has no ensembl_id", ids)
-        _refuse_rows(
+        _reject_rows(ids == "", "has no ensembl_id", ids)
+        _reject_rows(
             np.r_[False, ids[1:] <= ids[:-1]], "is repeated or not in ascending order", ids
         )
         good = np.isfinite(self.median) & (self.median > 0)
-        _refuse_rows(~good, "has a median that is not a positive number", ids)
+        _reject_rows(~good, "has a median that is not a positive number", ids)
         if len(set(self.extra) | {"[UNK]", "[PAD]"}) != len(self.extra) + 2:
             raise _damaged(f"special tokens are repeated: {self.extra}")
 
@@ -114,13 +94,7 @@ class Vocabulary:
         return name in self._special
 
     def special(self, name: str) -> int:
-        """Token id of a special token such as ``"[PAD]"`` or ``"[MASK]"``.
-
-        Raises
-        ------
-        CheckpointError
-            If the vocabulary has no such token.
-        """
+        """Return the token of a special token such as ``"[PAD]"`` or ``"[MASK]"``."""
         if name not in self._special:
             raise CheckpointError(
                 f"the vocabulary has no special token {name!r}, only {list(self._special)}",
@@ -130,18 +104,15 @@ class Vocabulary:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash over Ensembl ids, medians and special tokens: all that decides a cell's tokens."""
-        digest = hashlib.sha256()
-        digest.update("\n".join(self.ensembl_id.tolist()).encode())
-        digest.update(b"\0" + self.median.astype("<f8").tobytes())
-        digest.update(b"\0" + "\n".join(self.extra).encode())
-        return digest.hexdigest()
+        """Hash of Ensembl ids, medians and special tokens, which decide a cell's tokens."""
+        ids, extra = "\n".join(self.ensembl_id.tolist()), "\n".join(self.extra)
+        return sha256(ids, "\0", self.median.astype("<f8"), "\0", extra)
 
     @cached_property
     def name_to_gene(self) -> dict[str, int]:
-        """Gene index of each known name; -1 where a symbol or alias names several genes.
+        """Gene index of each name; -1 if a symbol or alias is ambiguous.
 
-        An Ensembl id goes before a symbol, a symbol before an alias.
+        Ensembl ids take precedence over symbols, symbols over aliases.
         """
         names = _index([a for a in joined.split("|") if a] for joined in self.alias.tolist())
         names |= _index([s] if s else [] for s in self.symbol.tolist())
@@ -149,10 +120,7 @@ class Vocabulary:
         return names
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write the genes as csv with columns ensembl_id, symbol, median, alias.
-
-        Medians are written so that they come back exactly. ``extra`` is not part of the file.
-        """
+        """Write the genes as CSV, without ``extra``; medians are read back exactly."""
         columns = (self.ensembl_id, self.symbol, map(repr, self.median.tolist()), self.alias)
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -161,13 +129,7 @@ class Vocabulary:
 
     @classmethod
     def from_csv(cls, path: str | PathLike[str], extra: Sequence[str] = ()) -> Vocabulary:
-        """Read a table written by :meth:`to_csv`.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is missing or damaged; the message names line and column.
-        """
+        """Read a table written by :meth:`to_csv`."""
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 return _parsed(file.read(), str(path), tuple(extra))
@@ -175,7 +137,7 @@ class Vocabulary:
             raise _damaged(f"{path} cannot be read: {error}") from error
 
 
-@lru_cache(8)  # of the whole text, so a file that changes is read anew; tables are read-only
+@lru_cache(8)  # keyed by the text, so a changed file is read again; tables are read-only
 def _parsed(text: str, path: str, extra: tuple[str, ...]) -> Vocabulary:
     try:  # not pandas: it would read the symbol "NA" as missing
         rows = _read_rows(csv.reader(io.StringIO(text, newline=""), strict=True), path)
@@ -189,7 +151,7 @@ def _parsed(text: str, path: str, extra: tuple[str, ...]) -> Vocabulary:
 
 
 def _text(values: Sequence[str] | np.ndarray, name: str) -> np.ndarray:
-    """Make an array of text; numpy gives every row the width of the widest."""
+    """Make an array of text, in which numpy gives each row the width of the widest."""
     if not isinstance(values, np.ndarray):
         values = [str(value) for value in values]
         widest = max(map(len, values), default=0)
@@ -226,7 +188,7 @@ def _read_rows(reader: Iterable[list[str]], path: str) -> list[tuple[str, str, f
     return rows
 
 
-def _refuse_rows(bad: np.ndarray, what: str, ids: np.ndarray) -> None:
+def _reject_rows(bad: np.ndarray, what: str, ids: np.ndarray) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise _damaged(f"row {row} ({str(ids[row])!r}) {what}")

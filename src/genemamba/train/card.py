@@ -1,4 +1,4 @@
-"""The model card of a run, made from what the run wrote down."""
+"""The model card of a run, written from its records."""
 
 from __future__ import annotations
 
@@ -17,14 +17,7 @@ _SCORES = {"macro-F1": "f1", "AvgBIO": "avg_bio"}
 def write_card(folder: Path, *, scores: Path | None = None, limits: Path | None = None) -> None:
     """Write ``README.md`` into the folder of a finished run.
 
-    Parameters
-    ----------
-    folder
-        A checkpoint that :func:`genemamba.tl.pretrain` made.
-    scores
-        JSON of ``benchmarks/quality.py``, for a table of benchmark scores.
-    limits
-        Markdown: what comes with it and what it is not for.
+    `scores` is JSON of ``benchmarks/quality.py``; `limits` is Markdown on limits of use.
     """
     config, run = read_json(folder / "config.json"), read_json(folder / RUN)
     parts = [_what(config, run), _saw(config["provenance"]), _trained(config, run), _curve(folder)]
@@ -37,31 +30,33 @@ def write_card(folder: Path, *, scores: Path | None = None, limits: Path | None 
 
 _NO_SCORES = """## Scores
 
-None yet: nobody has judged these weights on labelled cells."""
+None yet: these weights have not been evaluated on labelled cells."""
 
 
 def _what(config: dict[str, Any], run: dict[str, Any]) -> str:
-    sizes, said = config["config"], config["provenance"]
+    sizes, provenance = config["config"], config["provenance"]
     return f"""# {run["recipe"]["name"]}
 
 A GeneMamba model of human cells: embedding width {sizes["d_model"]}, {sizes["n_layers"]} Bi-Mamba
-layers, {said["genes"]:,} genes. sha256 of the weights: `{config["weights_sha256"]}`."""
+layers, {provenance["genes"]:,} genes. sha256 of the weights: `{config["weights_sha256"]}`."""
 
 
-def _saw(said: dict[str, Any]) -> str:
-    held = said["recipe"]["data"]["held_out"]
+def _saw(provenance: dict[str, Any]) -> str:
+    data, corpus = provenance["recipe"]["data"], provenance["corpus"]
+    held = data["held_out"]
     rows = "\n".join(
         f"| {file} | {kept:,}{' (held out)' if Path(file).stem in held else ''} |"
-        for file, kept in said["corpus"]["files"].items()
+        for file, kept in corpus["files"].items()
     )
-    left = f" Held out whole: {', '.join(held)}." if held else ""
-    drawn = f", and {said['profiles']:,} average profiles, from which cells are drawn"
-    labels = f"labels of {said['labelled']:,} of all cells" if said["labelled"] else "no labels"
-    return f"""## What it saw
+    whole = f" Held out completely: {', '.join(held)}." if held else ""
+    profiles = f", and {provenance['profiles']:,} average profiles, from which cells are drawn"
+    labelled = provenance["labelled"]
+    labels = f"labels for {labelled:,} of all cells" if labelled else "no labels"
+    return f"""## Training data
 
-A corpus of {said["cells"]:,} human cells of {said["libraries"]} libraries, raw
-counts{drawn if said["profiles"] else ""}; {labels}.
-To judge it, {said["recipe"]["data"]["held_out_share"]:.0%} of each library were held out.{left}
+A corpus of {provenance["cells"]:,} human cells from {provenance["libraries"]} libraries, raw
+counts{profiles if provenance["profiles"] else ""}; {labels}.
+For evaluation, {data["held_out_share"]:.0%} of each library were held out.{whole}
 
 | file | cells |
 |---|---|
@@ -69,21 +64,21 @@ To judge it, {said["recipe"]["data"]["held_out_share"]:.0%} of each library were
 
 
 def _trained(config: dict[str, Any], run: dict[str, Any]) -> str:
-    recipe, said = run["recipe"], config["provenance"]
+    recipe, corpus = run["recipe"], config["provenance"]["corpus"]
     data, optimiser = recipe["data"], recipe["optimiser"]
     weights = {k: v for k, v in recipe["objectives"].items() if k in _OBJECTIVES and v}
     mix = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
     seen = f"{run['cells']:,} cells and {run['tokens'] / 1e6:,.0f} million tokens"
     share = optimiser.get("start_share", 0)
-    mixed = f" A share of {share:.0%} in the weights is that of the start." if share else ""
-    return f"""## How it was trained
+    mixed = f" The final weights contain {share:.0%} of the initial ones." if share else ""
+    return f"""## Training
 
-Objectives and their weights: {mix}. Up to {data["length"]} genes a view, {data["cells"]} cells of
-one library in a micro-batch, {data["micro_batches"]} of these a step. AdamW, peak rate
+Objectives and their weights: {mix}. Up to {data["length"]} genes per view, {data["cells"]} cells of
+one library per micro-batch, {data["micro_batches"]} micro-batches per step. AdamW, peak rate
 {optimiser["learning_rate"]:g}, {optimiser["schedule"]}, {run["steps"]:,} steps: {seen}
-in {run["hours"]:.1f} hours.{mixed} The whole recipe is in `config.json`; with the same corpus it
-repeats the run: `genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` (sha256 of the corpus
-`{said["corpus"]["sha256"][:16]}…`)."""
+in {run["hours"]:.1f} hours.{mixed} The complete recipe is in `config.json`; with the same corpus,
+`genemamba pretrain RECIPE.toml --corpus CORPUS --out OUT` repeats the run (sha256 of the corpus
+`{corpus["sha256"][:16]}…`)."""
 
 
 _OBJECTIVES = ("masked", "contrast", "labels", "profile", "next", "pathway")
@@ -104,7 +99,7 @@ def _curve(folder: Path) -> str:
         lines.append(f"| {int(row['step']):,} | {values} |")
     return "\n".join(
         ["On held-out cells (study: whole studies; share: cells of training libraries; found: how",
-         "often a part of a cell finds its other part first):", "", *lines]
+         "often one part of a cell is nearest to its other part):", "", *lines]
     )  # fmt: skip
 
 
@@ -123,6 +118,6 @@ def _scores(result: dict[str, Any], name: str) -> str:
         lines.append(f"| {bench} | {' | '.join(cells)} |")
     return "\n".join(
         ["## Scores", "",
-         "Frozen embedding, cells it never saw; random weights and PCA-50 of the set itself beside",
-         "it. Where batches or donors are known one is left out at a time.", "", *lines]
+         "Frozen embedding of unseen cells, compared with random weights and PCA-50 of the set.",
+         "Where batches or donors are known, one is left out at a time.", "", *lines]
     )  # fmt: skip

@@ -1,13 +1,13 @@
-"""Which cells a step sees: exact epochs, in an order that the seed alone decides.
+"""The cells of each step: exact epochs, in an order that only the seed decides.
 
-In every epoch each training cell comes once. The cells of a library are shuffled and cut into
-micro-batches of nearly equal size, and these are shuffled. A step takes the next ``micro_batches``
-of them; of W processes each takes every W-th, so their number changes nothing but the time.
-Libraries with fewer than 8 training cells are left out: contrast would have nothing to tell apart.
+Each training cell occurs once per epoch. The cells of a library are shuffled and cut into
+micro-batches of nearly equal size, which are shuffled as well. A step takes the next
+``micro_batches`` of them; of W processes each takes every W-th, so W does not change the result.
+Libraries with fewer than 8 training cells are left out, because contrast needs other cells.
 
-With ``pairs`` some micro-batches more hold pairs of cells that carry one label and are of different
-libraries: first views are of the ones, second views of the others. Cells of profiles are drawn
-anew for every step.
+With ``pairs``, additional micro-batches hold pairs of cells with one label from different
+libraries: one cell is the first view, the other the second. Cells of profiles are drawn anew for
+every step.
 """
 
 from __future__ import annotations
@@ -19,35 +19,29 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from genemamba._settings import unknown
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.train.packing import Batch, make_batch
+from genemamba.train.packing import ViewBatch, make_batch
 from genemamba.train.recipe import Recipe
-from genemamba.train.settings import unknown
 from genemamba.train.views import draw
 
 FEWEST = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Cells by what they are for, as indices into the corpus."""
+class CorpusSplit:
+    """Cells by their use, as indices into the corpus."""
 
     training: np.ndarray
     studies: np.ndarray
-    """Cells of files and libraries that are held out whole."""
+    """Cells of held-out files and libraries."""
     share: np.ndarray
-    """Cells held out of the other libraries."""
+    """Cells held out from the other libraries."""
 
 
-def split(corpus: Corpus, recipe: Recipe) -> Split:
-    """Hold out whole files or libraries by name, and a share of the other cells.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, or nothing is left to train on.
-    """
+def split(corpus: Corpus, recipe: Recipe) -> CorpusSplit:
+    """Hold out whole files or libraries by name, and a fraction of the other cells."""
     files = [name.partition("/")[0] for name in corpus.groups]
     named = np.zeros(len(corpus.groups), dtype=bool)
     for name in recipe.data.held_out:
@@ -66,25 +60,13 @@ def split(corpus: Corpus, recipe: Recipe) -> Split:
             f"no library of {corpus.folder} has {fewest} cells to train on",
             "hold out less, or build a larger corpus",
         )
-    return Split(training, np.flatnonzero(study), np.flatnonzero(~study & drawn))
+    return CorpusSplit(training, np.flatnonzero(study), np.flatnonzero(~study & drawn))
 
 
 class Stream:
     """The data of every step, as a function of seed and step.
 
-    Parameters
-    ----------
-    corpus, recipe
-        Where the cells come from, and how they are taken.
-    training
-        The cells to take.
-    rank, world
-        Which of how many processes this is.
-
-    Raises
-    ------
-    InputError
-        If the micro-batches of a step cannot be shared out evenly.
+    This is process `rank` of `world`.
     """
 
     def __init__(
@@ -101,33 +83,30 @@ class Stream:
 
     @cached_property
     def steps(self) -> int:
-        """Steps of the whole run; the last one of whole epochs may begin another epoch."""
+        """Steps of the whole run; the last step of an epoch may begin another one."""
         optimiser, data = self.recipe.optimiser, self.recipe.data
         return optimiser.steps or -(-optimiser.epochs * len(self.epoch(0)) // data.micro_batches)
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """Return the micro-batches of an epoch, as cells, in their order."""
+        """Return the cells of each micro-batch of an epoch, in order."""
         return self._epoch(number)
 
     def cells(self, step: int) -> list[np.ndarray]:
-        """Return the cells of each micro-batch of a step, over all processes.
-
-        One array for both sets of views, or 2 × cells for pairs.
-        """
+        """Return the cells of each micro-batch of a step in all processes; pairs as 2 × cells."""
         per_epoch, size = len(self.epoch(0)), self.recipe.data.micro_batches
         numbers = range(step * size, (step + 1) * size)
         return [self.epoch(n // per_epoch)[n % per_epoch] for n in numbers]
 
-    def own(self, step: int) -> list[Batch]:
-        """Make this process's part of a step."""
+    def own(self, step: int) -> list[ViewBatch]:
+        """Return the micro-batches of a step for this process."""
         return [
-            read(self.corpus, cells, self.recipe, (self.recipe.run.seed, step, number))
+            read_batch(self.corpus, cells, self.recipe, (self.recipe.run.seed, step, number))
             for number, cells in enumerate(self.cells(step))
             if number % self.world == self.rank
         ]
 
-    def from_step(self, started: int) -> Iterator[tuple[int, list[Batch]]]:
-        """Yield steps to the end; the next one is made while the present one is used."""
+    def from_step(self, started: int) -> Iterator[tuple[int, list[ViewBatch]]]:
+        """Yield all steps from `started`; the next is prepared while the current one is used."""
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(self.own, started)
             for step in range(started, self.steps):
@@ -153,18 +132,12 @@ class Stream:
 
 
 class Pairs:
-    """Pairs of cells of one label from different libraries.
-
-    Raises
-    ------
-    InputError
-        If no label occurs in two libraries.
-    """
+    """Pairs of cells of one label from different libraries."""
 
     def __init__(self, corpus: Corpus, training: np.ndarray) -> None:
         label, library = corpus.label[training], corpus.group[training]
         self.cells: list[list[np.ndarray]] = []
-        """Of each label, the cells of each library that has it."""
+        """For each label, the cells of each library with it."""
         for one in np.unique(label[label >= 0]):
             own = np.flatnonzero(label == one)
             of = [training[own[library[own] == name]] for name in np.unique(library[own])]
@@ -177,7 +150,7 @@ class Pairs:
             )
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw 2 × `n` cells; labels come equally often."""
+        """Draw 2 × `n` cells, with labels equally often."""
         labels = np.concatenate(
             [rng.permutation(len(self.cells)) for _ in range(-(-n // len(self.cells)))]
         )
@@ -189,8 +162,10 @@ class Pairs:
         return found
 
 
-def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]) -> Batch:
-    """Make the views of some cells, or of pairs of cells, and pack them."""
+def read_batch(
+    corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...]
+) -> ViewBatch:
+    """Draw and pack the views of some cells, or of pairs of cells."""
     rng = np.random.default_rng(seed)
     sides = np.atleast_2d(cells)
     counts = tuple(corpus.drawn(own, rng) for own in sides)
@@ -203,7 +178,7 @@ def read(corpus: Corpus, cells: np.ndarray, recipe: Recipe, seed: tuple[int, ...
         corpus.vocab,
         rng,
         row=recipe.data.length,
-        ask=recipe.objectives.mask_fraction,
+        target_fraction=recipe.objectives.mask_fraction,
         hide="masked" in recipe.objectives.weights(),
         profile="profile" in recipe.objectives.weights(),
         label=label,

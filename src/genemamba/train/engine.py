@@ -1,4 +1,4 @@
-"""The pretraining loop, on Lightning Fabric: one process or many, and exactly resumable."""
+"""The pretraining loop, on Lightning Fabric: one or many processes, exactly resumable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import time
+from contextlib import nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from genemamba._progress import say, tqdm
 from genemamba._version import __version__
@@ -26,11 +26,11 @@ from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
 from genemamba.train.guard import Guard
 from genemamba.train.mix import Mix
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 from genemamba.train.recipe import Recipe
-from genemamba.train.run_folder import STATE, Metrics, RunFolder, load_state
+from genemamba.train.run_folder import STATE, Metrics, RunFolder
 from genemamba.train.start import new_model
-from genemamba.train.steps import decay_groups, warm_cosine, warm_linear
+from genemamba.train.steps import decay_groups, load_state, warm_cosine, warm_linear
 from genemamba.train.task import Task
 from genemamba.train.validation import Validation
 
@@ -53,23 +53,21 @@ def pretrain(
     accelerator: str = "auto",
     stop_after: float | None = None,
 ) -> GeneMamba:
-    """Train from the start, or from the last state in `out`; return the model as far as it is.
+    """Train from the start or from the last state in `out`; return the model at its current step.
 
     Parameters
     ----------
-    corpus, recipe
-        What to train on, and how.
     out
-        Folder of state and logs, in the end a checkpoint.
+        Folder for state and logs; a checkpoint at the end.
     devices, strategy, accelerator
-        As Fabric takes them; "fsdp" shards weights and optimiser, layer by layer.
+        As in Fabric; "fsdp" shards weights and optimiser, layer by layer.
     stop_after
-        Seconds after which to save and return; call again to go on.
+        Seconds after which to save and return; the same call resumes.
 
     Raises
     ------
     InputError
-        If something cannot be used as given, or the disk is full.
+        If an argument is invalid, or the disk is full.
     FloatingPointError
         If training diverges.
     """
@@ -80,7 +78,7 @@ def pretrain(
         return read_checkpoint(out)
     cells = split(corpus, recipe)
     model = new_model(corpus, recipe, cells.training)
-    Stream(corpus, recipe, cells.training, world=fabric.world_size)  # refuses before any start
+    Stream(corpus, recipe, cells.training, world=fabric.world_size)  # checks the settings
     fabric.launch()
     if fabric.is_global_zero and not folder.state:
         out.mkdir(parents=True, exist_ok=True)
@@ -89,13 +87,13 @@ def pretrain(
     until = None if stop_after is None else begun + stop_after
     validation = Validation(corpus, recipe, cells)
     seeded = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=seeded):  # the caller's random numbers go on as they were
+    with torch.random.fork_rng(devices=seeded):  # keeps the caller's random state
         run = _Run(fabric, folder, model, corpus, recipe, stream, validation)
         return run.result(run.go(until))
 
 
 class _Run:
-    """One process's part of a run."""
+    """The part of a run in one process."""
 
     def __init__(
         self,
@@ -133,7 +131,7 @@ class _Run:
         self._resume()
 
     def go(self, until: float | None) -> bool:
-        """Run to the end, or to a time; whether it came to the end."""
+        """Run to the end or until a time; return whether the run is complete."""
         metrics = self._metrics() if self.fabric.is_global_zero else None
         last, before = self.stream.steps, self.seen["seconds"] - time.monotonic()
         with self._bar() as bar:
@@ -150,11 +148,11 @@ class _Run:
                 if late:
                     break
         if metrics is not None:
-            metrics.close()
+            metrics.board.close()
         return self.seen["step"] == last
 
-    def _step(self, step: int, batches: list[Batch], until: float | None) -> bool:
-        """Take one step; whether the time is up."""
+    def _step(self, step: int, batches: list[ViewBatch], until: float | None) -> bool:
+        """Take one step; return whether the time is up."""
         settings, n = self.recipe.optimiser, len(batches)
         rate = _SCHEDULES[settings.schedule](step, self.stream.steps, settings.warmup)
         for group in self.optimiser.param_groups:
@@ -167,15 +165,16 @@ class _Run:
             losses += found.detach() / n
             tokens += int((batch.segment >= 0).sum())
         late = until is not None and time.monotonic() > until
-        said: Any = self.fabric.all_reduce(torch.cat([losses, losses.new_tensor([tokens, late])]))
-        *each, tokens_each, late_share = said.tolist()
+        means: Any = self.fabric.all_reduce(torch.cat([losses, losses.new_tensor([tokens, late])]))
+        *each, tokens_each, late_share = means.tolist()
         norm = self._clip(settings.clip)
         why = self.guard.refuses(self.inner.total(torch.tensor(each)).item(), norm)
         if why:
-            say(f"step {step + 1} is left out: {why}")
+            say(f"step {step + 1} is skipped: {why}")
         else:
             self.optimiser.step()
-            self._remember(each, norm)
+            for name, value in zip(self.window, (1, norm, *each), strict=True):
+                self.window[name] += value
         self.optimiser.zero_grad()
         self.seen["tokens"] += round(tokens_each * self.fabric.world_size)
         return late_share > 0
@@ -187,14 +186,8 @@ class _Run:
         assert norm is not None
         return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
-    def _remember(self, losses: list[float], norm: float) -> None:
-        self.window["steps"] += 1
-        self.window["norm"] += norm
-        for name, loss in zip(self.inner.names, losses, strict=True):
-            self.window[name] += loss
-
     def _log(self, metrics: Metrics | None, done: int) -> None:
-        """Write the mean losses since the last row; at a check, the held-out ones as well."""
+        """Write the mean losses since the last row, and at checks the held-out scores."""
         check = done % self.recipe.run.check_every == 0 or done == self.stream.steps
         if check:
             self.task.eval()
@@ -231,8 +224,7 @@ class _Run:
         if not self.fabric.is_global_zero:
             return tqdm(disable=True)
         epochs = self.stream.steps * self.recipe.data.micro_batches / len(self.stream.epoch(0))
-        total = round(epochs * len(self.stream.training))
-        done = int(self.seen["cells"])
+        total, done = round(epochs * len(self.stream.training)), int(self.seen["cells"])
         return tqdm(total=total, initial=done, unit="cell", desc="pretrain")
 
     def _state(self) -> dict[str, Any]:
@@ -246,21 +238,22 @@ class _Run:
         }
 
     def _save(self) -> None:
-        with self.folder.replacing_state(self.fabric.is_global_zero) as file:
+        saves = self.fabric.is_global_zero
+        with self.folder.new_state() if saves else nullcontext(self.folder.path / STATE) as file:
             self.fabric.save(file, self._state())
-        if self.fabric.is_global_zero:
-            self.folder.describe(finished=False, **self._said())
+        if saves:
+            self.folder.describe(finished=False, **self._stats())
 
     def _resume(self) -> None:
         if self.folder.state is None:
             return
-        load_state(self.folder.state)  # refuses a damaged one
+        load_state(self.folder.state, mapped=True)  # rejects a damaged one
         state = self._state()
         self.fabric.load(self.folder.state, state, weights_only=True)
         self.seen, self.window, self.scores = state["seen"], state["window"], state["scores"]
         self.guard.load_state_dict(state["guard"])
 
-    def _said(self) -> dict[str, Any]:
+    def _stats(self) -> dict[str, Any]:
         packages = ("torch", "lightning-fabric", "numpy")
         return {
             "step": self.seen["step"],
@@ -275,29 +268,30 @@ class _Run:
         }
 
     def result(self, done: bool) -> GeneMamba:
-        """Make the model from the saved state; if the run is `done`, a checkpoint as well."""
+        """Return the model of the saved state; write a checkpoint if the run is `done`."""
         model = GeneMamba(self.inner.model.config)
         model.vocab, model.ranking = self.corpus.vocab, self.corpus.ranking
-        weights = _kept(load_state(self.folder.path / STATE))
+        state, inside = load_state(self.folder.path / STATE, mapped=True)["task"], "model."
+        weights = {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)}
         if self.mix is not None:
             weights = self.mix.of(weights)
-        if model.config.tie_embeddings:  # an average holds it under its first name only
+        if model.config.tie_embeddings:  # the average has it under its first name only
             weights["lm_head.weight"] = weights["embeddings.weight"]
         model.load_state_dict(weights)
-        del weights  # mapped from a file that is removed below, which Windows would refuse
+        del state, weights  # mapped from a file that is removed below, which Windows would refuse
         model.provenance = self._provenance()
         self.fabric.barrier()
         if done and self.fabric.is_global_zero:
             model.sketch = self.corpus.sketch(self.stream.training, self.inner.model.sketch)
             model.save_pretrained(self.folder.path, half=True)
-            self.folder.describe(finished=True, **self._said())
+            self.folder.describe(finished=True, **self._stats())
             write_card(self.folder.path)
             (self.folder.path / STATE).unlink()
         self.fabric.barrier()
         return read_checkpoint(self.folder.path) if done else model.eval()
 
     def _provenance(self) -> dict[str, Any]:
-        said = self._said()
+        stats = self._stats()
         files = {source["file"]: source["kept"] for source in self.corpus.manifest["sources"]}
         return {
             "name": self.recipe.name,
@@ -309,20 +303,14 @@ class _Run:
             "genes": self.corpus.vocab.n_genes,
             "recipe": self.recipe.to_dict(),
             "corpus": {"files": files, "sha256": self.folder.corpus},
-            "cells_seen": said["cells"],
-            "tokens_seen": said["tokens"],
-            **{key: said[key] for key in ("steps", "hours", "held_out", "versions")},
+            "cells_seen": stats["cells"],
+            "tokens_seen": stats["tokens"],
+            **{key: stats[key] for key in ("steps", "hours", "held_out", "versions")},
         }
 
 
-def _kept(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of the model in a state."""
-    inside = "model."
-    return {k.removeprefix(inside): v for k, v in state["task"].items() if k.startswith(inside)}
-
-
 def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:
-    """Set up Fabric, which is an extra."""
+    """Set up Fabric, an optional dependency."""
     if find_spec("lightning_fabric") is None or find_spec("tensorboard") is None:
         raise InputError(
             "pretraining needs Lightning Fabric and TensorBoard", "pip install 'genemamba[train]'"
@@ -338,7 +326,7 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
     compilers = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
     if recipe.run.compile and not any(map(shutil.which, compilers)):
         raise InputError(
-            "[run] compile needs a C++ compiler, and there is none",
+            "[run] compile needs a C++ compiler, and none is installed",
             "install g++ or clang++, or set compile = false",
         )
     from lightning_fabric import Fabric

@@ -1,11 +1,10 @@
-"""Fine-tuning on labelled cells: the head first, then the model under it; stopped early.
+"""Fine-tuning on labelled cells: the head first, then the model as well, with early stopping.
 
-The head starts as a logistic regression on the states of the frozen body and learns on before any
-other weight moves: one drawn at random would drag the pretrained states about. Then the body
-follows, at a small rate, reading another thinned ranking of each cell in every epoch. After each
-epoch the validation cells, whole donors if there are enough, judge; the epoch they like best is
-kept, the frozen body and the regression among them. How good that is, other cells say, which were
-set apart before.
+The head starts as a logistic regression on the states of the frozen body and is trained before any
+other weight: a randomly initialised head would disturb the pretrained states. Then the body is
+trained too, at a small rate, on another thinned ranking of each cell in every epoch. Validation
+cells, whole donors if there are enough, choose the best epoch; the regression and the frozen body
+count as epochs. How good the result is, cells report that were set apart before.
 """
 
 from __future__ import annotations
@@ -31,34 +30,21 @@ __all__ = ["FineTuneRecipe", "FineTuned", "finetune"]
 
 @dataclass(frozen=True, eq=False)
 class FineTuned:
-    """A trained model and what is known of it.
-
-    Attributes
-    ----------
-    model
-        The trained model; adapters are merged.
-    epoch
-        Epoch of tuning that was kept; 0 if the frozen body under its trained head was best. With
-        ``tune="head"`` the epoch of the head.
-    history
-        One row an epoch: ``part`` ("regression", "head" or what was tuned), ``epoch``, ``loss`` of
-        training, ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells.
-    validation
-        Sorted indices of the validation cells; no gradient has seen them, but they chose the epoch.
-    validation_logits
-        Their logits, ``(len(validation), K)`` float32.
-    apart
-        Sorted indices of cells that neither trained nor chose.
-    apart_logits
-        Their logits, to calibrate on and to report.
-    """
+    """A trained model and how it was trained."""
 
     model: LabelModel
+    """Adapters are merged."""
     epoch: int
+    """Epoch that was kept; 0 if the frozen body was best. Of the head with ``tune="head"``."""
     history: list[dict[str, Any]]
+    """One row per epoch: ``part`` ("regression", "head" or what was tuned), training ``loss``, and
+    ``validation_loss``, ``macro_f1`` and ``accuracy`` on the validation cells."""
     validation: np.ndarray
+    """Sorted indices of the validation cells, which chose the epoch."""
     validation_logits: np.ndarray
+    """``(len(validation), K)`` float32."""
     apart: np.ndarray
+    """Sorted indices of cells that neither trained nor chose the epoch."""
     apart_logits: np.ndarray
 
     def logits(self, ranked: Ranked) -> np.ndarray:
@@ -81,38 +67,29 @@ def finetune(
     folder: Path | None = None,
     runtime: Runtime | None = None,
 ) -> FineTuned:
-    """Teach a model the labels of some cells.
+    """Fine-tune a model on labelled cells.
 
-    Errors on cells of a class of n cells weigh as 1/√n: by their number alone the commonest types
-    would decide, at equal weight for all classes a type of five cells would.
+    Errors on cells of a class of n cells are weighted by 1/√n: unweighted, the most common types
+    would dominate; with equal weight per class, a type of five cells would.
 
     Parameters
     ----------
-    model
-        Where to start; it is copied, never changed.
-    ranked
-        The labelled cells. Those without tokens are left out.
     labels
-        ``(n_cells,)`` int, positions in `classes`.
+        ``(n_cells,)`` int, positions in `classes`; cells without tokens are ignored.
     classes
-        Names of the classes; each needs a cell with tokens. One with a single cell is trained on,
-        but no validation cell speaks for it.
+        Names of the classes. One with a single cell is trained but not validated.
     groups
-        ``(n_cells,)`` donors or batches, integers or text. Of three or more, whole ones are held
-        out for validation (see :func:`genemamba.train.split.hold_out`).
-    recipe
-        Settings; the defaults if ``None``.
+        ``(n_cells,)`` donors or batches. With three or more, whole groups are held out (see
+        :func:`genemamba.train.split.hold_out`).
     folder
-        Where to keep the state, so that the same call goes on after it was killed, with the same
-        result to the last bit (same machine, same threads), and returns at once when it is done.
-        Then the folder is a checkpoint as well, for ``gm.models.load``.
-    runtime
-        Where to run and how precisely; chosen by itself if ``None``.
+        Where to save the state, so that the same call resumes after an interruption, with a
+        bit-identical result (same machine and threads), and returns a finished result at once.
+        A finished folder is also a checkpoint for ``gm.models.load``.
 
     Raises
     ------
     InputError
-        If labels, groups or classes cannot be used, or `folder` belongs to another call.
+        If labels, groups or classes are invalid, or `folder` belongs to another call.
     FloatingPointError
         If training diverges.
     """
@@ -127,7 +104,7 @@ def finetune(
     training, validation = (rest[part] for part in hold_out(labels[rest], own, share, seed))
     if not len(validation) or not len(apart):
         raise InputError(
-            "no class has three cells: one each to train on, to choose by and to judge by",
+            "no class has three cells: one each for training, validation and testing",
             "label more cells, or use method='knn'",
         )
     mark = fingerprint(model, ranked, labels, groups, classes, recipe)
@@ -137,7 +114,7 @@ def finetune(
     run = Tuning(model, classes, ranked, labels, training, validation, recipe, runtime)
     run.run(kept)
     judged = run.net.logits(ranked.take(apart), runtime=runtime)
-    held = (validation, run.best_logits(), apart, judged)
+    held = (validation, run.best["logits"].numpy(), apart, judged)
     tuned = FineTuned(run.net, run.best["epoch"], run.history, *held)
     if kept is not None:
         kept.finish(tuned.model, tuned.epoch, tuned.history, held)
@@ -151,11 +128,11 @@ def _checked(
     classes: Sequence[str],
     groups: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Refuse what cannot be trained on; return labels as int64 and groups as codes."""
+    """Check the input; return labels as int64 and groups as codes."""
     if model.vocab is None:
         raise InputError("the model has no vocabulary", "load one with gm.models.load")
     if len(ranked.tokens) and ranked.tokens.max() >= len(model.vocab):
-        raise InputError("tokens are not of this model", "rank with the model's own vocabulary")
+        raise InputError("tokens are from another model", "rank with the model's own vocabulary")
     labels = np.asarray(labels)
     if labels.shape != (ranked.n_cells,):
         raise InputError(f"labels have shape {labels.shape}", "give one for each cell")
@@ -164,7 +141,7 @@ def _checked(
     if labels.dtype.kind not in "iu":
         raise InputError(f"labels are {labels.dtype}", "give positions in classes, as integers")
     if len(classes) < 2:
-        raise InputError("there is one class only", "label cells of at least two types")
+        raise InputError("there is only one class", "label cells of at least two types")
     if len(set(map(str, classes))) < len(classes):
         raise InputError("class names are repeated", "give each class its own name")
     if labels.size and (labels.min() < 0 or labels.max() >= len(classes)):
@@ -178,13 +155,11 @@ def _checked(
     if not counts.all():
         name = list(classes)[int(np.argmin(counts))]
         raise InputError(f"class {name!r} has no cell with tokens", "drop it from classes")
-    return labels.astype(np.int64), None if groups is None else _codes(groups, ranked.n_cells)
-
-
-def _codes(groups: np.ndarray, n_cells: int) -> np.ndarray:
-    groups = np.asarray(groups)
-    if groups.shape != (n_cells,):
-        raise InputError(f"groups have shape {groups.shape}", "give one for each cell")
-    if groups.dtype.kind == "f" and np.isnan(groups).any():
-        raise InputError("groups hold NaN", "name the donor or batch of every cell")
-    return np.unique(groups, return_inverse=True)[1]
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (ranked.n_cells,):
+            raise InputError(f"groups have shape {groups.shape}", "give one for each cell")
+        if groups.dtype.kind == "f" and np.isnan(groups).any():
+            raise InputError("groups hold NaN", "name the donor or batch of every cell")
+        groups = np.unique(groups, return_inverse=True)[1]
+    return labels.astype(np.int64), groups

@@ -1,25 +1,19 @@
-"""Steps that would spoil a run, found before they are taken."""
+"""Detect steps that would spoil a run before they are taken."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-SPIKE = 6.0  # standard deviations over the running mean
-PATIENCE = 5  # refused steps in a row that end a run
+SPIKE = 6.0  # standard deviations above the running mean
+PATIENCE = 5  # skipped steps in a row that end a run
 _DECAY = 0.98
-_FEWEST = 20  # losses seen before a spread means anything
-_NARROW = 0.01  # of the mean: what a flat curve varies by is no measure
+_FEWEST = 20  # losses needed to estimate a spread
+_NARROW = 0.01  # minimum spread, relative to the mean: a flat curve has nearly none
 
 
 class Guard:
-    """Refuses a step whose gradient is not finite, or whose loss leaps after warm-up.
-
-    Parameters
-    ----------
-    warm
-        Steps of the warm-up.
-    """
+    """Skips a step with a non-finite gradient, or with a loss spike after `warm` steps."""
 
     def __init__(self, warm: int) -> None:
         self.warm = max(warm, _FEWEST)
@@ -27,37 +21,33 @@ class Guard:
         self.in_a_row, self.skipped = 0, 0
 
     def refuses(self, loss: float, norm: float) -> str:
-        """Say why a step must not be taken; "" if it may.
+        """Return why a step must be skipped, "" if it need not.
 
         Raises
         ------
         FloatingPointError
-            If too many steps in a row are refused.
+            If too many steps in a row are skipped.
         """
-        why = self._why(loss, norm)
-        if not why:
+        spread = max(math.sqrt(self.variance), _NARROW * abs(self.mean))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            why = f"the loss is {loss:g} and the norm of the gradient {norm:g}"
+        elif self.seen >= self.warm and loss > self.mean + SPIKE * spread:
+            why = f"the loss is {loss:.4g}, and was {self.mean:.4g} ± {spread:.2g}"
+        else:
             self.in_a_row = 0
-            self._learn(loss)
+            self._update(loss)
             return ""
         self.in_a_row += 1
         self.skipped += 1
         if self.in_a_row >= PATIENCE:
             raise FloatingPointError(
-                f"{PATIENCE} steps in a row were refused, the last because {why}: lower "
+                f"{PATIENCE} steps in a row were skipped, the last because {why}: lower "
                 "[optimiser] learning_rate or clip, or use [run] precision = '32-true', and start "
                 "in a new folder"
             )
         return why
 
-    def _why(self, loss: float, norm: float) -> str:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return f"the loss is {loss:g} and the norm of the gradient {norm:g}"
-        spread = max(math.sqrt(self.variance), _NARROW * abs(self.mean))
-        if self.seen >= self.warm and loss > self.mean + SPIKE * spread:
-            return f"the loss is {loss:.4g}, and was {self.mean:.4g} ± {spread:.2g}"
-        return ""
-
-    def _learn(self, loss: float) -> None:
+    def _update(self, loss: float) -> None:
         self.seen += 1
         weight = max(1 - _DECAY, 1 / self.seen)
         off = loss - self.mean
@@ -65,9 +55,9 @@ class Guard:
         self.variance = (1 - weight) * (self.variance + weight * off**2)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run has to know."""
+        """Return the state for resuming."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         vars(self).update(state)

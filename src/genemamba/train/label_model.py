@@ -1,11 +1,10 @@
-"""A GeneMamba with a [CLS] token and a head that names cells.
+"""A GeneMamba with a [CLS] token and a classification head.
 
 Shapes: B cells, L tokens, D model width, K classes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genemamba._files import write_json
 from genemamba.errors import CheckpointError, InputError
 from genemamba.network import GeneMamba
 from genemamba.network.batch import Batch
@@ -30,10 +30,9 @@ _FORMAT = 1
 
 
 class Head(nn.Module):
-    """Logits from states: a linear map, and an MLP that adds nothing until it has learnt.
+    """Logits from states: a linear map plus an MLP whose output starts at zero.
 
-    The linear map can be set to a regression fitted in closed form; what gradients do from there
-    on has to be better than that, not to find it first.
+    The linear map starts as a fitted logistic regression, on which gradient descent improves.
     """
 
     def __init__(self, width: int, hidden: int, n_classes: int) -> None:
@@ -51,23 +50,11 @@ class Head(nn.Module):
 
 
 class LabelModel(nn.Module):
-    """Reads a cell with [CLS] in front and gives a logit per class.
+    """Reads a cell with [CLS] in front and returns a logit per class.
 
-    A cell's state is that of [CLS] beside the mean over its genes, 2 D numbers; they are
-    standardised as on the training cells and go through an MLP with one hidden layer and a linear
-    way past it.
-
-    Parameters
-    ----------
-    body
-        The model that reads; it is part of the result and will be trained with it.
-    classes
-        Names of the classes, in the order of the logits.
-
-    Notes
-    -----
-    A body without a trained [CLS] gets a row for it here, the mean of its gene rows; the body's
-    vocabulary stays as it is.
+    A cell's state is the state of [CLS] and the mean over its genes, 2 D numbers, standardised on
+    the training cells. `body` is trained with the head. If it has no trained [CLS], the row used
+    here is the mean of its gene rows, and its vocabulary does not change.
     """
 
     def __init__(self, body: GeneMamba, classes: Sequence[str]) -> None:
@@ -101,7 +88,7 @@ class LabelModel(nn.Module):
         return self.head((states - self.centre) / self.scale)
 
     def standardise(self, states: Tensor) -> None:
-        """Take mean and spread of these states as the head's unit."""
+        """Set the centre and scale of the head's input to those of these states."""
         self.centre.copy_(states.mean(0))
         self.scale.copy_(states.std(0, correction=0).clamp(min=1e-6))
 
@@ -113,7 +100,7 @@ class LabelModel(nn.Module):
     ) -> np.ndarray:
         """Return each cell's state, ``(n_cells, 2 d_model)`` float32; NaN without tokens.
 
-        The labels the model was trained on are in these vectors: score them on other cells only.
+        The training labels shaped these vectors: evaluate them on other cells only.
         """
         runtime = runtime or choose_runtime()
         body = placed(self.body, runtime)
@@ -137,12 +124,12 @@ class LabelModel(nn.Module):
 
     @torch.no_grad()
     def logits_of(self, states: np.ndarray) -> np.ndarray:
-        """Return logits of states from :meth:`embed`, where both are wanted."""
+        """Return the logits of states from :meth:`embed`."""
         rows = torch.from_numpy(states).to(self.centre.device)
         return self.classify(rows).cpu().numpy()
 
     def save(self, folder: Path) -> None:
-        """Write the body to `folder` as a checkpoint for ``gm.models.load``, the head beside it."""
+        """Write the body as a checkpoint for ``gm.models.load``, and the head with it."""
         self.body.save_pretrained(folder)
         write_weights(self._head_tensors(), folder / HEAD, METADATA)
         described = {
@@ -150,17 +137,11 @@ class LabelModel(nn.Module):
             "classes": list(self.classes),
             "head_sha256": WeightFile(folder / HEAD).sha256(),
         }
-        (folder / DESCRIBED).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / DESCRIBED, described)
 
     @classmethod
     def load(cls, folder: Path) -> LabelModel:
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        CheckpointError
-            If a file is missing or damaged, or files do not belong together.
-        """
+        """Read what :meth:`save` wrote."""
         described = _read_described(folder / DESCRIBED)
         model = cls(read_checkpoint(folder), described["classes"])
         if not (folder / HEAD).is_file():
@@ -168,7 +149,7 @@ class LabelModel(nn.Module):
         file = WeightFile(folder / HEAD)
         file.require((name, tuple(t.shape)) for name, t in model._head_tensors().items())
         if file.sha256() != described["head_sha256"]:
-            raise CheckpointError(f"{file.path} does not have the sha256 that is stated", AGAIN)
+            raise CheckpointError(f"{file.path} does not have the sha256 in {DESCRIBED}", AGAIN)
         model.load_state_dict(model.state_dict() | file.tensors())
         return model.eval()
 
@@ -181,7 +162,7 @@ class LabelModel(nn.Module):
 
 
 def _states(body: GeneMamba, cls: Tensor, batch: Batch) -> Tensor:
-    """Read cells whose first token stands for [CLS]: its state beside the mean of the genes'."""
+    """Read cells whose first token is [CLS]; return its state and the mean state of the genes."""
     x_RLD = body.embeddings(batch.ids)
     shape = x_RLD.shape
     x_RLD = x_RLD.flatten(0, 1).index_copy(0, batch.begin, cls.expand(len(batch.begin), -1))

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a few thousand weights learn what the whole model would.
+"""Low-rank adapters: train a few thousand weights instead of all.
 
 Source: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, arXiv:2106.09685.
 """
@@ -14,11 +14,7 @@ ADAPTED = ("in_proj", "out_proj")
 
 
 class LowRank(nn.Module):
-    """Adds ``up @ down`` to a frozen matrix; zero at the start, because `up` is.
-
-    Used as a parametrization of ``weight``: every reader of the weight sees the sum, and merging
-    is keeping what they saw.
-    """
+    """Adds ``up @ down`` to a frozen matrix, as a parametrization of ``weight``."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -33,10 +29,10 @@ class LowRank(nn.Module):
 
 
 def add_adapters(body: nn.Module, rank: int) -> None:
-    """Freeze all weights of `body` and put adapters on its in- and out-projections.
+    """Freeze all weights of `body` and add adapters to its in- and out-projections.
 
-    A_log, dt_bias, D, convolutions and norms keep their values: they set the time scales that the
-    pretrained states live on, and are too small to gain from a low rank.
+    A_log, dt_bias, D, convolutions and norms keep their values: they set the time scales of the
+    pretrained states, and are too small to gain from a low rank.
     """
     body.requires_grad_(False)
     for layer in projections(body):
@@ -44,13 +40,13 @@ def add_adapters(body: nn.Module, rank: int) -> None:
 
 
 def merge_adapters(body: nn.Module) -> None:
-    """Turn adapted matrices into plain ones, with the same values and no cost."""
+    """Replace adapted matrices by plain ones with the same values."""
     for layer in projections(body):
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def projections(body: nn.Module) -> list[nn.Linear]:
-    """Return the linear layers that adapters go on."""
+    """Return the linear layers that get adapters."""
     return [
         layer
         for name, layer in body.named_modules()

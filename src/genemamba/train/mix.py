@@ -1,4 +1,4 @@
-"""Weights to keep other than the last ones: their mix with the first."""
+"""The weights to evaluate and save: the last ones averaged with the initial ones."""
 
 from __future__ import annotations
 
@@ -10,17 +10,10 @@ from torch import Tensor, nn
 
 
 class Mix:
-    """The weights mixed with those that training began with.
+    """The weights averaged with those before training, which count with `share`.
 
-    What training learns of its own studies costs some of what holds in others; a step back costs
-    less of the former than it gains of the latter [1]_.
-
-    Parameters
-    ----------
-    module
-        Whose weights, before training.
-    share
-        Share of the first weights.
+    What training learns from its own studies costs part of what transfers to others; a step back
+    towards the initial weights loses less of the former than it regains of the latter [1]_.
 
     References
     ----------
@@ -32,7 +25,7 @@ class Mix:
         self.first = {name: weight.clone() for name, weight in module.state_dict().items()}
 
     def of(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mix weights, by name, with the first ones."""
+        """Average weights, by name, with the initial ones."""
         return {
             name: torch.lerp(weight.float(), self.first[name].to(weight.device), self.share)
             for name, weight in weights.items()
@@ -40,7 +33,7 @@ class Mix:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Put the mix in the place of the weights for a while."""
+        """Use the average as the weights of the module for a while."""
         last = {name: p.data for name, p in self.module.named_parameters()}
         mixed = self.of(last)
         for name, parameter in self.module.named_parameters():

@@ -1,8 +1,8 @@
-"""Views side by side in rows, so that next to nothing is padding.
+"""Views packed into rows, so that there is almost no padding.
 
-Every view is a segment of its own, and what stands beside a segment cannot change it.
+Every view is a segment; views in one row cannot influence each other.
 
-Shapes: R rows, L tokens of a row, D model width, S views.
+Shapes: R rows, L tokens, D model width, S views.
 """
 
 from __future__ import annotations
@@ -14,55 +14,46 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from genemamba.tokens import FIRST_GENE, PAD, Vocabulary
+from genemamba.tokens import FIRST_GENE, PAD, Vocabulary, pack
 from genemamba.train.views import Views
 
 
-class Batch(NamedTuple):
-    """What the model reads at once, and what it is asked.
+class ViewBatch(NamedTuple):
+    """The input of the model and the targets of the objectives.
 
-    ``ids`` is the input; ``genes`` says which gene stands at each place, hidden or not; ``asked``
-    the places at which a gene is to be named; ``segment`` the view of each place, -1 at the end of
-    rows. All are R × L. Of `n_views`, the first half are first views of all cells. ``label`` has
-    the label of each view, -1 for none; ``measured``, sets × genes, the genes that could have been
-    seen in all views of a set. ``profile``, S × genes, is what each view expresses in units of the
-    genes' medians: shares, which sum to 1.
+    Of `n_views` views, the first half are first views of all cells.
     """
 
     ids: Tensor
+    """R × L, the input."""
     genes: Tensor
-    asked: Tensor
+    """R × L, the gene at each position, hidden or not."""
+    target_mask: Tensor
+    """R × L, bool, positions at which a gene is predicted."""
     segment: Tensor
+    """R × L, the view of each position; -1 for padding."""
     n_views: int
     label: Tensor
+    """S, the label of each view; -1 for none."""
     measured: Tensor
+    """Sets × genes, bool, the genes measured in all views of a set."""
     profile: Tensor | None = None
+    """S × genes, expression of each view in units of the genes' medians; rows sum to 1."""
 
     @property
     def set_of(self) -> Tensor:
-        """The set of views of each place, R × L."""
+        """The set of views of each position, R × L."""
         of_set = self.n_views // len(self.measured)
         return (self.segment.clamp(min=0) // max(1, of_set)).clamp(max=len(self.measured) - 1)
 
 
 def first_fit(lengths: np.ndarray, row: int) -> tuple[np.ndarray, int]:
-    """Find a place for each view: the longest first, each in the first row with room for it.
-
-    Returns
-    -------
-    Where each view begins in the rows laid end to end, and the number of rows.
-    """
+    """Return where each view begins in the rows laid end to end, and the number of rows."""
     begins = np.zeros(len(lengths), dtype=np.int64)
-    room = np.zeros(0, dtype=np.int64)
-    for view in np.argsort(-lengths, kind="stable").tolist():
-        fits = room >= lengths[view]
-        if not fits.any():
-            room = np.append(room, row)
-            fits = np.append(fits, True)
-        at = int(np.argmax(fits))
-        begins[view] = at * row + row - room[at]
-        room[at] -= lengths[view]
-    return begins, max(1, len(room))
+    rows = pack(lengths, row)
+    for number, views in enumerate(rows):
+        begins[views] = number * row + np.cumsum(lengths[views]) - lengths[views]
+    return begins, max(1, len(rows))
 
 
 def make_batch(
@@ -71,41 +62,39 @@ def make_batch(
     rng: np.random.Generator,
     *,
     row: int,
-    ask: float,
+    target_fraction: float,
     hide: bool,
     profile: bool = False,
     label: np.ndarray | None = None,
-) -> Batch:
-    """Pack views into rows, choose a share of places to ask for, and hide these if wished.
+) -> ViewBatch:
+    """Pack views into rows; choose positions to predict, and hide these if `hide`.
 
-    A gene that not all views of its set measure is never asked for.
+    A gene that not all views of its set measure is never predicted.
     """
     rankings = views.rankings
     lengths = np.array([len(view) for view in rankings])
     begins, rows = first_fit(lengths, row)
     tokens = np.concatenate(rankings)
-    asked = rng.random(len(tokens)) < ask
+    target_mask = rng.random(len(tokens)) < target_fraction
+    number = np.repeat(np.arange(len(rankings)), lengths)
     of_set = max(1, len(rankings) // len(views.measured))
-    which = np.minimum(
-        np.repeat(np.arange(len(rankings)), lengths) // of_set, len(views.measured) - 1
-    )
-    asked &= views.measured[which, tokens - FIRST_GENE]
+    own_set = np.minimum(number // of_set, len(views.measured) - 1)
+    target_mask &= views.measured[own_set, tokens - FIRST_GENE]
     within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.repeat(begins, lengths) + within
 
-    def laid(values: np.ndarray, otherwise: int) -> np.ndarray:
+    def laid(values: np.ndarray, otherwise: int) -> Tensor:
         out = np.full(rows * row, otherwise, dtype=values.dtype)
         out[place] = values
-        return out.reshape(rows, row)
+        return torch.from_numpy(out.reshape(rows, row))
 
     tokens = tokens.astype(np.int64)
-    shown = np.where(asked, vocab.special("[MASK]"), tokens) if hide else tokens
-    number = np.repeat(np.arange(len(rankings)), lengths)
-    return Batch(
-        ids=torch.from_numpy(laid(shown, PAD)),
-        genes=torch.from_numpy(laid(tokens, PAD)),
-        asked=torch.from_numpy(laid(asked, False)),
-        segment=torch.from_numpy(laid(number, -1)),
+    shown = np.where(target_mask, vocab.special("[MASK]"), tokens) if hide else tokens
+    return ViewBatch(
+        ids=laid(shown, PAD),
+        genes=laid(tokens, PAD),
+        target_mask=laid(target_mask, False),
+        segment=laid(number, -1),
         n_views=len(rankings),
         label=torch.from_numpy(np.full(len(rankings), -1) if label is None else label),
         measured=torch.from_numpy(views.measured),

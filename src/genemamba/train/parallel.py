@@ -1,4 +1,4 @@
-"""How a run is shared out over processes."""
+"""How a run is distributed over processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def make_strategy(name: str, devices: int) -> Any:
-    """Give Fabric's strategy: every process a copy of the model, or its part of each layer."""
+    """Return Fabric's strategy: each process holds a copy of the model, or a part of each layer."""
     if name == "fsdp":
         from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
@@ -27,7 +27,7 @@ def make_strategy(name: str, devices: int) -> Any:
 
 
 def _shard(task: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Shard each Bi-Mamba layer by itself, then what is left."""
+    """Shard each Bi-Mamba layer separately, then the rest."""
     from torch.distributed.fsdp import fully_shard
 
     from genemamba.network.mamba2 import BiMambaLayer

@@ -1,4 +1,4 @@
-"""All that decides a pretraining besides the corpus, read from TOML."""
+"""The settings of a pretraining, read from TOML: everything that decides it except the corpus."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from genemamba._settings import (
+    integer,
+    names,
+    number,
+    one_of,
+    read_section,
+    require_known,
+    string,
+    switch,
+)
 from genemamba.errors import CheckpointError, InputError, shown
 from genemamba.network import GeneMambaConfig
-from genemamba.train.settings import number, one_of, read_section, unknown, whole
 
 READY = ("unlabelled", "genemamba-mini", "genemamba-small", "paper")
 _NAMES = {"masked": "masked genes", "next": "next gene",
@@ -23,27 +32,27 @@ _NAMES = {"masked": "masked genes", "next": "next gene",
 
 @dataclass(frozen=True)
 class Objectives:
-    """What the model is trained to do: the weight of each loss; 0 leaves it out."""
+    """The weight of each loss; 0 leaves it out."""
 
     masked: float = number(1.0)
-    """Name hidden genes."""
+    """Predict hidden genes."""
     contrast: float = number(1.0)
-    """Find the other view of a cell among the views of other cells."""
+    """Find the other view of a cell among views of other cells."""
     labels: float = number(0.0)
-    """Name the cell type and its ancestors in the Cell Ontology, where a cell has a label."""
+    """Predict the cell type and its ancestors in the Cell Ontology, for labelled cells."""
     profile: float = number(0.0)
-    """Say from the embedding of a view what the cell's other view expresses."""
+    """Predict the expression in the other view of a cell from the embedding of one view."""
     next: float = number(0.0)
-    """Name the next gene (the paper's objective). A model that reads both ways has seen it."""
+    """Predict the next gene (the paper's objective). A bidirectional model has already seen it."""
     pathway: float = number(0.0)
-    """Bring genes of a pathway together (the paper's γ is 0.1)."""
+    """Pull genes of a pathway together (the paper's γ is 0.1)."""
     mask_fraction: float = number(0.15, 0.001, 1.0)
-    """Share of the places at which a gene is to be named."""
+    """Fraction of positions at which a gene is predicted."""
     temperature: float = number(0.1, 0.001)
     """τ of contrast."""
     pathway_temperature: float = number(0.1, 0.001)
     """τ of pathway."""
-    gene_sets: str = ""
+    gene_sets: str = string()
     """GMT file of the pathways."""
 
     def weights(self) -> dict[str, float]:
@@ -51,71 +60,71 @@ class Objectives:
         return {name: getattr(self, name) for name in _NAMES if getattr(self, name)}
 
     def text(self) -> str:
-        """Say what is trained, for provenance and cards."""
+        """List the objectives, for provenance and model cards."""
         return ", ".join(_NAMES[name] for name in self.weights())
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a step sees."""
+    """The cells and views of a step."""
 
-    length: int = whole(192, 8)
-    """Most tokens of a view."""
-    cells: int = whole(64, 1)
-    """Cells of a micro-batch, all of one library."""
-    micro_batches: int = whole(1, 1)
-    """Micro-batches of a step, over all processes."""
+    length: int = integer(192, 8)
+    """Maximum tokens per view."""
+    cells: int = integer(64, 1)
+    """Cells per micro-batch, all from one library."""
+    micro_batches: int = integer(1, 1)
+    """Micro-batches per step, over all processes."""
     views: Literal["parts", "whole"] = one_of("parts", "whole")
-    """Two parts of a cell's counts, or the cell as it is."""
+    """Two parts of a cell's counts, or the whole cell once."""
     shallowest: float = number(400, 1)
-    """Fewest counts of a part; depths are spread evenly on a log scale."""
+    """Minimum counts of a part; depths are log-uniform."""
     deepest: float = number(4_000, 1)
-    """Most counts of a part, and at most half of the cell's."""
+    """Maximum counts of a part, and at most half of the cell's."""
     capture: float = number(0.0, 0.0, 3.0)
-    """Spread of the chances to keep a gene's counts, drawn for each set of views."""
+    """Spread of the probabilities of keeping a gene's counts, drawn for each set of views."""
     panels: float = number(0.0, 0.0, 1.0)
-    """Share of the micro-batches whose second views are cut to a panel of 150 to 1,500 genes."""
+    """Fraction of micro-batches whose second views are cut to a panel of 150 to 1,500 genes."""
     pairs: float = number(0.0, 0.0, 0.9)
-    """Share of the micro-batches that pair cells of one label from different libraries."""
-    held_out: tuple[str, ...] = ()
-    """Files or libraries (``file`` or ``file/sample``) that are never trained on."""
+    """Fraction of micro-batches that pair cells of one label from different libraries."""
+    held_out: tuple[str, ...] = names()
+    """Files or libraries (``file`` or ``file/sample``) that are excluded from training."""
     held_out_share: float = number(0.03, 0.0, 0.5)
-    """Share of the cells of the other libraries that are not, either."""
+    """Fraction of the cells of all other libraries that is also held out."""
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW, how its rate moves, and for how long."""
+    """AdamW, its learning rate schedule and the length of the run."""
 
     learning_rate: float = number(1e-3, 1e-12)
     schedule: Literal["cosine", "linear"] = one_of("cosine", "linear")
-    """How the rate falls to 0 after its rise."""
+    """How the rate falls to 0 after the warm-up."""
     warmup: float = number(0.05, 0.0, 1.0)
-    """Share of the steps in which the rate rises."""
+    """Fraction of the steps in which the rate rises."""
     weight_decay: float = number(0.01)
-    """Of matrices only."""
+    """Applied to matrices only."""
     clip: float = number(1.0, 1e-6)
-    """Largest norm of the gradient."""
-    steps: int = whole(0)
-    """Steps, or"""
-    epochs: int = whole(0)
-    """passes over all cells."""
+    """Maximum norm of the gradient."""
+    steps: int = integer(0)
+    """Number of steps; give this or `epochs`."""
+    epochs: int = integer(0)
+    """Passes over all cells; give this or `steps`."""
     start_share: float = number(0.0, 0.0, 0.99)
-    """Share of the weights that training began with in those that are judged and kept."""
+    """Weight of the initial weights in the average that is evaluated and saved."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How it is run."""
+    """Seed, precision, and how often to save and evaluate."""
 
-    seed: int = whole(0)
+    seed: int = integer(0)
     precision: Literal["bf16-mixed", "32-true"] = one_of("bf16-mixed", "32-true")
-    compile: bool = True
+    compile: bool = switch(True)
     """Compile the layers with torch.compile."""
-    save_every: int = whole(50, 1)
-    """Steps between two states that a run can go on from."""
-    check_every: int = whole(250, 1)
-    """Steps between two looks at the held-out cells."""
+    save_every: int = integer(50, 1)
+    """Steps between two saved states."""
+    check_every: int = integer(250, 1)
+    """Steps between two evaluations on held-out cells."""
 
 
 _FORMER = {
@@ -127,7 +136,7 @@ _SECTIONS = {"objectives": Objectives, "data": Data, "optimiser": Optimiser, "ru
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a pretraining besides the corpus.
+    """Everything that decides a pretraining except the corpus.
 
     Raises
     ------
@@ -137,53 +146,64 @@ class Recipe:
 
     name: str = "pretrained"
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``GeneMambaConfig`` but ``vocab_size``; and ``start``: a
-    checkpoint's folder, or "factors" (see ``gene_vectors``)."""
+    """Fields of ``GeneMambaConfig`` except ``vocab_size``; and ``start``: the folder of a
+    checkpoint, or "factors" (see ``gene_vectors``)."""
     objectives: Objectives = field(default_factory=Objectives)
     data: Data = field(default_factory=Data)
     optimiser: Optimiser = field(default_factory=Optimiser)
     run: Run = field(default_factory=Run)
 
     def __post_init__(self) -> None:
-        """Check what the sections cannot check alone."""
+        if not isinstance(self.name, str):
+            raise InputError(f"name is {shown(self.name)}", "give text")
         _check_model(self.model)
-        weights = self.objectives.weights()
-        if not weights:
-            raise InputError("all weights of [objectives] are 0", "give one a weight, masked = 1")
-        if "pathway" in weights and not self.objectives.gene_sets:
-            raise InputError("[objectives] pathway has no gene sets", "set gene_sets to a GMT file")
-        for name in {"contrast", "profile"} & set(weights):
-            if self.data.views == "whole":
-                raise InputError(
-                    f"[data] views is 'whole', and {name} needs two views of a cell",
-                    f"use views = 'parts', or {name} = 0",
+        weights, data, optimiser = self.objectives.weights(), self.data, self.optimiser
+        for wrong, error in (
+            (
+                not weights,
+                InputError("all weights of [objectives] are 0", "give one a weight, masked = 1"),
+            ),
+            (
+                "pathway" in weights and not self.objectives.gene_sets,
+                InputError("[objectives] pathway has no gene sets", "set gene_sets to a GMT file"),
+            ),
+            *(
+                (
+                    data.views == "whole" and name in weights,
+                    InputError(
+                        f"[data] views is 'whole', and {name} needs two views of a cell",
+                        f"use views = 'parts', or {name} = 0",
+                    ),
                 )
-        if "contrast" in weights and self.data.cells < 2:
-            raise InputError("[data] cells is 1, and contrast needs others", "give 2 or more")
-        if bool(self.optimiser.steps) == bool(self.optimiser.epochs):
-            raise InputError(
-                f"[optimiser] steps is {self.optimiser.steps}, epochs is {self.optimiser.epochs}",
-                "give one of the two",
-            )
-        if self.data.shallowest > self.data.deepest:
-            raise InputError(
-                f"[data] shallowest is {self.data.shallowest:g}, deepest {self.data.deepest:g}",
-                "make deepest the larger",
-            )
-        if self.data.pairs and "contrast" not in weights:
-            raise InputError(
-                "[data] pairs is set without contrast", "set contrast = 1, or pairs = 0"
-            )
-        for name in ("name", "objectives.gene_sets"):
-            section, _, key = name.rpartition(".")
-            value = getattr(getattr(self, section), key) if section else self.name
-            if not isinstance(value, str):
-                raise InputError(f"{key} is {shown(value)}", "give text")
-        if not isinstance(self.run.compile, bool):
-            raise InputError(f"[run] compile is {shown(self.run.compile)}", "use true or false")
-        held = self.data.held_out
-        if not isinstance(held, tuple) or not all(isinstance(n, str) for n in held):
-            raise InputError(f"[data] held_out is {shown(held)}", "give a list of names")
+                for name in ("contrast", "profile")
+            ),
+            (
+                "contrast" in weights and data.cells < 2,
+                InputError("[data] cells is 1, and contrast needs other cells", "give 2 or more"),
+            ),
+            (
+                bool(optimiser.steps) == bool(optimiser.epochs),
+                InputError(
+                    f"[optimiser] steps is {optimiser.steps}, epochs is {optimiser.epochs}",
+                    "give one of the two",
+                ),
+            ),
+            (
+                data.shallowest > data.deepest,
+                InputError(
+                    f"[data] shallowest is {data.shallowest:g}, deepest {data.deepest:g}",
+                    "make deepest the larger",
+                ),
+            ),
+            (
+                data.pairs and "contrast" not in weights,
+                InputError(
+                    "[data] pairs is set without contrast", "set contrast = 1, or pairs = 0"
+                ),
+            ),
+        ):
+            if wrong:
+                raise error
 
     def config(self, vocab_size: int) -> GeneMambaConfig:
         """Return the sizes of the model for a vocabulary."""
@@ -191,7 +211,7 @@ class Recipe:
         return GeneMambaConfig(vocab_size=vocab_size, **sizes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types; :meth:`from_dict` makes the same recipe of them."""
+        """Return plain types, from which :meth:`from_dict` makes the same recipe."""
         values = asdict(self)
         values["model"] = dict(self.model)
         values["data"]["held_out"] = list(self.data.held_out)
@@ -200,30 +220,21 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Read a mapping of sections, as a TOML file has them."""
-        names = [f.name for f in fields(cls)]
-        for key in values:
-            if key not in names:
-                raise unknown(key, names, "the recipe")
+        require_known(values, [f.name for f in fields(cls)], "the recipe")
         for (section, key), why in _FORMER.items():
             found = values.get(section)
             if isinstance(found, Mapping) and key in found:
                 raise InputError(f"[{section}] {key} {why}", f"leave {key} out")
-        sections: dict[str, Any] = {
+        sections = {
             name: read_section(kind, values.get(name, {}), f"[{name}]")
             for name, kind in _SECTIONS.items()
         }
-        given = {key: values[key] for key in ("name", "model") if key in values}
-        return cls(**given, **sections)
+        given: dict[str, Any] = {key: values[key] for key in ("name", "model") if key in values}
+        return cls(**given | sections)
 
     @classmethod
     def read(cls, source: str | PathLike[str] | Mapping[str, Any]) -> Recipe:
-        """Read a TOML file, one of the ready recipes by name, or a mapping.
-
-        Raises
-        ------
-        InputError
-            If there is no such recipe, or it cannot be read.
-        """
+        """Read a TOML file, one of the ready recipes by name, or a mapping."""
         if isinstance(source, Mapping):
             return cls.from_dict(source)
         path = Path(source).expanduser()
@@ -247,13 +258,10 @@ def _check_model(values: Any) -> None:
     if not isinstance(values, Mapping):
         raise InputError(f"[model] is {shown(values)}", "make it a section of its own, with keys")
     known = [f.name for f in fields(GeneMambaConfig) if f.name != "vocab_size"]
-    for key in values:
-        if key not in [*known, "start"]:
-            raise unknown(key, [*known, "start"], "[model]")
+    require_known(values, [*known, "start"], "[model]")
     if not isinstance(values.get("start", ""), str):
         raise InputError(f"[model] start is {shown(values['start'])}", "give a checkpoint's folder")
     try:
         GeneMambaConfig(vocab_size=1, **{k: v for k, v in values.items() if k != "start"})
     except CheckpointError as error:
-        fix = "correct it" if "config.json" in error.fix else error.fix
-        raise InputError(error.what.replace("config:", "[model]"), fix) from None
+        raise InputError(error.what.replace("config:", "[model]"), error.fix) from None

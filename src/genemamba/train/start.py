@@ -1,4 +1,4 @@
-"""The model a run starts from: drawn anew, or a checkpoint."""
+"""The model a run starts from: newly initialised, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ FACTORS = "factors"
 
 
 def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba:
-    """Draw a model, with factors if wished, or read one; give it the corpus's genes.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint has other genes, or other sizes than the recipe says.
-    """
+    """Initialise a model, with gene factors if the recipe says so, or read a checkpoint."""
     folder = recipe.model.get("start")
     if not folder or folder == FACTORS:
         model = GeneMamba(recipe.config(len(corpus.vocab))).reset_parameters(recipe.run.seed)
@@ -49,7 +43,7 @@ def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba
 
 @torch.no_grad()
 def _expect_common_genes(model: GeneMamba, corpus: Corpus) -> None:
-    """Begin with each gene's share of all tokens, or the first steps learn nothing else."""
+    """Initialise output biases to gene frequencies, or the first steps learn nothing else."""
     cells = torch.from_numpy(np.asarray(corpus.ranking.cells, dtype=np.float64)) + 0.5
     model.lm_head.bias.fill_(math.log(0.5 / float(cells.sum())))
     model.lm_head.bias[FIRST_GENE : FIRST_GENE + len(cells)] = torch.log(cells / cells.sum())
@@ -57,27 +51,27 @@ def _expect_common_genes(model: GeneMamba, corpus: Corpus) -> None:
 
 @torch.no_grad()
 def _use_vectors(model: GeneMamba, vectors: np.ndarray) -> None:
-    """Begin with these gene vectors, and with layers that add nothing to them yet."""
+    """Initialise the gene vectors, and layers so that they add nothing to them."""
     table, width = model.embeddings.weight, model.config.d_model
-    table.zero_()  # a hidden gene says nothing yet
+    table.zero_()  # hidden genes start at 0
     table[FIRST_GENE : FIRST_GENE + len(vectors)] = torch.from_numpy(vectors)
     if not model.config.tie_embeddings:
         model.lm_head.weight.copy_(table)
-    model.norm_f.weight.fill_(1 / math.sqrt(width))  # logits begin with a spread of 1
+    model.norm_f.weight.fill_(1 / math.sqrt(width))  # initial logits have unit spread
     for name, weight in model.named_parameters():
         if name.endswith("out_proj.weight"):
             weight.zero_()
 
 
 def _require_same_genes(model: GeneMamba, corpus: Corpus, folder: str) -> None:
-    """Tokens must mean the same genes; medians may differ, they only rank."""
+    """Require the same genes; medians may differ, because they only rank."""
     assert model.vocab is not None
     theirs, ours = model.vocab, corpus.vocab
     if np.array_equal(theirs.ensembl_id, ours.ensembl_id) and theirs.extra == ours.extra:
         return
     shared = len(np.intersect1d(theirs.ensembl_id, ours.ensembl_id))
     raise InputError(
-        f"{folder} knows {theirs.n_genes:,} genes and {corpus.folder} {ours.n_genes:,}, of which "
+        f"{folder} has {theirs.n_genes:,} genes and {corpus.folder} {ours.n_genes:,}, of which "
         f"{shared:,} are shared: its tokens would mean other genes",
-        "train from the start, without [model] start, or give the corpus that it was trained on",
+        "leave out [model] start, or give the corpus that the checkpoint was trained on",
     )

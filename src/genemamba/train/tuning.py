@@ -1,4 +1,4 @@
-"""The steps of a fine-tuning: the head on frozen states, then the model under it."""
+"""The steps of a fine-tuning: first the head on frozen states, then the model as well."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genemamba._settings import integer, number, one_of, problem
 from genemamba.errors import InputError
 from genemamba.heads.probe import STRENGTHS, Probe
 from genemamba.network import GeneMamba
 from genemamba.network.runtime import Runtime
-from genemamba.tokens import PAD, Ranked
+from genemamba.tokens import Ranked, pad
 from genemamba.train.label_model import LabelModel
 from genemamba.train.lora import add_adapters, merge_adapters
 from genemamba.train.steps import decay_groups, warm_cosine
@@ -30,69 +31,49 @@ if TYPE_CHECKING:
 Tune = Literal["all", "head", "lora"]
 _SAVE_SECONDS = 30.0
 _HEAD_CELLS = 128
-_NEVER = -30.0  # bias of a class without a training cell: its probability is nothing
-_POOL = 16  # batches among which cells are sorted by length
+_NEVER = -30.0  # bias of a class without a training cell: its probability is 0
+_POOL = 16  # batches within which cells are sorted by length
 
 
 @dataclass(frozen=True)
 class FineTuneRecipe:
-    """Everything that decides a fine-tuning besides the model and the cells.
+    """Everything that decides a fine-tuning except the model and the cells."""
 
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-    """
-
-    tune: Tune = "all"
+    tune: Tune = one_of("all", "head", "lora")  # noqa: RUF009
     """Train all weights; only the head; or the head, [CLS] and low-rank adapters."""
-    epochs: int = 5
-    """Most passes over the cells that train the body."""
-    head_epochs: int = 40
-    """Passes of the head over the frozen states; they cost next to nothing."""
-    cells: int = 32
-    """Cells of a step."""
-    length: int = 96
-    """Tokens of a cell in a step: more genes are thinned anew each time; judging reads all."""
-    learning_rate: float = 3e-4
+    epochs: int = integer(5, 1)
+    """Maximum passes over the cells that train the body."""
+    head_epochs: int = integer(40, 1)
+    """Passes of the head over the frozen states, which are cheap."""
+    cells: int = integer(32, 1)
+    """Cells per step."""
+    length: int = integer(96, 1)
+    """Tokens per cell in a step; longer cells are thinned anew each time, but validated whole."""
+    learning_rate: float = number(3e-4, 1e-12)
     """Of body, [CLS] or adapters."""
-    head_learning_rate: float = 1e-3
-    warmup: float = 0.1
-    """Share of the steps in which rates rise; then they fall as a cosine."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    patience: int = 2
-    """Epochs without a better score before tuning stops."""
-    validation_fraction: float = 0.15
-    rank: int = 8
+    head_learning_rate: float = number(1e-3, 1e-12)
+    warmup: float = number(0.1, 0.0, 1.0)
+    """Fraction of the steps in which rates rise; then they fall as a cosine."""
+    weight_decay: float = number(0.01)
+    clip: float = number(1.0, 1e-12)
+    patience: int = integer(2, 1)
+    """Epochs without a better score before training stops."""
+    validation_fraction: float = number(0.15, 1e-6, 0.5)
+    rank: int = integer(8, 1)
     """Rank of the adapters of ``tune="lora"``."""
-    seed: int = 0
+    seed: int = integer(0)
 
     def __post_init__(self) -> None:
-        if self.tune not in ("all", "head", "lora"):
-            raise InputError(f"tune={self.tune!r} is unknown", "use 'all', 'head' or 'lora'")
-        for name in ("epochs", "head_epochs", "cells", "length", "patience", "rank"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise InputError(f"{name}={value!r}", "give a whole number above 0")
-        if type(self.seed) is not int or self.seed < 0:
-            raise InputError(f"seed={self.seed!r}", "give a whole number, 0 or more")
-        for name in ("learning_rate", "head_learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name}={getattr(self, name)!r}", "give a number above 0")
-        if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup <= 1:
-            raise InputError("weight_decay or warmup is out of range", "leave the default")
-        if not 0 < self.validation_fraction <= 0.5:
-            raise InputError(
-                f"validation_fraction={self.validation_fraction!r}", "give a share up to 0.5"
-            )
+        what, fix = problem(self)
+        if what:
+            raise InputError(what, fix)
 
 
 class Tuning:
-    """One fine-tuning: the net, where it stands, and the best it has been.
+    """One fine-tuning: the net, its progress, and the best weights so far.
 
-    Every step draws its data from ``(seed, part, epoch, step)`` alone, and nothing else is random,
-    so a resumed run is the unbroken one.
+    The only random numbers of a step are drawn from ``(seed, part, epoch, step)``, so a resumed run
+    equals an uninterrupted one.
     """
 
     def __init__(
@@ -114,31 +95,29 @@ class Tuning:
             torch.manual_seed(recipe.seed)
             self.net = LabelModel(copy.deepcopy(model), classes)
         self.net.eval().requires_grad_(False).to(runtime.device)
-        # what has no gradients steps aside: compiled passes by themselves, the Triton kernel here
+        # the Triton kernel has no gradients; compiled passes give way by themselves
         self.net.body.use("torch" if runtime.backend == "triton" else runtime.backend)
         counts = np.bincount(labels[training], minlength=len(classes)).clip(min=1)
         self.weight = torch.from_numpy(1 / np.sqrt(counts)).float().to(runtime.device)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"score": (-math.inf, -math.inf)}
+        self.folder: TuningFolder | None = None
         self.saved = time.monotonic()
 
     def run(self, folder: TuningFolder | None) -> None:
-        """Run all that is left to run; `net` is then the best net, its adapters merged."""
+        """Run what is left; afterwards `net` has the best weights, with adapters merged."""
+        self.folder = folder
         state = folder.state() if folder else None
         if state is None or state["part"] == "head":
-            self._tune_head(state, folder)
+            self._tune_head(state)
             state = None
         if self.recipe.tune != "head":
-            self._tune_body(state, folder)
+            self._tune_body(state)
         self.net.requires_grad_(True).cpu()
         self.net.body.use("torch")
 
-    def best_logits(self) -> np.ndarray:
-        """Logits of the validation cells by the best net."""
-        return self.best["logits"].numpy()
-
-    def _tune_head(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
-        """Fit the head to states of the frozen body, which reads every cell once, and whole."""
+    def _tune_head(self, state: dict[str, Any] | None) -> None:
+        """Train the head on states of the frozen body, which reads every whole cell once."""
         net, runtime = self.net, self.runtime
         judged = net.embed(self.judged, runtime=runtime)
         seen = net.embed(self.ranked.take(self.training), runtime=runtime)
@@ -154,11 +133,10 @@ class Tuning:
             lambda cells, rng: states[cells],
             lambda: net.logits_of(judged),
             state,
-            folder,
         )
 
     def _start_from_regression(self, seen: np.ndarray, judged: np.ndarray) -> None:
-        """Set the head to the logistic regression that the validation cells like best."""
+        """Set the head to the logistic regression that is best on the validation cells."""
         y, linear = self.labels[self.training].numpy(), self.net.head.linear
         for strength in STRENGTHS:
             probe = Probe.fit(seen, y, len(self.net.classes), strength=strength)
@@ -166,14 +144,13 @@ class Tuning:
                 linear.weight.copy_(torch.from_numpy(probe.weight))
                 linear.bias.copy_(torch.from_numpy(np.maximum(probe.bias, _NEVER)))
                 logits = self.net.logits_of(seen)
-                loss = F.cross_entropy(
-                    torch.from_numpy(logits), torch.from_numpy(y), self.weight.cpu()
-                )
+                truth = torch.from_numpy(y)
+                loss = F.cross_entropy(torch.from_numpy(logits), truth, self.weight.cpu())
             self._judge(_REGRESSION, 0, loss.item(), self.net.logits_of(judged))
         self._set_weights(self.best["weights"])
 
-    def _tune_body(self, state: dict[str, Any] | None, folder: TuningFolder | None) -> None:
-        """Train the model on thinned cells; the head goes on learning."""
+    def _tune_body(self, state: dict[str, Any] | None) -> None:
+        """Train model and head on thinned cells."""
         net, recipe, runtime = self.net, self.recipe, self.runtime
         if recipe.tune == "lora":
             with torch.random.fork_rng(devices=[]):
@@ -181,7 +158,7 @@ class Tuning:
                 add_adapters(net.body, recipe.rank)
         else:
             net.body.requires_grad_(True)
-            net.body.lm_head.bias.requires_grad_(False)  # it names genes, not cells
+            net.body.lm_head.bias.requires_grad_(False)  # it predicts genes, not cells
             if not net.body.config.tie_embeddings:
                 net.body.lm_head.weight.requires_grad_(False)
         net.head.requires_grad_(True)
@@ -198,7 +175,6 @@ class Tuning:
             read,
             lambda: net.logits(self.judged, runtime=runtime),
             state,
-            folder,
         )
         if recipe.tune == "lora":
             merge_adapters(net.body)
@@ -209,12 +185,11 @@ class Tuning:
         read: Callable[[np.ndarray, np.random.Generator], Tensor],
         judge: Callable[[], np.ndarray],
         state: dict[str, Any] | None,
-        folder: TuningFolder | None,
     ) -> None:
-        """Train what may move, epoch by epoch, and leave the net at its best."""
+        """Train what requires gradients, epoch by epoch, and restore the best weights."""
         optimiser = self._optimiser()
         epoch = step = 0
-        if state is None:  # the best so far holds only what could move so far
+        if state is None:  # the best weights so far lack what is trained from now on
             self.best |= {"epoch": 0, "weights": self._weights()}
         else:
             epoch, step = state["epoch"], state["step"]
@@ -224,27 +199,19 @@ class Tuning:
         losses: list[float] = [] if state is None else state["losses"]
 
         def save() -> None:
-            if folder is not None:
-                folder.save(
-                    {
-                        "part": part.name,
-                        "epoch": epoch,
-                        "step": step,
-                        "losses": losses,
-                        "history": self.history,
-                        "best": self.best,
-                        "weights": self._weights(),
-                        "optimiser": optimiser.state_dict(),
-                    }
-                )
-                self.saved = time.monotonic()
+            if self.folder is None:
+                return
+            progress = {"part": part.name, "epoch": epoch, "step": step, "losses": losses}
+            progress |= {"history": self.history, "best": self.best, "weights": self._weights()}
+            self.folder.save(progress | {"optimiser": optimiser.state_dict()})
+            self.saved = time.monotonic()
 
         while epoch < part.epochs and epoch - self.best["epoch"] < part.patience:
             batches = self._batches(part, epoch)
             total = part.epochs * len(batches)
             while step < len(batches):
                 rate = warm_cosine(epoch * len(batches) + step, total, self.recipe.warmup)
-                rng = np.random.default_rng((self.recipe.seed, part.code, epoch, step))
+                rng = np.random.default_rng((self.recipe.seed, int(part.of_body), epoch, step))
                 losses.append(self._step(optimiser, rate, read, batches[step], rng))
                 step += 1
                 if time.monotonic() - self.saved > _SAVE_SECONDS:
@@ -252,7 +219,7 @@ class Tuning:
             epoch, step = epoch + 1, 0
             self._judge(part, epoch, float(np.mean(losses)), judge())
             losses.clear()
-            if part.saved or epoch == part.epochs:
+            if part.of_body or epoch == part.epochs:
                 save()
         self._set_weights(self.best["weights"])
 
@@ -279,32 +246,21 @@ class Tuning:
         return loss.item()
 
     def _judge(self, part: _Part, epoch: int, loss: float, logits: np.ndarray) -> None:
-        """Score the validation cells; keep weights that name them best (ties: by their loss)."""
+        """Score the validation cells; keep the weights with the best macro-F1 (ties: by loss)."""
         wanted = self.labels[self.validation]
         rows = torch.from_numpy(logits)
         judged = F.cross_entropy(rows, wanted, self.weight.cpu()).item()
         f1, accuracy = _scores(wanted.numpy(), logits.argmax(1))
-        self.history.append(
-            {
-                "part": part.name,
-                "epoch": epoch,
-                "loss": loss,
-                "validation_loss": judged,
-                "macro_f1": f1,
-                "accuracy": accuracy,
-            }
-        )
-        if (f1, -judged) > tuple(self.best["score"]):
-            self.best = {
-                "epoch": epoch,
-                "score": (f1, -judged),
-                "weights": self._weights(),
-                "logits": rows,
-            }
+        found = {"loss": loss, "validation_loss": judged, "macro_f1": f1, "accuracy": accuracy}
+        self.history.append({"part": part.name, "epoch": epoch, **found})
+        score = f1, -judged
+        if score > tuple(self.best["score"]):
+            weights = self._weights()
+            self.best = {"epoch": epoch, "score": score, "weights": weights, "logits": rows}
 
     def _batches(self, part: _Part, epoch: int) -> list[np.ndarray]:
-        """All training cells in random order; cells of nearly equal length share a batch."""
-        rng = np.random.default_rng((self.recipe.seed, part.code, epoch))
+        """Return all training cells in random order, batched with cells of similar length."""
+        rng = np.random.default_rng((self.recipe.seed, int(part.of_body), epoch))
         order = rng.permutation(self.training)
         lengths = np.minimum(self.ranked.lengths, self.recipe.length)
         batches = []
@@ -328,24 +284,20 @@ class Tuning:
         return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
 
     def _weights(self) -> dict[str, Tensor]:
-        """Copy what moves, the head and its unit."""
-        moving = {
-            n for n, p in self.net.named_parameters() if p.requires_grad or n.startswith("head.")
-        }
-        moving |= {"centre", "scale"}
+        """Copy what is trained, the head and its standardisation."""
+        trained = {n for n, p in self.net.named_parameters() if p.requires_grad}
         return {
             n: t.detach().to("cpu", copy=True)
             for n, t in self.net.state_dict().items()
-            if n in moving
+            if n in trained or n.startswith("head.") or n in ("centre", "scale")
         }
 
     def _set_weights(self, weights: dict[str, Tensor]) -> None:
         self.net.load_state_dict(self.net.state_dict() | weights)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What is trained, how long, and how patiently."""
+class _Part(NamedTuple):
+    """What is trained, for how many epochs, and with which patience and cells per step."""
 
     name: str
     epochs: int
@@ -353,13 +305,8 @@ class _Part:
     cells: int
 
     @property
-    def code(self) -> int:
-        """Keeps the random numbers of the parts apart."""
-        return int(self.name != "head")
-
-    @property
-    def saved(self) -> bool:
-        """Whether an epoch is worth a file; one of the head takes less time than that."""
+    def of_body(self) -> bool:
+        """Whether the body is trained; only then is an epoch long enough to save it."""
         return self.name != "head"
 
 
@@ -369,18 +316,13 @@ _REGRESSION = _Part("regression", 0, 0, 0)
 def _thinned(
     ranked: Ranked, cells: np.ndarray, length: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    rows = [
-        thin(ranked.tokens[ranked.indptr[cell] : ranked.indptr[cell + 1]], length, rng)
-        for cell in cells
-    ]
-    lengths = np.array([len(row) for row in rows])
-    ids = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
-    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    rows = [thin(ranked.of_cell(cell), length, rng) for cell in cells]
+    ids, lengths = pad(Ranked.of(rows), np.arange(len(rows)))
     return torch.from_numpy(ids), torch.from_numpy(lengths)
 
 
 def _scores(wanted: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """Macro-F1 over the classes that are there, and accuracy."""
+    """Return macro-F1 over the classes that occur, and accuracy."""
     f1 = []
     for label in np.unique(wanted):
         hits = np.sum((wanted == label) & (found == label))

@@ -1,4 +1,4 @@
-"""How good a model is on cells it was not trained on."""
+"""Evaluation on held-out cells."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.datasets import Corpus
-from genemamba.train.data import FEWEST, Split, read
-from genemamba.train.packing import Batch, make_batch
+from genemamba.train.data import FEWEST, CorpusSplit, read_batch
+from genemamba.train.packing import ViewBatch, make_batch
 from genemamba.train.recipe import Data, Recipe
 from genemamba.train.views import draw
 
 _CELLS, _LIBRARIES = 32, 32
-_PART_TOKENS = 512  # an embedding is judged on more genes than a step reads
+_PART_TOKENS = 512  # embeddings are evaluated on more genes than a step reads
 
 
 class Validation:
-    """Judges on held-out studies and on the share held out of the others, library by library.
+    """Evaluates on held-out studies, and on held-out cells of the others, library by library.
 
-    Views are drawn once, so that scores of two checks differ by the weights alone.
+    Views are drawn once, so only the weights change the scores.
     """
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, split: Split) -> None:
+    def __init__(self, corpus: Corpus, recipe: Recipe, split: CorpusSplit) -> None:
         self.held_out = {
             name: [
-                (read(corpus, own, recipe, (recipe.run.seed,)), _parts(corpus, own, recipe))
+                (read_batch(corpus, own, recipe, (recipe.run.seed,)), _parts(corpus, own, recipe))
                 for own in _by_library(corpus.group, cells)
             ]
             for name, cells in (("study", split.studies), ("share", split.share))
@@ -43,18 +43,10 @@ class Validation:
         place: Callable[[Any], Any],
         weights: AbstractContextManager[None] | None = None,
     ) -> dict[str, float]:
-        """Return each loss, and how often a part of a cell finds its other part.
+        """Return each loss, and how often one part of a cell is nearest to its other part.
 
-        Parameters
-        ----------
-        task
-            Gives losses, or with ``pooled=True`` vectors.
-        names
-            Names of the losses.
-        place
-            Moves a batch to the device.
-        weights
-            Under which weights to judge; the present ones if ``None``.
+        `task` returns losses (or vectors, with ``pooled=True``), named by `names`; `place` moves a
+        batch to the device; `weights` is a context with the weights to evaluate.
         """
         found: dict[str, float] = {}
         with torch.no_grad(), weights or nullcontext():
@@ -70,7 +62,7 @@ class Validation:
         return found
 
     def columns(self, names: tuple[str, ...]) -> list[str]:
-        """Return the names of all scores there can be."""
+        """Return the names of all scores."""
         return [
             f"{which}_{n}"
             for which, rows in self.held_out.items()
@@ -80,23 +72,23 @@ class Validation:
 
 
 def _by_library(group: np.ndarray, cells: np.ndarray) -> list[np.ndarray]:
-    """Return some cells of each of some libraries."""
+    """Return up to 32 cells of each of up to 32 libraries."""
     libraries, number = np.unique(group[cells], return_counts=True)
     enough = libraries[number >= FEWEST]
     step = max(1, -(-len(enough) // _LIBRARIES))
     return [cells[group[cells] == library][:_CELLS] for library in enough[::step]]
 
 
-def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> Batch:
+def _parts(corpus: Corpus, cells: np.ndarray, recipe: Recipe) -> ViewBatch:
     rng = np.random.default_rng(recipe.run.seed)
     settings = Data(length=_PART_TOKENS)
     measured = corpus.measured[np.unique(corpus.group[cells])].all(axis=0)
     views = draw(settings, (corpus.rows(cells),), (measured,), corpus.vocab, rng)
-    return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, ask=0.0, hide=False)
+    return make_batch(views, corpus.vocab, rng, row=_PART_TOKENS, target_fraction=0.0, hide=False)
 
 
 def _found(pooled_SD: Tensor) -> float:
-    """How often the nearest second part is the cell's own, by the raw embedding."""
+    """Return how often the nearest second part is that of the same cell."""
     first, second = F.normalize(pooled_SD - pooled_SD.mean(0), dim=-1).chunk(2)
     nearest = (first @ second.T).argmax(1)
     return (nearest == torch.arange(len(first), device=nearest.device)).float().mean().item()

@@ -1,18 +1,17 @@
-"""Views of cells: what of a cell a training step reads.
+"""Views of cells: the part of a cell that a training step reads.
 
-The counts of cells are split into sets of views, first views of all cells, then second views. Each
-set is then measured as a library of its own would be:
+The counts of cells are split into sets of views: first views of all cells, then second views. Each
+set simulates another library:
 
-- each gene keeps its counts with a chance of its own, exp(-capture · |z|), z standard normal;
+- each gene keeps its counts with its own probability, exp(-capture · |z|), z standard normal;
 - the second set may be cut to a panel of genes.
 
-What two sets share is then not what sets a library apart. A ranking that is too long is shortened.
-The same state of the generator gives the same views.
+So what two sets share is not a library effect. Rankings that are too long are shortened. The same
+generator state gives the same views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +25,14 @@ PANELS = 150, 1_500  # genes of a panel, spread evenly on a log scale
 
 
 class Views(NamedTuple):
-    """What is read, and what the cell was seen to express."""
+    """Rankings and expression of the views."""
 
     rankings: Rankings
-    """Of each view, the tokens of its genes in the order of their ranks."""
+    """Tokens of each view, highest rank first."""
     expression: sparse.csr_matrix
-    """Views × genes: counts over the chance to keep one and over the gene's median."""
+    """Views × genes: counts divided by the probability of keeping them and the gene's median."""
     measured: np.ndarray
-    """Sets × genes, bool: what could have been seen in all views of a set."""
+    """Sets × genes, bool: genes measured in all views of a set."""
 
 
 def draw(
@@ -47,13 +46,10 @@ def draw(
 
     Parameters
     ----------
-    settings
-        How to view a cell.
     counts
-        Cells × genes of `vocab`: one matrix, of which both sets show the same cells, or two, of
-        which either set shows one.
+        Cells × genes of `vocab`: one matrix for both sets of views, or one for each.
     measured
-        Of each matrix, ``(n_genes,)`` bool, the genes that all of its cells measure.
+        For each matrix, ``(n_genes,)`` bool, the genes that all of its cells measure.
     """
     split, shorten = VIEWS[settings.views]
     sets, expression, seen = [], [], []
@@ -77,10 +73,10 @@ def draw(
 
 
 def parts(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -> list[np.ndarray]:
-    """Take two parts of a cell's counts.
+    """Draw two disjoint parts of a cell's counts.
 
-    Of Poisson counts parts that share no count are independent given the expression, so what they
-    have in common is biology and not noise. Each has a depth of its own, so that is not depth.
+    Disjoint parts of Poisson counts are independent given the expression, so what they share is
+    biology and not noise; nor is it depth, because depths differ.
     """
     total = np.maximum(counts.sum(axis=1).A1, 1)
     low, high = np.log([settings.shallowest, settings.deepest])
@@ -94,14 +90,14 @@ def parts(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -
 
 
 def whole(counts: sparse.csr_matrix, settings: Data, rng: np.random.Generator) -> list[np.ndarray]:
-    """Take the cell as it is, once: what the paper reads."""
+    """Return the whole cell once, as in the paper."""
     return [counts.data]
 
 
 def panel(counts: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
-    """``(n_genes,)`` bool, genes that an assay of few genes might measure in these cells.
+    """Return the genes of a random targeted panel, ``(n_genes,)`` bool.
 
-    Drawn at random, or preferring genes that vary, or genes that mark a few of the cells.
+    Drawn uniformly, or preferring variable genes, or markers of a few of the cells.
     """
     size = round(np.exp(rng.uniform(*np.log(PANELS))))
     total = np.maximum(counts.sum(axis=1).A1, 1)
@@ -112,10 +108,10 @@ def panel(counts: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
     square = logged.power(2).mean(axis=0).A1
     weight = [
         (mean > 0).astype(float),
-        np.maximum(square - mean**2, 0),  # varies
-        np.where(mean > 0, square / np.maximum(mean, 1e-9) - mean, 0) * (mean > 0),  # marks a few
+        np.maximum(square - mean**2, 0),  # variable
+        np.where(mean > 0, square / np.maximum(mean, 1e-9) - mean, 0) * (mean > 0),  # markers
     ][rng.integers(3)]
-    # the largest of weight^(1/noise) are a draw without replacement by weight; twice: it prefers
+    # the largest of weight^(1/noise) are a weighted draw without replacement; 2: squared weights
     key = np.where(
         weight > 0, np.log(np.maximum(weight, 1e-12)) * 2 + rng.gumbel(size=len(weight)), -np.inf
     )
@@ -125,7 +121,7 @@ def panel(counts: sparse.csr_matrix, rng: np.random.Generator) -> np.ndarray:
 
 
 def thin(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Keep `length` genes of a random stretch from the top of a ranking, in their order."""
+    """Keep `length` random genes from a random number of top ranks, in order."""
     if len(row) <= length:
         return row
     stretch = rng.integers(length, len(row) + 1)
@@ -137,9 +133,7 @@ def first(row: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     return row[:length]
 
 
-Split = Callable[[sparse.csr_matrix, Data, np.random.Generator], list[np.ndarray]]
-Shorten = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
-VIEWS: dict[str, tuple[Split, Shorten]] = {"parts": (parts, thin), "whole": (whole, first)}
+VIEWS = {"parts": (parts, thin), "whole": (whole, first)}
 
 
 def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:
@@ -151,5 +145,5 @@ def _ranked(counts: sparse.csr_matrix, vocab: Vocabulary) -> Rankings:
 
 
 def _with_values(counts: sparse.csr_matrix, values: np.ndarray) -> sparse.csr_matrix:
-    """Return a copy of a matrix with other values at its entries, which may be 0."""
+    """Replace the stored values of a matrix."""
     return sparse.csr_matrix((values, counts.indices, counts.indptr), counts.shape)

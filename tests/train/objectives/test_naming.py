@@ -10,12 +10,12 @@ import torch
 
 from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.objectives import NamesGenes
+from genemamba.train.objectives import PredictsGenes
 from genemamba.train.objectives.masked import Masked
 from genemamba.train.objectives.next_gene import NextGene
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-NewBatch = Callable[..., Batch]
+NewBatch = Callable[..., ViewBatch]
 VIEWS = [np.array([5, 9, 30, 7]), np.array([100, 6, 44])]
 
 
@@ -32,7 +32,7 @@ def test_each_loss_is_the_mean_over_what_is_asked(
 ) -> None:
     """Every view is read alone and its genes are named one by one."""
     model = small_model.double()
-    batch = new_batch(views=VIEWS, ask=1.0, row=8)
+    batch = new_batch(views=VIEWS, target_fraction=1.0, row=8)
     states = model(batch.ids, batch.segment)
     nexts, masked = 0.0, 0.0
     for view in VIEWS:
@@ -48,9 +48,9 @@ def test_each_loss_is_the_mean_over_what_is_asked(
 
 @pytest.mark.parametrize("objective", [Masked(), NextGene()])
 def test_without_a_question_the_loss_is_zero(
-    small_model: GeneMamba, new_batch: NewBatch, objective: NamesGenes
+    small_model: GeneMamba, new_batch: NewBatch, objective: PredictsGenes
 ) -> None:
-    batch = new_batch(ask=0.0)
+    batch = new_batch(target_fraction=0.0)
     loss = objective(small_model, batch, small_model(batch.ids, batch.segment))
     loss.backward()
     assert loss == 0
@@ -62,22 +62,22 @@ def test_a_gene_stands_against_those_that_its_set_of_views_measures(
 ) -> None:
     """A gene that was not measured is never asked for, and its likelihood plays no part."""
     model = small_model.double()
-    batch = new_batch(views=VIEWS, ask=1.0, row=8)  # a set has one view
+    batch = new_batch(views=VIEWS, target_fraction=1.0, row=8)  # a set has one view
     measured = torch.ones_like(batch.measured)
     measured[1, 6:50] = False  # 44 is token 44, gene 42
     asked = (
-        batch.asked
+        batch.target_mask
         & ~((batch.segment == 1) & (batch.genes == 44))
         & ~((batch.segment == 1) & (batch.genes == 6))
     )
     measured[1, 6 - FIRST_GENE] = False
-    few = batch._replace(measured=measured, asked=asked)
+    few = batch._replace(measured=measured, target_mask=asked)
     found = Masked().places(model, few, model(few.ids, few.segment))
     view = torch.from_numpy(VIEWS[1])[None]
     logits = model.lm_head(model(view)[0])[:, FIRST_GENE : FIRST_GENE + model.vocab.n_genes]
     logits[:, ~measured[1]] = -torch.inf
     expected = -logits.log_softmax(-1)[0, 100 - FIRST_GENE]
-    assert float(found[(few.segment == 1) & few.asked]) == pytest.approx(float(expected))
+    assert float(found[(few.segment == 1) & few.target_mask]) == pytest.approx(float(expected))
     model.lm_head.bias[20] += 100.0  # a gene that is not measured becomes as likely as can be
     again = Masked().places(model, few, model(few.ids, few.segment))
     torch.testing.assert_close(again[few.segment == 1], found[few.segment == 1])

@@ -12,7 +12,7 @@ from genemamba.errors import InputError
 from genemamba.network import GeneMamba
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives.pathway import Pathway, read_pathways
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
 
 def test_pathways_are_read_as_tokens(small_model: GeneMamba, tmp_path: Path) -> None:
@@ -26,10 +26,14 @@ def test_pathways_are_read_as_tokens(small_model: GeneMamba, tmp_path: Path) -> 
         read_pathways(str(file), small_model.vocab)
 
 
-def test_the_loss_is_the_formula(small_model: GeneMamba, new_batch: Callable[..., Batch]) -> None:
+def test_the_loss_is_the_formula(
+    small_model: GeneMamba, new_batch: Callable[..., ViewBatch]
+) -> None:
     """Worked out pair by pair; positive pairs are no negatives, hidden genes take no part."""
     a, b, c, d, alone = 10, 20, 30, 40, 50  # a and b share a pathway, and b and c another
-    batch = new_batch(views=[np.array([a, b, c, alone]), np.array([d, b, a])], ask=0.0, row=4)
+    batch = new_batch(
+        views=[np.array([a, b, c, alone]), np.array([d, b, a])], target_fraction=0.0, row=4
+    )
     hidden = (batch.genes == d) & (batch.segment == 1)
     member = torch.zeros(len(small_model.vocab), 3, dtype=torch.bool)
     member[[a, b], 0] = member[[b, c], 1] = member[[d], 2] = True
@@ -56,7 +60,7 @@ def test_the_loss_is_the_formula(small_model: GeneMamba, new_batch: Callable[...
 
 
 def test_a_batch_without_pairs_costs_nothing(
-    small_model: GeneMamba, new_batch: Callable[..., Batch]
+    small_model: GeneMamba, new_batch: Callable[..., ViewBatch]
 ) -> None:
     batch = new_batch()
     member = torch.zeros(len(small_model.vocab), 1, dtype=torch.bool)

@@ -7,7 +7,7 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.data import read
+from genemamba.train.data import read_batch
 from genemamba.train.objectives.profile import Profile
 from genemamba.train.recipe import Recipe
 from genemamba.train.start import new_model
@@ -18,7 +18,7 @@ def test_it_is_the_cross_entropy_of_the_other_half(
 ) -> None:
     recipe = new_recipe(objectives={"profile": 1.0, "masked": 0.0, "contrast": 0.0})
     model = new_model(corpus, recipe, np.arange(len(corpus))).eval()
-    batch = read(corpus, np.arange(6), recipe, (0,))
+    batch = read_batch(corpus, np.arange(6), recipe, (0,))
     assert batch.profile is not None
     np.testing.assert_allclose(batch.profile.sum(1), 1, rtol=1e-5)
     states = model(batch.ids, batch.segment)
@@ -40,7 +40,7 @@ def test_what_is_to_be_said_is_not_in_the_input(
     recipe = new_recipe(objectives={"profile": 1.0, "masked": 0.0, "contrast": 0.0})
     for shard in corpus._mapped:
         object.__setattr__(shard, "counts", np.ones_like(shard.counts))
-    batch = read(corpus, np.arange(6), recipe, (0,))
+    batch = read_batch(corpus, np.arange(6), recipe, (0,))
     assert batch.profile is not None
     for view in range(12):
         genes = batch.genes[batch.segment == view] - FIRST_GENE

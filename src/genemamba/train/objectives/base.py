@@ -1,4 +1,4 @@
-"""What all objectives have in common."""
+"""The interface of objectives."""
 
 from __future__ import annotations
 
@@ -12,51 +12,52 @@ from torch import Tensor, nn
 from genemamba.network import GeneMamba
 from genemamba.network.batch import wide
 from genemamba.tokens import FIRST_GENE
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-IGNORE = -100  # no gene is asked for at this place
+IGNORE = -100  # no gene is predicted at this position
 
 
 class Objective(nn.Module, ABC):
-    """Gives one loss for a batch; may have weights of its own."""
+    """Returns one loss for a batch; may have trainable weights."""
 
-    reads_states = True  # else it reads the batch itself, and the states may be empty
-
-    @abstractmethod
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the loss, a number."""
-
-
-class NamesGenes(Objective):
-    """Names the gene that belongs to a place; the loss is the mean over the places asked."""
+    reads_states = True  # if False, states may be empty
 
     @abstractmethod
-    def asks(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return states, … × D, and the gene each has to name, … int64, elsewhere ``IGNORE``."""
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the loss, a scalar."""
 
-    def places(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the loss of every place, 0 where nothing is asked."""
-        states, targets = self.asks(model, batch, states_RLD)
+
+class PredictsGenes(Objective):
+    """Predicts genes at some positions; the loss is the mean over these positions."""
+
+    @abstractmethod
+    def targets(
+        self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return states, … × D, and the gene to predict from each, … int64, or ``IGNORE``."""
+
+    def places(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the loss of every position, 0 where no gene is predicted."""
+        states, targets = self.targets(model, batch, states_RLD)
         losses = wide(states).new_zeros(targets.shape)
         for at, found in _losses(model, batch, states, targets):
             losses = losses.masked_scatter(at, found)
         return losses
 
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the mean loss of the places asked; 0 if there is none."""
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the mean loss over predicted positions; 0 if there are none."""
         losses = torch.cat(
-            [found for _, found in _losses(model, batch, *self.asks(model, batch, states_RLD))]
+            [found for _, found in _losses(model, batch, *self.targets(model, batch, states_RLD))]
         )
         return losses.sum() / max(1, len(losses))
 
 
 def _losses(
-    model: GeneMamba, batch: Batch, states: Tensor, targets: Tensor
+    model: GeneMamba, batch: ViewBatch, states: Tensor, targets: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield for each set of views the places asked and the cross entropy at each of them.
+    """Yield, for each set of views, the predicted positions and the cross entropy at each.
 
-    A gene stands against those that all views of its set measure: what was not measured is
-    evidence of nothing.
+    The softmax is over genes that all views of the set measure: an unmeasured gene is no negative.
     """
     head = model.lm_head
     for number, measured in enumerate(batch.measured):

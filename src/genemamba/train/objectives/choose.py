@@ -1,4 +1,4 @@
-"""From a recipe to its objectives."""
+"""Make the objectives of a recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genemamba.train.recipe import Objectives
 
 
 def choose(settings: Objectives, model: GeneMamba, labels: Sequence[str] = ()) -> nn.ModuleDict:
-    """Make the objectives that have a weight, by name; `labels` are those of the corpus."""
+    """Return the objectives with a weight, by name; `labels` are those of the corpus."""
     assert model.vocab is not None
     vocab, width = model.vocab, model.config.d_model
     tree = LabelTree(labels)

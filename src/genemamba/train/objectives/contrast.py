@@ -1,4 +1,4 @@
-"""Find the other view of a cell among the views of other cells."""
+"""Contrast views of one cell with views of other cells."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from genemamba.network import GeneMamba
 from genemamba.network.batch import pool
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.label_tree import LabelTree
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
 
 class Contrast(Objective):
-    """InfoNCE between the two views of a cell, against both views of the others in its micro-batch.
+    """InfoNCE between the two views of a cell, against both views of all others in its micro-batch.
 
-    These are of one library, so batch effects cannot tell the cells apart; or the two views are of
-    two cells of one type from different libraries, and batch effects are what must not tell. Views
-    of the same set are among the others, so what a set has in common (its panel, its depth) must
-    not tell either. Cells whose labels may be the same type are no others.
+    A micro-batch holds one library, so batch effects cannot separate its cells; or pairs of cells
+    of one type from different libraries, so batch effects must not. Views of the same set are
+    negatives as well, so neither can panel or depth. Cells that may be of the same type are not
+    negatives.
 
-    What are compared are the mean states around that of the micro-batch, with no projection
-    between: a projection could leave out what differs from view to view, such as depth, and the
-    embedding would keep it.
+    Compared are mean states centred on the micro-batch, without a projection head, which could
+    absorb differences between views, such as depth, that the embedding would then keep.
     """
 
     def __init__(self, tree: LabelTree, *, temperature: float = 0.1) -> None:
@@ -32,13 +31,13 @@ class Contrast(Objective):
         self.register_buffer("related", tree.related, persistent=False)
         self.related: Tensor
 
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the loss of finding either view by the other."""
-        with torch.autocast(states_RLD.device.type, enabled=False):  # similarities need the digits
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the loss of identifying either view from the other."""
+        with torch.autocast(states_RLD.device.type, enabled=False):  # needs float32
             return self.loss(pool(states_RLD, batch.segment, batch.n_views), batch.label)
 
     def loss(self, pooled_SD: Tensor, label_S: Tensor) -> Tensor:
-        """Return the loss from the mean states of first views of all cells, then second views."""
+        """Return the loss from mean states: first views of all cells, then second views."""
         n = len(pooled_SD)
         view = F.normalize(pooled_SD - pooled_SD.mean(0), dim=-1)
         similarity = view @ view.T / self.temperature
@@ -48,7 +47,7 @@ class Contrast(Objective):
         return F.cross_entropy(similarity, other)
 
     def _no_others(self, label_S: Tensor, other: Tensor) -> Tensor:
-        """S × S, bool: the view itself, and views that may be of the same type."""
+        """Return S × S, bool: the view itself, and views of cells that may be of the same type."""
         itself = torch.eye(len(label_S), dtype=torch.bool, device=label_S.device)
         if not len(self.related):
             return itself

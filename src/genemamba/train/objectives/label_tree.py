@@ -1,4 +1,4 @@
-"""The labels of a corpus in the Cell Ontology, as the matrices that objectives need."""
+"""The labels of a corpus in the Cell Ontology, as matrices for the objectives."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from genemamba.ontology import Ontology
 
 
 class LabelTree:
-    """Which labels are which terms, and which may be the same cell type.
+    """Which labels belong to which terms, and which may be the same cell type.
 
-    Parameters
-    ----------
-    labels
-        Cell Ontology ids; a view's label is an index into them.
+    Labels are Cell Ontology ids; the label of a view is an index into them.
 
     Attributes
     ----------
     member
-        Terms × labels, bool: the label is the term or below it. Terms that the same labels are
-        below count once; those that all labels are below tell nothing and are left out.
+        Terms × labels, bool: the label is the term or a descendant. Terms with the same labels
+        count once; terms with all labels carry no information and are left out.
     related
-        Labels × labels, bool: the one is the other, or an ancestor of it.
+        Labels × labels, bool: one is the other, or its ancestor.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Name the cell type of a view, and its ancestors in the Cell Ontology."""
+"""Predict the cell type of a view, and its ancestors in the Cell Ontology."""
 
 from __future__ import annotations
 
@@ -11,25 +11,18 @@ from genemamba.network import GeneMamba
 from genemamba.network.batch import pool, wide
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.label_tree import LabelTree
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-_SCALE = 10.0  # mean states are short: the logits of a fresh head would hardly differ
+_SCALE = 10.0  # mean states are short: initial logits would hardly differ
 
 
 class Labels(Objective):
-    """Cross entropy over the ancestors of a label (hierarchical cross entropy).
+    """Hierarchical cross entropy over a label and its ancestors.
 
-    The chance of a term is the sum over the labels below it, so to name a sibling costs less than
-    to name a far cousin, and a label that is an ancestor of others is right with any of them. The
-    mean of -log chance over a label's terms is the loss of a view; views without a label take no
-    part.
-
-    Parameters
-    ----------
-    tree
-        The labels.
-    width
-        Of the model.
+    The probability of a term is the sum over its labels, so confusing siblings costs less than
+    confusing distant types, and a label that is an ancestor of others is correct with any of them.
+    The loss of a view is the mean of -log probability over its label's terms; views without a
+    label do not contribute.
     """
 
     def __init__(self, tree: LabelTree, width: int) -> None:
@@ -45,14 +38,14 @@ class Labels(Objective):
         self.register_buffer("member", tree.member, persistent=False)
         self.member: Tensor
 
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the mean loss of the views that have a label; 0 if there is none."""
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the mean loss of the labelled views; 0 if there are none."""
         with torch.autocast(states_RLD.device.type, enabled=False):
             pooled = wide(pool(states_RLD, batch.segment, batch.n_views))
             return self.loss(pooled, batch.label)
 
     def loss(self, pooled_SD: Tensor, label_S: Tensor) -> Tensor:
-        """Return the mean loss from the mean states of views and their labels."""
+        """Return the mean loss from mean states and labels."""
         named = label_S >= 0
         logits = self.head(pooled_SD[named].to(self.head.weight.dtype) * _SCALE)
         each = F.log_softmax(logits, dim=-1)[:, None].masked_fill(~self.member, -torch.inf)

@@ -1,17 +1,19 @@
-"""Name the genes that are hidden: they stand nowhere in the input, so nothing leaks."""
+"""Predict hidden genes, which are nowhere in the input, so nothing leaks."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from genemamba.network import GeneMamba
-from genemamba.train.objectives.base import IGNORE, NamesGenes
-from genemamba.train.packing import Batch
+from genemamba.train.objectives.base import IGNORE, PredictsGenes
+from genemamba.train.packing import ViewBatch
 
 
-class Masked(NamesGenes):
-    """Cross entropy of the hidden genes at their places."""
+class Masked(PredictsGenes):
+    """Cross entropy of the hidden genes at their positions."""
 
-    def asks(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Ask for the gene of each hidden place."""
-        return states_RLD, batch.genes.masked_fill(~batch.asked, IGNORE)
+    def targets(
+        self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the gene at each hidden position."""
+        return states_RLD, batch.genes.masked_fill(~batch.target_mask, IGNORE)

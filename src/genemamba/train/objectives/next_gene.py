@@ -1,4 +1,4 @@
-"""Name the next gene: the paper's objective."""
+"""Predict the next gene: the paper's objective."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.network import GeneMamba
-from genemamba.train.objectives.base import IGNORE, NamesGenes
-from genemamba.train.packing import Batch
+from genemamba.train.objectives.base import IGNORE, PredictsGenes
+from genemamba.train.packing import ViewBatch
 
 
-class NextGene(NamesGenes):
-    """Cross entropy of the gene after each place.
+class NextGene(PredictsGenes):
+    """Cross entropy of the gene after each position.
 
-    It leaks: a state of a model that reads both ways has seen the next gene, so copying solves it.
-    With ``bidirectional = false`` it does not.
+    It leaks in a bidirectional model: the state has seen the next gene, so copying solves it.
     """
 
-    def asks(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Ask for the next gene of the same view."""
-        return states_RLD, following(batch).masked_fill(~batch.asked, IGNORE)
+    def targets(
+        self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the next gene of the same view."""
+        return states_RLD, following(batch).masked_fill(~batch.target_mask, IGNORE)
 
 
-def following(batch: Batch) -> Tensor:
-    """Return the gene after each place, ``IGNORE`` at the end of a view."""
+def following(batch: ViewBatch) -> Tensor:
+    """Return the gene after each position, ``IGNORE`` at the end of a view."""
     gene = F.pad(batch.genes[:, 1:], (0, 1), value=IGNORE)
     same = batch.segment == F.pad(batch.segment[:, 1:], (0, 1), value=-1)
-    return gene.masked_fill(~same, IGNORE)
-
-
-def previous(batch: Batch) -> Tensor:
-    """Return the gene before each place, ``IGNORE`` at the start of a view."""
-    gene = F.pad(batch.genes[:, :-1], (1, 0), value=IGNORE)
-    same = batch.segment == F.pad(batch.segment[:, :-1], (1, 0), value=-1)
     return gene.masked_fill(~same, IGNORE)

@@ -1,4 +1,4 @@
-"""Bring genes of a pathway together: the paper's second objective."""
+"""Pull genes of a pathway together: the paper's second objective."""
 
 from __future__ import annotations
 
@@ -13,29 +13,24 @@ from genemamba.network import GeneMamba
 from genemamba.network.batch import wide
 from genemamba.tokens import FIRST_GENE, Vocabulary
 from genemamba.train.objectives.base import Objective
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
-GENES = 512  # of a batch take part, the most frequent ones: pairs grow with the square
-_LARGEST = 500  # genes of a pathway; larger sets say little of any two
+GENES = 512  # per batch, the most frequent ones: pairs grow with the square
+_LARGEST = 500  # genes of a pathway; larger sets say little about any pair
 
 
 class Pathway(Objective):
     """InfoNCE over the genes of a batch: those that share a pathway attract.
 
-    The paper leaves open what a gene's vector is and which pairs a step sees. Here it is the mean
-    of the gene's final states over the batch, where it is not hidden, and the pairs are all ordered
-    pairs of the most frequent 512 genes. The published formula sets a positive pair against all
-    other pairs of its gene, other positive ones among them, so the loss would push genes of one
-    pathway apart; here only genes that share no pathway are negatives:
+    The paper does not define a gene's vector or the pairs of a step. Here a vector is the mean of
+    the gene's final states over the batch, where it is not hidden, and the pairs are all ordered
+    pairs of the 512 most frequent genes. In the published formula other positive pairs are
+    negatives of a positive pair, so it would push genes of one pathway apart; here only genes that
+    share no pathway are negatives:
 
     ``-log(exp(s_ij) / (exp(s_ij) + Σ_k exp(s_ik)))``, k sharing no pathway with i, s = cosine / τ.
 
-    Parameters
-    ----------
-    member_VS
-        Tokens × pathways, bool.
-    temperature
-        τ.
+    `member_VS` is tokens × pathways, bool; `temperature` is τ.
     """
 
     def __init__(self, member_VS: Tensor, *, temperature: float = 0.1) -> None:
@@ -44,8 +39,8 @@ class Pathway(Objective):
         self.register_buffer("member", member_VS, persistent=False)
         self.member: Tensor
 
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the mean loss of all pairs that share a pathway; 0 if there is none."""
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the mean loss of all pairs that share a pathway; 0 if there are none."""
         with torch.autocast(states_RLD.device.type, enabled=False):
             gene, mean = self._vectors(batch, wide(states_RLD))
             mean = F.normalize(mean, dim=-1)
@@ -58,8 +53,8 @@ class Pathway(Objective):
             losses = F.softplus((against[:, None] - similarity)[pair])
         return losses.sum() / max(1, len(losses))
 
-    def _vectors(self, batch: Batch, states_RLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the genes that take part, and the mean state of each."""
+    def _vectors(self, batch: ViewBatch, states_RLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the genes used, and the mean state of each."""
         shown = (batch.ids == batch.genes) & self.member.any(1)[batch.genes]
         gene, own, number = batch.genes[shown].unique(return_inverse=True, return_counts=True)
         total = states_RLD.new_zeros(len(gene), states_RLD.shape[-1])
@@ -69,13 +64,7 @@ class Pathway(Objective):
 
 
 def read_pathways(path: str, vocab: Vocabulary) -> Tensor:
-    """Read a GMT file; tokens × pathways, bool, with pathways of 2 to 500 known genes.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or no pathway has two genes of the vocabulary.
-    """
+    """Read the pathways of 2 to 500 known genes from a GMT file, tokens × pathways, bool."""
     columns = []
     for names in read_gmt(path).values():
         known = {vocab.name_to_gene.get(name, -1) for name in names} - {-1}

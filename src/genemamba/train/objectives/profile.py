@@ -1,4 +1,4 @@
-"""Say from the embedding of a view what the other view of the cell expresses."""
+"""Predict the expression in the other view of a cell from the embedding of one view."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from genemamba.network import GeneMamba
 from genemamba.network.batch import pool, wide
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives.base import Objective
-from genemamba.train.packing import Batch
+from genemamba.train.packing import ViewBatch
 
 
 class Profile(Objective):
-    """Cross entropy of the other view's profile under one softmax over all genes.
+    """Cross entropy of the other view's expression under a softmax over all genes.
 
-    The parts of a cell's counts are independent given its expression, so nothing can be copied:
-    the mean state has to hold what the cell expresses. A profile is in units of the genes' medians
-    and linear in the counts: what is expected of it does not depend on how deep a cell was read.
-    The gene vectors are the model's own.
+    Disjoint parts of a cell's counts are independent given its expression, so nothing can be
+    copied: the mean state has to encode what the cell expresses. Expression is in units of the
+    genes' medians and linear in the counts, so its expectation does not depend on sequencing depth.
+    The gene vectors are those of the model.
     """
 
     def __init__(self, model: GeneMamba, n_genes: int) -> None:
@@ -28,8 +28,8 @@ class Profile(Objective):
         expected = model.lm_head.bias[FIRST_GENE : FIRST_GENE + n_genes]
         self.bias = nn.Parameter(expected.detach().clone())
 
-    def forward(self, model: GeneMamba, batch: Batch, states_RLD: Tensor) -> Tensor:
-        """Return the loss, in nats a gene."""
+    def forward(self, model: GeneMamba, batch: ViewBatch, states_RLD: Tensor) -> Tensor:
+        """Return the loss, in nats per gene."""
         assert batch.profile is not None
         pooled = pool(states_RLD, batch.segment, batch.n_views)
         genes = model.lm_head.weight[FIRST_GENE : FIRST_GENE + len(self.bias)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from genemamba.integration import mixing
 from genemamba.integration.halves import whole_counts
-from genemamba.train import integration
 
 
 @pytest.fixture
@@ -29,17 +29,17 @@ def test_mixing_finds_the_same_type_in_the_other_batch(shifted: tuple) -> None:
     X, batch, types = shifted
     shared = types < 2
     share = [(batch[nearest(Z)] != batch[:, None])[shared].mean()
-             for Z in (X, integration.mix(X, batch, np.random.default_rng(0)))]  # fmt: skip
+             for Z in (X, mixing.mix(X, batch, np.random.default_rng(0)))]  # fmt: skip
     assert share[0] < 0.1
     assert share[1] > 0.35
-    mixed = nearest(integration.mix(X, batch, np.random.default_rng(0)))
+    mixed = nearest(mixing.mix(X, batch, np.random.default_rng(0)))
     assert (types[mixed] == types[:, None]).mean() > 0.95
 
 
 def test_nothing_to_mix_changes_little(shifted: tuple) -> None:
     X, _, types = shifted
     batch = np.random.default_rng(1).integers(2, size=len(X))
-    mixed = integration.mix(X, batch, np.random.default_rng(0))
+    mixed = mixing.mix(X, batch, np.random.default_rng(0))
     assert np.linalg.norm(mixed - (X - X.mean(0))) < 0.2 * np.linalg.norm(X - X.mean(0))
     assert (types[nearest(mixed)] == types[:, None]).mean() > 0.95
 
@@ -55,7 +55,7 @@ def test_shifts_equal_ridge_regression(shifted: tuple) -> None:
         normal = design.T @ (w * design) + np.diag([0.0, 1.0, 1.0])
         offset = np.linalg.solve(normal, design.T @ (w * X))[1:]
         expected += w * offset[batch]
-    np.testing.assert_allclose(integration._shifts(X, share, batch), expected, atol=1e-9)
+    np.testing.assert_allclose(mixing._shifts(X, share, batch), expected, atol=1e-9)
 
 
 def test_agreement_keeps_what_halves_share() -> None:
@@ -64,7 +64,7 @@ def test_agreement_keeps_what_halves_share() -> None:
     turn = np.linalg.qr(rng.normal(size=(12, 12)))[0]
     halves = [np.hstack([signal, np.zeros((2000, 9))]) @ turn + rng.normal(size=(2000, 12))
               for _ in range(2)]  # fmt: skip
-    kept = integration.agreement(*halves, np.zeros(2000, int))
+    kept = mixing.agreement(*halves, np.zeros(2000, int))
     assert kept.shape == (12, 2)
     noise = (halves[0] - halves[1]) @ kept
     np.testing.assert_allclose(noise.var(axis=0) / 2, 1, atol=0.1)
@@ -76,7 +76,7 @@ def test_a_batch_mean_is_no_agreement() -> None:
     rng = np.random.default_rng(0)
     batch = np.repeat([0, 1], 500)
     halves = [rng.normal(size=(1000, 5)) + 9.0 * batch[:, None] for _ in range(2)]
-    assert integration.agreement(*halves, batch).shape[1] == 2  # the least that is kept
+    assert mixing.agreement(*halves, batch).shape[1] == 2  # the least that is kept
 
 
 def test_depth_is_removed_within_batches() -> None:
@@ -84,7 +84,7 @@ def test_depth_is_removed_within_batches() -> None:
     total = rng.lognormal(8, 1, 300)
     batch = rng.integers(3, size=300)
     X = rng.normal(size=(300, 4)) + np.log(total)[:, None] * [1, 0, -2, 0] + 5.0 * batch[:, None]
-    out = integration.without_depth(X, total, batch)
+    out = mixing.without_depth(X, total, batch)
     depth = np.log(total)
     for b in range(3):
         cells = batch == b
@@ -96,24 +96,24 @@ def test_loadings_are_the_axes_of_a_dense_pca() -> None:
     rng = np.random.default_rng(0)
     X = sparse.random(400, 60, 0.3, "csr", rng=rng, dtype=np.float32)
     batch = rng.integers(2, size=400)
-    axes = integration.loadings(X, batch)
-    _, _, expected = np.linalg.svd(integration.centred(X.toarray(), batch), full_matrices=False)
+    axes = mixing.loadings(X, batch)
+    _, _, expected = np.linalg.svd(mixing.centred(X.toarray(), batch), full_matrices=False)
     np.testing.assert_allclose(np.abs(np.sum(axes[:, :5] * expected[:5].T, axis=0)), 1, atol=1e-4)
 
 
 def test_the_model_gets_its_share() -> None:
     rng = np.random.default_rng(0)
     batch = np.zeros(500, int)
-    joined = integration.beside(rng.normal(size=(500, 3)), 100 * rng.normal(size=(500, 7)), batch)
+    joined = mixing.combined(rng.normal(size=(500, 3)), 100 * rng.normal(size=(500, 7)), batch)
     spread = [np.sqrt(part.var(0).sum()) for part in (joined[:, :7], joined[:, 7:])]
-    assert spread[0] == pytest.approx(integration.MODEL_WEIGHT * spread[1])
+    assert spread[0] == pytest.approx(mixing.MODEL_WEIGHT * spread[1])
 
 
 def test_supervision_does_not_look_at_what_is_missing(shifted: tuple) -> None:
     X, _, types = shifted
     hidden = np.arange(len(X)) % 2 == 0
     labels = np.where(hidden, -1, types)
-    tuned = integration.supervised(X, labels)
+    tuned = mixing.supervised(X, labels)
     assert tuned.shape == (len(X), 2)
     assert (types[nearest(tuned)] == types[:, None])[hidden].mean() > 0.95
 
