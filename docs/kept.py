@@ -1,4 +1,4 @@
-"""The page of kept runs: what ``docs/benchmarks`` holds, as a table that nobody types.
+"""The page of stored runs: the contents of ``docs/benchmarks``, as tables.
 
 ``python benchmarks --keep NAME`` adds a line to ``docs/benchmarks/NAME.jsonl``; ``conf.py`` writes
 the page.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-_LEFT_OUT = {"benchmark", "processor", "torch"}  # they stand in the heading
+_LEFT_OUT = {"benchmark", "processor", "torch"}  # shown in the heading
 
 
 def markdown() -> str:
