@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation into ``docs/_static``: ``python docs/figures.py``.
+"""Draw the figures of the documentation into ``docs/_static``: ``python docs/figures.py``.
 
 The diagrams are SVG without background, in colours that read on white and on black.
 """
@@ -47,7 +47,7 @@ def landing() -> None:
 
 
 def rank() -> None:
-    """From counts to a sentence, with the medians of genemamba-mini."""
+    """From counts to ranked genes, with the medians of genemamba-mini."""
     vocab = gm.models.vocabulary("genemamba-mini")
     medians = vocab.median[[vocab.name_to_gene[gene] for gene in GENES]]
     scaled = COUNTS / 3_000 * 1e4 / medians
@@ -56,7 +56,7 @@ def rank() -> None:
     for ax, values, title, names in (
         (axes[0], COUNTS, "counts of a cell", GENES),
         (axes[1], scaled, "÷ total ÷ median of the gene", GENES),
-        (axes[2], scaled[order], "sorted: its sentence", [GENES[i] for i in order]),
+        (axes[2], scaled[order], "sorted: ranked genes", [GENES[i] for i in order]),
     ):
         colours = [ORANGE if name in ("CD3D", "CD3E", "IL7R") else BLUE for name in names]
         ax.barh(range(len(names)), values, color=colours)

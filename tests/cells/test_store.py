@@ -282,7 +282,7 @@ def test_what_another_wrote_is_not_touched(cells: Path, model: Path, tmp_path: P
         gm.tl.embed(cells, model=str(model), out=out)
     with pytest.raises(InputError, match="is not a zarr store"):
         gm.tl.embed(cells, model=str(model), out=tmp_path / "out.h5ad")
-    with pytest.raises(InputError, match="results need a place"):
+    with pytest.raises(InputError, match="results cannot be written to"):
         gm.tl.embed(cells, model=str(model))
     with pytest.raises(InputError, match="leave out copy"):
         gm.tl.embed(cells, model=str(model), out=tmp_path / "new.zarr", copy=True)

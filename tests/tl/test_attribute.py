@@ -123,7 +123,7 @@ def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"target": "B cell"}, "no classifier(.|\n)*label_key="),
+        ({"target": "B cell"}, "without a classifier(.|\n)*label_key="),
         ({"target": "NK", "label_key": "kind"}, "target='NK'(.|\n)*'B', 'T/NK'"),
         ({"label_key": "kind"}, "of no use"),
         ({"groupby": "donor"}, "groupby='donor'"),

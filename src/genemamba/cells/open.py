@@ -33,7 +33,7 @@ def cells_of(
         If there is no place for the results of a path, or two places for results.
     """
     if out and copy:
-        raise InputError("out and copy=True cannot be combined", "leave out one of them")
+        raise InputError("out and copy=True cannot be combined", "leave out copy")
     if is_path(adata) and not out:
         store = "" if out is False else "give out='results.zarr', or "
         raise InputError(

@@ -83,7 +83,7 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
         folder = Path(loaded.provenance.get("path", "")) / OWN
         if not is_head(folder):
             raise InputError(
-                "this checkpoint has no classifier",
+                "this checkpoint comes without a classifier",
                 "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
             )
         return Classifier(read_head(folder))
