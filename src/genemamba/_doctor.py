@@ -13,7 +13,7 @@ import torch
 
 from genemamba import _machine, models
 from genemamba._version import __version__
-from genemamba.network import kernels
+from genemamba.network import selftest
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked
@@ -120,7 +120,7 @@ def doctor(
     """
     runtime = choose_runtime(device, precision, backend)
     loaded = models.load(model)
-    drift = kernels.self_test(runtime.device, runtime.precision, runtime.backend)
+    drift = selftest.self_test(runtime.device, runtime.precision, runtime.backend)
     versions = {"genemamba": __version__, "python": platform.python_version()}
     versions |= {name: v for name in (*_PACKAGES, *_OPTIONAL) if (v := _version(name))}
     return Diagnosis(
@@ -131,7 +131,7 @@ def doctor(
         versions=versions,
         runtime=runtime,
         drift=drift,
-        passed=drift <= kernels.TOLERANCE[runtime.precision],
+        passed=drift <= selftest.TOLERANCE[runtime.precision],
         cells_per_second=_speed(loaded, runtime),
         memory=_machine.peak_memory(),
         advice=tuple(_advice(versions, runtime)),
@@ -181,7 +181,7 @@ def _cells(rng: np.random.Generator, n: int, length: int, n_genes: int) -> Ranke
 def _advice(versions: dict[str, str], runtime: Runtime) -> list[str]:
     kernels_missing = not {"mamba-ssm", "causal-conv1d"} <= set(versions)
     checks = [
-        (runtime.kind == "cuda" and kernels_missing, f"for CUDA kernels: {kernels.INSTALL}"),
+        (runtime.kind == "cuda" and kernels_missing, f"for CUDA kernels: {selftest.INSTALL}"),
         ("lightning-fabric" not in versions, "for gm.tl.pretrain: pip install 'genemamba[train]'"),
         (
             versions.get("pynndescent") == "0.7.0",

@@ -64,7 +64,7 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     True
     """
     from genemamba.network import GeneMamba
-    from genemamba.network.checkpoint import build_model, is_checkpoint, read_parts
+    from genemamba.network.checkpoint import is_checkpoint, read_parts
 
     if isinstance(model, GeneMamba):
         check_merge(model.config, merge)
@@ -79,7 +79,7 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
 
         parts = Published(path).parts(merge)
     parts.provenance.update(registered(model))
-    return build_model(parts)
+    return GeneMamba.from_parts(parts)
 
 
 def vocabulary(model: ModelLike) -> Vocabulary:

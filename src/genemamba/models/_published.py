@@ -19,7 +19,6 @@ from genemamba.models._unpickle import read_table
 from genemamba.network.checkpoint import (
     CONFIG,
     GENES,
-    MOST_BYTES,
     WEIGHTS,
     Parts,
     read_json,
@@ -130,7 +129,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         ones, then all genes from 2 on in the order of their ids.
     """
     if (folder / GENES).is_file():
-        require_small(folder / GENES, MOST_BYTES[GENES])
+        require_small(folder / GENES)
         return Vocabulary.from_csv(folder / GENES, extra=("[CLS]",))
     for name in (TOKENS, MEDIANS):
         if not (folder / name).is_file():

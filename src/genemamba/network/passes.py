@@ -1,10 +1,10 @@
-"""The passes between the matrix products of :mod:`~genemamba.network.compiled`, made machine code.
+"""The passes between the matrix products of :mod:`~genemamba.network.compiled`, compiled by numba.
 
-Arrays hold float32, or the bits of bfloat16; all is computed in float32. The innermost loops are
-such as the compiler turns into vector code: from 0 to the length of an array, without calls.
+Arrays hold float32, or the bits of bfloat16; all is computed in float32. The innermost loops run
+from 0 to the length of an array, without calls, so that the compiler vectorises them.
 
-Shapes: B cells, R rows (cells × ways), L tokens, C chunks of Q tokens, E inner width, H heads,
-P head channels, N states, K = E + 2 N channels of the convolution, W taps, T what the input
+Shapes: B cells, R rows (cells × directions), L tokens, C chunks of Q tokens, E inner width,
+H heads, P head channels, N states, K = E + 2 N channels of the convolution, W taps, T what the input
 projection gives. Row r reads cell r % B, backwards from r = B on.
 
 dt, a          B × L × H             steps, and decays dt · A
@@ -107,7 +107,7 @@ def _silu(x):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def lay(  # type: ignore[no-untyped-def]
+def lay_out(  # type: ignore[no-untyped-def]
     first, last, rows, projected, dt, a, segment, weight, bias,
     x, scaled, b, kept, reading, carried, growth, joined,
 ):  # fmt: skip
@@ -223,7 +223,7 @@ def carry(first, last, chunks, half, keep, states):  # type: ignore[no-untyped-d
 
 @_jit
 def gate(  # type: ignore[no-untyped-def]
-    first, last, ways, added, eps, skip, scale, y, x, growth, projected, out
+    first, last, directions, summed, eps, skip, scale, y, x, growth, projected, out
 ):  # fmt: skip
     """Undo the split of decays, add the skip, gate, and normalise tokens first to last."""
     rows, length, inner = out.shape[1:]
@@ -238,9 +238,9 @@ def gate(  # type: ignore[no-untyped-def]
         for e in range(inner):
             gate[e] = _silu(_get(z, e))
         both[:] = 0
-        for way in range(ways):
-            i = length - 1 - t if way else t
-            chunk, q = (way * rows + row) * chunks + i // size, i % size
+        for direction in range(directions):
+            i = length - 1 - t if direction else t
+            chunk, q = (direction * rows + row) * chunks + i // size, i % size
             squares = np.float32(0)
             for h in range(heads):
                 grown, d = growth[chunk, q, h], skip[h]
@@ -252,8 +252,8 @@ def gate(  # type: ignore[no-untyped-def]
             factor = np.float32(1 / np.sqrt(squares / np.float32(inner) + eps))
             for e in range(inner):
                 both[e] += value[e] * factor * scale[e]
-            if not added or way == ways - 1:
-                given = out[0 if added else way, row, t]
+            if not summed or direction == directions - 1:
+                given = out[0 if summed else direction, row, t]
                 for e in range(inner):
                     _put(given, e, both[e])
                 both[:] = 0

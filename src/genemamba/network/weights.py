@@ -20,7 +20,7 @@ _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every stored tensor of a model, without making the model."""
+    """Yield name and shape of every stored tensor of a model, without making the model."""
     c = config
     yield "embeddings.weight", (c.vocab_size, c.d_model)
     for i in range(c.n_layers):
@@ -45,12 +45,12 @@ def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...
 
 
 class WeightFile:
-    """A safetensors file whose header is sound; its tensors are read when asked for.
+    """A safetensors file with a sound header; tensors are read when they are needed.
 
     Raises
     ------
     CheckpointError
-        If the header is not sound.
+        If the header is damaged, a tensor is missing or unknown, or a weight is NaN or infinite.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class WeightFile:
         self.header: Header = read_header(path)
 
     def require(self, expected: Iterator[tuple[str, tuple[int, ...]]]) -> None:
-        """Refuse the file unless it holds just these tensors, all of a float type."""
+        """Reject the file unless it holds exactly these tensors, all of a float type."""
         if wrong := first_difference(self.header.slots, expected, set(_FLOATS)):
             raise CheckpointError(f"{self.path}: {wrong}", AGAIN)
 
@@ -68,21 +68,20 @@ class WeightFile:
             return hashlib.file_digest(f, "sha256").hexdigest()
 
     def tensors(self, *, grow: frozenset[str] = frozenset()) -> dict[str, Tensor]:
-        """Return all tensors as stored, mapped: what is not used needs no memory.
+        """Return all tensors as stored, mapped: those not used need no memory.
 
         Those in `grow` are copied and get one more row, the mean of the others.
-
-        Raises
-        ------
-        CheckpointError
-            If a weight is NaN or infinite.
         """
         found = {}
         try:
             with safe_open(self.path, framework="pt") as file:
                 for name in self.header.slots:
                     tensor = self._grown(name) if name in grow else file.get_tensor(name)
-                    self._require_finite(name, tensor)
+                    low, high = torch.aminmax(tensor)  # unlike isfinite, it needs no memory
+                    if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
+                        raise CheckpointError(
+                            f"{self.path}: tensor {name} holds NaN or infinite values", AGAIN
+                        )
                     found[name] = tensor
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path} cannot be read ({error})", AGAIN) from None
@@ -98,11 +97,6 @@ class WeightFile:
         grown[-1] = mean_row(grown[:-1])
         return grown
 
-    def _require_finite(self, name: str, tensor: Tensor) -> None:
-        low, high = torch.aminmax(tensor)  # needs no memory, as isfinite would; NaN passes through
-        if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
-            raise CheckpointError(f"{self.path}: tensor {name} holds NaN or infinite values", AGAIN)
-
 
 def mean_row(rows: Tensor) -> Tensor:
     """Mean of all rows, summed in float64 and rounded once."""
@@ -113,11 +107,7 @@ def mean_row(rows: Tensor) -> Tensor:
 
 
 def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all.
-
-    The tensors may be mapped from the very file that is replaced, which therefore must not be
-    written into.
-    """
+    """Write a safetensors file whole or not at all; tensors may be mapped from an earlier one."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, part, metadata=metadata)

@@ -195,7 +195,7 @@ def embed_cells(
     """
     vocab = models.vocabulary(loaded)
     check_pooling(loaded, pooling)
-    runtime = choose_runtime(device, precision, backend)
+    runtime = choose_runtime(device, precision, backend, batch_size)
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
     without = adata.obs_names[tokens.ranked.lengths == 0]
     if len(without) == adata.n_obs:
@@ -214,9 +214,7 @@ def embed_cells(
         )
         if vectors is not None:
             return Embedded(vectors, tokens, entry, reused=True)
-    vectors = embed_tokens(
-        loaded, tokens.ranked, pooling=pooling, batch_size=batch_size, runtime=runtime
-    )
+    vectors = embed_tokens(loaded, tokens.ranked, pooling=pooling, runtime=runtime)
     return Embedded(vectors, tokens, entry)
 
 

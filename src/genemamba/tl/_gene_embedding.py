@@ -137,12 +137,12 @@ def gene_embedding(
         made = _static(adata, loaded, gene_ids)
     else:
         codes, groups = _groups(adata, groupby)
-        runtime = choose_runtime(device, precision)
+        runtime = choose_runtime(device, precision, batch_size=batch_size)
         vocab = models.vocabulary(loaded)
         tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
         if not len(tokens.ranked.tokens):
             raise no_genes()
-        states = gene_states(loaded, tokens.ranked, codes, batch_size=batch_size, runtime=runtime)
+        states = gene_states(loaded, tokens.ranked, codes, runtime=runtime)
         warn({**tokens.report(), "cells_without_genes": []}, key_added)
         if groupby is not None:
             return _of_groups(adata, tokens, states, groups, min_cells)

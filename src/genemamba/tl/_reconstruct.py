@@ -15,7 +15,7 @@ from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_k
 from genemamba.cells.read import tokenise
 from genemamba.cells.record import check_slots, identity, record
 from genemamba.errors import InputError
-from genemamba.network.reconstruct import (
+from genemamba.network.rebuild import (
     names_next_gene,
     rebuild_as_published,
     rebuild_hidden,
@@ -163,7 +163,7 @@ def reconstruct(
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
-    runtime = choose_runtime(device, precision)
+    runtime = choose_runtime(device, precision, batch_size=batch_size)
     tokens = tokenise(adata, vocab, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens)
     rng_ = np.random.default_rng(rng)
     cells = _choose_cells(tokens.ranked, n_cells, rng_)
@@ -171,7 +171,7 @@ def reconstruct(
     ranking = loaded.ranking or MeanRanking.of(tokens.ranked, vocab.n_genes)
     asked = _asked(protocol, ranked, mask_fraction, prefix_fraction, rng_)
     measured = tokens.genes.tokens
-    rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, batch_size, runtime)
+    rebuilt = _rebuilt(protocol, loaded, ranked, asked, measured, runtime)
     rows = {"model": rebuilt} | _baselines(protocol, loaded, ranked, asked, measured, ranking)
     scores = {name: core.score(ranked, row, asked) for name, row in rows.items()}
     entry: dict[str, Any] = {
@@ -240,13 +240,12 @@ def _rebuilt(
     ranked: Ranked,
     asked: np.ndarray,
     measured: np.ndarray,
-    batch_size: int | Literal["auto"],
     runtime: Runtime,
 ) -> Reconstruction:
     if protocol == "paper":
-        return rebuild_as_published(model, ranked, batch_size=batch_size, runtime=runtime)
+        return rebuild_as_published(model, ranked, runtime=runtime)
     rebuild = rebuild_hidden if protocol == "masked" else rebuild_next
-    return rebuild(model, ranked, asked, measured, batch_size=batch_size, runtime=runtime)
+    return rebuild(model, ranked, asked, measured, runtime=runtime)
 
 
 def _baselines(

@@ -37,19 +37,13 @@ class EmbedBlock:
     genes: GeneMatch
     max_tokens: int
     pooling: Pooling
-    batch_size: int | Literal["auto"]
     runtime: Runtime
 
     def __call__(self, block: Csr) -> tuple[np.ndarray, dict[str, Any]]:
         """Return ``n × d_model`` float32 vectors, and what the record sums up."""
         ranked = rank(block, self.genes, self.max_tokens)
         vectors = embed_tokens(
-            self._placed,
-            ranked,
-            pooling=self.pooling,
-            batch_size=self.batch_size,
-            runtime=self.runtime,
-            progress=False,
+            self._placed, ranked, pooling=self.pooling, runtime=self.runtime, progress=False
         )
         return vectors, said_of(ranked)
 
@@ -62,7 +56,13 @@ class EmbedBlock:
         return {k: v for k, v in self.__dict__.items() if k != "_placed"}
 
 
-def runtime_for(counts: Counts, device: Device, precision: Precision, backend: Backend) -> Runtime:
+def runtime_for(
+    counts: Counts,
+    device: Device,
+    precision: Precision,
+    backend: Backend,
+    batch_size: int | Literal["auto"],
+) -> Runtime:
     """Choose where to run: here, or as the workers of a cluster would, if these agree.
 
     Raises
@@ -72,8 +72,9 @@ def runtime_for(counts: Counts, device: Device, precision: Precision, backend: B
     """
     client = cluster.client_for(counts)
     if client is None:
-        return choose_runtime(device, precision, backend)
-    found = cluster.everywhere(client, partial(choose_runtime, device, precision, backend))
+        return choose_runtime(device, precision, backend, batch_size)
+    choose = partial(choose_runtime, device, precision, backend, batch_size)
+    found = cluster.everywhere(client, choose)
     if len(set(found)) != 1:
         said = sorted({f"{r.device} in {r.precision} by {r.code}" for r in found}) or ["none"]
         raise InputError(
@@ -104,8 +105,8 @@ def embed_blocks(
     check_pooling(loaded, pooling)
     counts = read_counts(adata, layer)
     genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=adata.obs_names)
-    runtime = runtime_for(counts, device, precision, backend)
-    step = EmbedBlock(loaded, genes, max_tokens, pooling, batch_size, runtime)
+    runtime = runtime_for(counts, device, precision, backend, batch_size)
+    step = EmbedBlock(loaded, genes, max_tokens, pooling, runtime)
     entry = entry_of(
         loaded, runtime, layer=layer, gene_ids=gene_ids, max_tokens=max_tokens,
         pooling=pooling, batch_size=batch_size,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from genemamba.errors import CheckpointError, InputError
 from genemamba.network import GeneMamba
-from genemamba.network.batch import Batch
-from genemamba.network.checkpoint import METADATA, read_checkpoint, read_json
+from genemamba.network.packed import PackedCells
+from genemamba.network.checkpoint import METADATA, read_json
 from genemamba.network.header import AGAIN
 from genemamba.network.inference import map_cells, placed
 from genemamba.network.runtime import Runtime, choose_runtime
@@ -94,7 +94,7 @@ class LabelModel(nn.Module):
     def states(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the cells' states, B × 2 D, from rows padded at the end."""
         ids_BL = F.pad(ids_BL, (1, 0), value=PAD)
-        return _states(self.body, self.cls, Batch.padded(ids_BL, lengths_B + 1))
+        return _states(self.body, self.cls, PackedCells.padded(ids_BL, lengths_B + 1))
 
     def classify(self, states: Tensor) -> Tensor:
         """Return logits from states."""
@@ -105,13 +105,7 @@ class LabelModel(nn.Module):
         self.centre.copy_(states.mean(0))
         self.scale.copy_(states.std(0, correction=0).clamp(min=1e-6))
 
-    def embed(
-        self,
-        ranked: Ranked,
-        *,
-        batch_size: int | Literal["auto"] = "auto",
-        runtime: Runtime | None = None,
-    ) -> np.ndarray:
+    def embed(self, ranked: Ranked, *, runtime: Runtime | None = None) -> np.ndarray:
         """Return each cell's state, ``(n_cells, 2 d_model)`` float32; NaN without tokens.
 
         The labels the model was trained on are in these vectors: score them on other cells only.
@@ -123,20 +117,13 @@ class LabelModel(nn.Module):
             lambda batch: _states(body, cls, batch),
             ranked,
             len(self.centre),
-            batch_size=batch_size,
             runtime=runtime,
-            lead=PAD,
+            prefix_token=PAD,
         )
 
-    def logits(
-        self,
-        ranked: Ranked,
-        *,
-        batch_size: int | Literal["auto"] = "auto",
-        runtime: Runtime | None = None,
-    ) -> np.ndarray:
+    def logits(self, ranked: Ranked, *, runtime: Runtime | None = None) -> np.ndarray:
         """Return logits, ``(n_cells, K)`` float32; NaN for cells without tokens."""
-        return self.logits_of(self.embed(ranked, batch_size=batch_size, runtime=runtime))
+        return self.logits_of(self.embed(ranked, runtime=runtime))
 
     @torch.no_grad()
     def logits_of(self, states: np.ndarray) -> np.ndarray:
@@ -165,7 +152,7 @@ class LabelModel(nn.Module):
             If a file is missing or damaged, or files do not belong together.
         """
         described = _read_described(folder / DESCRIBED)
-        model = cls(read_checkpoint(folder), described["classes"])
+        model = cls(GeneMamba.from_pretrained(folder), described["classes"])
         if not (folder / HEAD).is_file():
             raise CheckpointError(f"{folder} holds no {HEAD}", AGAIN)
         file = WeightFile(folder / HEAD)
@@ -183,7 +170,7 @@ class LabelModel(nn.Module):
         }
 
 
-def _states(body: GeneMamba, cls: Tensor, batch: Batch) -> Tensor:
+def _states(body: GeneMamba, cls: Tensor, batch: PackedCells) -> Tensor:
     """Read cells whose first token stands for [CLS]: its state beside the mean of the genes'."""
     x_RLD = body.embeddings(batch.ids)
     shape = x_RLD.shape
