@@ -12,9 +12,9 @@ import torch
 from genemamba import _progress
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba, inference
-from genemamba.network.packed import PackedCells
 from genemamba.network.inference import embed_tokens, map_cells
 from genemamba.network.memory import is_out_of_memory
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
@@ -45,7 +45,9 @@ def test_what_stands_in_the_padding_changes_nothing(small_model: GeneMamba) -> N
     garbage[:, 30:] = FIRST_GENE
     lengths = torch.tensor([30])
     with torch.inference_mode():
-        assert torch.equal(*(small_model.embed(PackedCells.padded(i, lengths)) for i in (ids, garbage)))
+        assert torch.equal(
+            *(small_model.embed(PackedCells.padded(i, lengths)) for i in (ids, garbage))
+        )
 
 
 def random_cells(n: int, longest: int) -> Ranked:

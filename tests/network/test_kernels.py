@@ -14,7 +14,8 @@ from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network import GeneMamba, GeneMambaConfig, kernels, selftest
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
-from genemamba.network.ssd import scan_reference
+
+from .recurrence import scan_reference
 
 SMALL = GeneMambaConfig(vocab_size=50, d_model=32, n_layers=2, d_state=16, headdim=16, merge="gate")
 

@@ -22,7 +22,10 @@ def ranked() -> Ranked:
 
 @pytest.mark.parametrize("prefix", [None, 7])
 def test_every_token_stands_in_the_row_of_its_cell(ranked: Ranked, prefix: int | None) -> None:
-    batch, extra = PackedCells.pack(ranked, ROWS, prefix_token=prefix), [prefix] * (prefix is not None)
+    batch, extra = (
+        PackedCells.pack(ranked, ROWS, prefix_token=prefix),
+        [prefix] * (prefix is not None),
+    )
     assert batch.ids.shape == batch.segment.shape and batch.ids.shape[1] % 64 == 0
     for k, cell in enumerate(np.concatenate(ROWS)):
         own = ranked.tokens[ranked.indptr[cell] : ranked.indptr[cell + 1]].tolist()
@@ -38,9 +41,13 @@ def test_vectors_are_those_of_cells_alone(small_model: GeneMamba, ranked: Ranked
     cells = np.concatenate(ROWS)
     with torch.inference_mode():
         for pooling in ("mean", "cls"):
-            found = small_model.embed(PackedCells.pack(ranked, ROWS, prefix_token=FIRST_GENE), pooling)
+            found = small_model.embed(
+                PackedCells.pack(ranked, ROWS, prefix_token=FIRST_GENE), pooling
+            )
             alone = [
-                small_model.embed(PackedCells.pack(ranked, [cells[[k]]], prefix_token=FIRST_GENE), pooling)
+                small_model.embed(
+                    PackedCells.pack(ranked, [cells[[k]]], prefix_token=FIRST_GENE), pooling
+                )
                 for k in range(6)
             ]
             torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-5)

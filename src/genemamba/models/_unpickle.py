@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from genemamba.errors import CheckpointError, shown
-from genemamba.network.header import AGAIN
+from genemamba.network.files import AGAIN
 
 MOST_BYTES = 4 * 2**20  # Geneformer's largest has 1.1 MB
 LONGEST_TEXT = 1_000
@@ -119,7 +119,9 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
             if isinstance(value, str)
             else abs(value) < 2**64  # nor NaN
         ):
-            raise pickle.UnpicklingError(f"a {type(value).__name__} that is no plain text or number")
+            raise pickle.UnpicklingError(
+                f"a {type(value).__name__} that is no plain text or number"
+            )
         table[key] = value
 
     dispatch = _Allowed({code: pickle._Unpickler.dispatch[code] for code in _OPCODES})  # type: ignore[attr-defined]

@@ -17,24 +17,18 @@ from torch import Tensor
 
 from genemamba.errors import CheckpointError
 from genemamba.network.config import GeneMambaConfig
-from genemamba.network.header import AGAIN, parse_json
+from genemamba.network.files import AGAIN, read_json, require_small
 from genemamba.network.weights import WeightFile, tensor_shapes, write_weights
 from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
 RANKING, SKETCH = "ranking.csv", "sketch.json"  # optional
-FORMAT = 1
-LAYOUT = "genemamba"
+FORMAT, LAYOUT = 1, "genemamba"
 METADATA = {"format": "pt"}
-MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20, RANKING: 16 * 2**20}  # many times what they need
-_TYPES = {
-    "format": int,
-    "config": dict,
-    "extra_tokens": list,
-    "vocabulary_sha256": str,
-    "weights_sha256": str,
-    "provenance": dict,
-}
+_TYPES: dict[str, type] = {
+    "format": int, "config": dict, "extra_tokens": list, "vocabulary_sha256": str,
+    "weights_sha256": str, "provenance": dict,
+}  # fmt: skip
 _FOUND_ON_READING = ("sha256", "path", "layout")
 
 
@@ -116,31 +110,12 @@ def read_parts(folder: Path) -> Parts:
     if (folder / SKETCH).exists():
         sketch = Sketch.from_dict(read_json(folder / SKETCH), vocab)
     provenance = described["provenance"] | found
-    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking, sketch)
+    return Parts(config, vocab, tensors, file.metadata, provenance, ranking, sketch)
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
     """Read only the genes of a checkpoint: all that ranking needs."""
     return _vocabulary(folder, _read_config(folder))
-
-
-def require_small(path: Path) -> None:
-    """Reject a file that is missing, or too large to be read into memory safely."""
-    if not path.is_file():
-        raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
-    most = MOST_BYTES.get(path.name, MOST_BYTES[CONFIG])
-    if path.stat().st_size > most:
-        raise CheckpointError(f"{path} has more than {most} bytes, which it cannot need", AGAIN)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON object."""
-    require_small(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
-    return parse_json(text, str(path))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from genemamba.errors import CheckpointError, shown
 
 Merge = Literal["gate", "mean", "sum", "concat"]
 _LONGEST_CHUNK = 4096
-_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class GeneMambaConfig:
     """
 
     vocab_size: int
-    """V, genes and special tokens together."""
+    """V, genes and special tokens."""
     d_model: int = 512
     """D, width of the residual stream and of the embedding."""
     n_layers: int = 24
@@ -41,9 +40,9 @@ class GeneMambaConfig:
     chunk_size: int = 64
     """Q, tokens scanned at once on the CPU; changes speed, not results."""
     merge: Merge = "gate"
-    """How the two directions become one."""
+    """How the two directions are merged."""
     bidirectional: bool = True
-    """Read backwards, too; else the forward reading stands in for both (the paper's ablation)."""
+    """Read backwards as well; else the forward reading counts twice (the paper's ablation)."""
     pre_norm: bool = False
     """RMSNorm before every layer (the paper has none)."""
     tie_embeddings: bool = False
@@ -54,38 +53,33 @@ class GeneMambaConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.type == "int" and not (type(value) is int and 0 < value < _LARGEST):
-                raise CheckpointError(
-                    f"config: {f.name}={shown(value)} is not a positive integer below 2**31",
-                    "correct it in config.json, or fetch the checkpoint again",
-                )
+            if f.type == "int" and not (type(value) is int and 0 < value < 2**31):
+                self._wrong(f"{f.name}={shown(value)} is not a positive integer below 2**31")
             if f.type == "bool" and type(value) is not bool:
-                raise CheckpointError(
-                    f"config: {f.name}={shown(value)} is neither true nor false",
-                    "correct it in config.json, or fetch the checkpoint again",
-                )
+                self._wrong(f"{f.name}={shown(value)} is neither true nor false")
         if not (type(self.norm_eps) in (int, float) and 0 < self.norm_eps < 1):
-            raise CheckpointError(
-                f"config: norm_eps={shown(self.norm_eps)} is not a number between 0 and 1",
-                "correct it in config.json, or fetch the checkpoint again",
-            )
+            self._wrong(f"norm_eps={shown(self.norm_eps)} is not a number between 0 and 1")
         if self.chunk_size > _LONGEST_CHUNK:
-            raise CheckpointError(
-                f"config: chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory "
-                "grows with its square",
+            self._wrong(
+                f"chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory grows "
+                "with its square",
                 "use 64",
             )
         if self.merge not in get_args(Merge):
-            raise CheckpointError(
-                f"config: merge={shown(self.merge)} is not one of {', '.join(get_args(Merge))}",
-                "choose one of these four",
-            )
+            known = ", ".join(get_args(Merge))
+            self._wrong(f"merge={shown(self.merge)} is not one of {known}", "choose one of these")
         if self.d_inner % self.headdim:
-            raise CheckpointError(
-                f"config: the inner width {self.d_inner} (expand × d_model) is not a multiple of "
+            self._wrong(
+                f"the inner width {self.d_inner} (expand × d_model) is not a multiple of "
                 f"headdim={self.headdim}",
                 "choose a headdim that divides it",
             )
+
+    @staticmethod
+    def _wrong(
+        what: str, fix: str = "correct it in config.json, or fetch the checkpoint again"
+    ) -> NoReturn:
+        raise CheckpointError(f"config: {what}", fix)
 
     @property
     def d_inner(self) -> int:
@@ -111,12 +105,7 @@ class GeneMambaConfig:
         """Build from config.json's mapping; unknown and missing names are errors."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise CheckpointError(
-                f"config: unknown setting {shown(unknown[0])}",
-                f"known settings are {', '.join(sorted(known))}",
-            )
+            cls._wrong(f"unknown setting {shown(unknown[0])}", f"use {', '.join(sorted(known))}")
         if "vocab_size" not in values:
-            raise CheckpointError(
-                "config: vocab_size is missing", "fetch the checkpoint again or add it"
-            )
+            cls._wrong("vocab_size is missing")
         return cls(**values)

@@ -114,9 +114,7 @@ def over_cells(
         cells = PackedCells.pack(ranked, rows, prefix_token=prefix_token)
         return cells.pinned() if runtime.kind == "cuda" else cells
 
-    def run(
-        rows: list[np.ndarray], cells: PackedCells | None = None
-    ) -> list[tuple[np.ndarray, T]]:
+    def run(rows: list[np.ndarray], cells: PackedCells | None = None) -> list[tuple[np.ndarray, T]]:
         with torch.enable_grad() if gradients else torch.inference_mode():
             return _in_memory(step, rows, packed, runtime, cells)
 

@@ -82,7 +82,7 @@ def _mix(
 
 
 def numbered(segment_RL: Tensor) -> Tensor:
-    """Number the cells of a row from 0, in int32: the scan's state begins in number 0."""
+    """Count the cells of a row from 0, in int32: the scan's state begins in number 0."""
     change = segment_RL[:, 1:] != segment_RL[:, :-1]
     return F.pad(change.cumsum(1), (1, 0)).to(torch.int32).contiguous()
 

@@ -41,8 +41,7 @@ class RMSNorm(nn.Module):
 class Mamba2(nn.Module):
     """Mamba-2 mixer: project, convolve, scan, gate, project back.
 
-    ``forward`` reads one way. The Bi-Mamba layer calls the three parts itself, because the
-    projections work token by token and need not be done once per direction.
+    ``forward`` reads forwards. The Bi-Mamba layer calls the parts, to share the projections.
     """
 
     def __init__(self, config: GeneMambaConfig) -> None:
@@ -61,18 +60,13 @@ class Mamba2(nn.Module):
         """Draw the initial weights as Mamba-2 does: A in 1…16, dt in 0.001…0.1, log-uniform."""
         c = self.config
         with torch.no_grad():
-            bound = 1 / math.sqrt(c.d_model)
-            self.in_proj.weight.uniform_(-bound, bound, generator=generator)
-            bound = 1 / math.sqrt(c.d_inner * n_layers)
-            self.out_proj.weight.uniform_(-bound, bound, generator=generator)
-            bound = 1 / math.sqrt(c.d_conv)
-            self.conv1d.weight.uniform_(-bound, bound, generator=generator)
+            _uniform(self.in_proj.weight, c.d_model, generator)
+            _uniform(self.out_proj.weight, c.d_inner * n_layers, generator)
+            _uniform(self.conv1d.weight, c.d_conv, generator)
             self.conv1d.bias.zero_()  # type: ignore[union-attr]
             self.A_log.uniform_(1, 16, generator=generator).log_()
-            dt = torch.empty_like(self.dt_bias).uniform_(
-                math.log(1e-3), math.log(1e-1), generator=generator
-            )
-            dt = dt.exp_()
+            dt = torch.empty_like(self.dt_bias)
+            dt.uniform_(math.log(1e-3), math.log(1e-1), generator=generator).exp_()
             self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse softplus
             self.D.fill_(1.0)
             self.norm.weight.fill_(1.0)
@@ -153,7 +147,7 @@ class Mamba2(nn.Module):
 
 
 class BiMambaLayer(nn.Module):
-    """One Mamba-2 with shared weights, read forwards and backwards, and merged.
+    """One Mamba-2 that reads forwards and backwards with the same weights, and a merge.
 
     With X the input and M the mixer, the directions are ``X_f = M(X) + X`` and
     ``X_b = flip(M(flip X) + flip X)``. Where a model reads forwards only, ``X_b = X_f``.
@@ -174,13 +168,12 @@ class BiMambaLayer(nn.Module):
         if self.norm is not None:
             nn.init.ones_(self.norm.weight)
         if self.merge is not None:
-            bound = 1 / math.sqrt(self.merge.in_features)
             with torch.no_grad():
-                self.merge.weight.uniform_(-bound, bound, generator=generator)
+                _uniform(self.merge.weight, self.merge.in_features, generator)
                 self.merge.bias.zero_()
 
     def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Return the merged reading of both directions, or that of one; B × L × D."""
+        """Read and merge both directions, or merge the one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
         projected = self.mamba.project(u)  # once: both directions share the projection
         if not self.bidirectional:
@@ -212,3 +205,8 @@ class BiMambaLayer(nn.Module):
 
 def _both_ways(t: Tensor) -> Tensor:
     return torch.cat([t, t.flip(1)])
+
+
+def _uniform(weight: Tensor, fan_in: int, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(fan_in)
+    weight.uniform_(-bound, bound, generator=generator)

@@ -79,7 +79,7 @@ class PackedCells:
         return self._each(lambda t: t.to(device, non_blocking=True))
 
     def pinned(self) -> PackedCells:
-        """Copy to page-locked memory, from which a GPU copies asynchronously."""
+        """Copy to page-locked memory, which a GPU reads on its own."""
         return self._each(Tensor.pin_memory)
 
     @property

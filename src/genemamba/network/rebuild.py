@@ -133,9 +133,7 @@ def rebuild_next(
     return ranked_where_they_stand(ranked, _each_cell(step, ranked, runtime), target)
 
 
-def _each_cell(
-    step: Step[list[np.ndarray]], ranked: Ranked, runtime: Runtime
-) -> list[np.ndarray]:
+def _each_cell(step: Step[list[np.ndarray]], ranked: Ranked, runtime: Runtime) -> list[np.ndarray]:
     """Return what `step` makes of each cell, in their own order; nothing for an empty one."""
     cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
     for own, rebuilt in over_cells(step, ranked, runtime=runtime, doing="reconstruct"):

@@ -55,7 +55,7 @@ def choose_runtime(
     Raises
     ------
     InputError
-        If a value is unknown, the device is not there, or `backend` cannot run.
+        If a value is unknown, the device does not exist, or `backend` cannot run.
     """
     for name, value, kind in (("precision", precision, Precision), ("backend", backend, Backend)):
         if value not in get_args(kind):
@@ -82,11 +82,10 @@ def _device(wanted: str) -> tuple[str, str]:
             "use 'auto', 'cpu', 'mps' or 'cuda' ('cuda:1' of several GPUs)",
         )
     kind, _, number = wanted.partition(":")
-    present = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }[kind]
+    if kind == "cuda":
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    else:
+        present = 1 if kind == "cpu" else int(torch.backends.mps.is_available())
     if not present:
         raise InputError(f"device={wanted!r}: torch finds none here", "use device='cpu'")
     if number and int(number) >= present:

@@ -60,12 +60,10 @@ def require_sizes(backend: Backend, config: GeneMambaConfig) -> None:
 
 
 def self_test(device: str, precision: str, backend: Backend) -> float:
-    """Read packed rows in both directions, by a backend and by the plain code in float64.
+    """Return how far a backend is from the plain code in float64, on packed rows.
 
-    Returns
-    -------
-    The largest relative distance: of the outputs and, where the backend has them, of the gradients
-    of input and weights.
+    This is the largest relative distance: of the outputs and, where the backend has them, of the
+    gradients of input and weights.
     """
     config = GeneMambaConfig(vocab_size=2, d_model=64, d_state=64, headdim=64, chunk_size=32)
     width, dtype = config.d_inner + config.d_xbc + config.n_heads, getattr(torch, precision)
@@ -73,12 +71,10 @@ def self_test(device: str, precision: str, backend: Backend) -> float:
     segment = (torch.arange(_LENGTH) // 97).expand(2, -1).clone()
     segment[1] = -segment[1]  # from many to few
     true = _outputs_and_gradients(config, projected.double(), segment, "torch")
-    ours = _outputs_and_gradients(
-        config, projected.to(device), segment.to(device), backend, true[1]
-    )
-    return max(
-        float((one - other).norm() / one.norm()) for one, other in zip(true, ours, strict=False)
-    )
+    on_device = (projected.to(device), segment.to(device))
+    ours = _outputs_and_gradients(config, *on_device, backend, true[1])
+    pairs = zip(true, ours, strict=False)
+    return max(float((one - other).norm() / one.norm()) for one, other in pairs)
 
 
 def _outputs_and_gradients(

@@ -6,17 +6,28 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genemamba.errors import CheckpointError
+from genemamba.errors import CheckpointError, shown
 from genemamba.network.config import GeneMambaConfig
-from genemamba.network.header import AGAIN, Header, first_difference, read_header
+from genemamba.network.files import AGAIN, parse_json
 
+MAX_HEADER = 4 * 2**20  # bytes; 48 layers need 50 kB
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+class Slot(NamedTuple):
+    """One tensor: bytes `start` to `stop` of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
 
 
 def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -47,6 +58,9 @@ def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...
 class WeightFile:
     """A safetensors file with a sound header; tensors are read when they are needed.
 
+    safetensors checks that sizes and offsets agree with each other and with the file. Added here: a
+    limit to the header, and names that are unique.
+
     Raises
     ------
     CheckpointError
@@ -55,12 +69,49 @@ class WeightFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header: Header = read_header(path)
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                if length > MAX_HEADER:
+                    raise SafetensorError(f"a header of {length} bytes is longer than {MAX_HEADER}")
+                text = file.read(length)
+            with safe_open(path, framework="np"):  # checks the header
+                pass
+        except SafetensorError as error:
+            what = f"{path} is damaged or not a safetensors file: {error}"
+            raise CheckpointError(what, AGAIN) from None
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
+        entries = parse_json(text, path)
+        self.metadata: dict[str, str] = entries.pop("__metadata__", {})
+        self.slots = {
+            name: Slot(
+                entry["dtype"],
+                tuple(entry["shape"]),
+                *(8 + length + o for o in entry["data_offsets"]),
+            )
+            for name, entry in entries.items()
+        }
 
     def require(self, expected: Iterator[tuple[str, tuple[int, ...]]]) -> None:
         """Reject the file unless it holds exactly these tensors, all of a float type."""
-        if wrong := first_difference(self.header.slots, expected, set(_FLOATS)):
-            raise CheckpointError(f"{self.path}: {wrong}", AGAIN)
+        seen = set()
+        for name, shape in expected:  # stops at the first wrong one, however many are expected
+            slot = self.slots.get(name)
+            if slot is None:
+                wrong = "is missing"
+            elif slot.shape != shape:
+                wrong = f"has shape {shown(list(slot.shape))}, not {list(shape)}"
+            elif slot.dtype not in _FLOATS:
+                wrong = f"has dtype {slot.dtype}, not a float type"
+            else:
+                seen.add(name)
+                continue
+            raise CheckpointError(f"{self.path}: tensor {name} {wrong}", AGAIN)
+        for name in sorted(self.slots.keys() - seen):
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(name)} has no place in this model", AGAIN
+            )
 
     def sha256(self) -> str:
         """Hash of all bytes."""
@@ -75,7 +126,7 @@ class WeightFile:
         found = {}
         try:
             with safe_open(self.path, framework="pt") as file:
-                for name in self.header.slots:
+                for name in self.slots:
                     tensor = self._grown(name) if name in grow else file.get_tensor(name)
                     low, high = torch.aminmax(tensor)  # unlike isfinite, it needs no memory
                     if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
@@ -88,7 +139,7 @@ class WeightFile:
         return found
 
     def _grown(self, name: str) -> Tensor:
-        slot = self.header.slots[name]
+        slot = self.slots[name]
         grown = torch.empty((slot.shape[0] + 1, *slot.shape[1:]), dtype=_FLOATS[slot.dtype])
         with self.path.open("rb") as f:  # not mapped: the pages would count twice
             f.seek(slot.start)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from genemamba.errors import CheckpointError, InputError
 from genemamba.network import GeneMamba
 from genemamba.network.packed import PackedCells
-from genemamba.network.checkpoint import METADATA, read_json
-from genemamba.network.header import AGAIN
+from genemamba.network.checkpoint import METADATA
+from genemamba.network.files import AGAIN, read_json
 from genemamba.network.inference import map_cells, placed
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.network.weights import WeightFile, mean_row, write_weights

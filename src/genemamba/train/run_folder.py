@@ -15,7 +15,7 @@ import torch
 
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.network.checkpoint import read_json
+from genemamba.network.files import read_json
 from genemamba.train.recipe import Recipe
 
 STATE, RUN, METRICS, BOARD = "state.pt", "run.json", "metrics.csv", "tensorboard"

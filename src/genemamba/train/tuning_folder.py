@@ -14,7 +14,7 @@ import torch
 
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.checkpoint import read_json
+from genemamba.network.files import read_json
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import save_whole
