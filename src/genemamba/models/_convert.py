@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.models._load import check_merge, find, registered
+from genemamba.models._load import check_merge, find
 
 if TYPE_CHECKING:
     from genemamba.network.checkpoint import Parts
@@ -55,7 +55,7 @@ def convert(
     from genemamba.models._published import Published
     from genemamba.network.checkpoint import is_checkpoint, read_parts, write_parts
 
-    source, target = find(path), Path(out)
+    (source, entry), target = find(path), Path(out)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"out={str(target)!r} exists", "give a new folder")
     if is_checkpoint(source):
@@ -65,7 +65,7 @@ def convert(
         _write_published(target, parts)
     else:
         parts = Published(source).parts(merge)
-        parts.provenance.update(registered(path))
+        parts.provenance.update(entry.provenance if entry else {})
         write_parts(target, parts)
     return target
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from genemamba.errors import CheckpointError
+from genemamba.models._registry import Entry, lookup, nearest, on_disk
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba, GeneMambaConfig
@@ -68,16 +69,20 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     if isinstance(model, GeneMamba):
         check_merge(model.config, merge)
         return model
-    path = find(model)
+    path, entry = find(model)
     if is_checkpoint(path):
         parts = read_parts(path)
         check_merge(parts.config, merge)
-        _require_released(model, parts.provenance["sha256"])
+        if entry and entry.bundled and entry.weights_sha256 != parts.provenance["sha256"]:
+            raise CheckpointError(
+                f"the weights of {entry.name} in the package are not those it was released with",
+                "install genemamba again: pip install --force-reinstall --no-deps genemamba",
+            )
     else:
         from genemamba.models._published import Published
 
         parts = Published(path).parts(merge)
-    parts.provenance.update(registered(model))
+    parts.provenance.update(entry.provenance if entry else {})
     return GeneMamba.from_parts(parts)
 
 
@@ -114,7 +119,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
                 "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
             )
         return model.vocab
-    path = find(model)
+    path, _ = find(model)
     if is_checkpoint(path):
         return read_vocabulary(path)
     from genemamba.models._published import Published
@@ -122,18 +127,15 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     return Published(path).vocab
 
 
-def find(model: str | PathLike[str]) -> Path:
-    """Find the folder or file of a name or path; a known name takes precedence."""
-    from genemamba.models._registry import lookup, nearest, on_disk
-
-    name, path = str(model), Path(model)
-    if (entry := lookup(name)) is not None:
-        found = entry.folder if entry.bundled else on_disk(name)
-        if found is None:
+def find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
+    """Find the folder or file of a name or path, and its entry; a known name comes first."""
+    name, path, entry = str(model), Path(model), lookup(str(model))
+    if entry:
+        path = entry.folder
+        if not entry.bundled and on_disk(name) is None:
             raise CheckpointError(
                 f"{name!r} is not on this machine", f'download it with gm.models.fetch("{name}")'
             )
-        path = found
     if os.path.isfile(path) and path.suffix != ".safetensors":
         raise CheckpointError(
             f"{path} is not a .safetensors file; other formats can run code when they are read",
@@ -142,7 +144,7 @@ def find(model: str | PathLike[str]) -> Path:
     if path.name == "model.safetensors" and os.path.exists(path.parent / "config.json"):
         path = path.parent  # the file of a folder means the folder
     if os.path.exists(path):  # pathlib's would raise on names that no system can have
-        return path
+        return path, entry
     raise CheckpointError(
         f"model={name[:200]!r} is neither a known checkpoint nor a folder or file",
         f"use {nearest(name)!r}, or give the path of a checkpoint",
@@ -155,25 +157,3 @@ def check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
         raise CheckpointError(
             f"merge={merge!r}, but this checkpoint says {config.merge!r}", "leave out merge"
         )
-
-
-def _require_released(model: str | PathLike[str], sha256: str) -> None:
-    """Reject weights in the package that are not those of the release."""
-    from genemamba.models._registry import lookup
-
-    entry = lookup(str(model))
-    if entry is not None and entry.bundled and entry.weights_sha256 != sha256:
-        raise CheckpointError(
-            f"the weights of {entry.name} in the package are not those it was released with",
-            "install genemamba again: pip install --force-reinstall --no-deps genemamba",
-        )
-
-
-def registered(model: str | PathLike[str]) -> dict[str, str]:
-    """Return what the registry says of a name; a file in the published layout says less."""
-    from genemamba.models._registry import lookup
-
-    entry = lookup(str(model))
-    if entry is None or entry.bundled:
-        return {}
-    return {"name": entry.name, "source": entry.source, "licence": entry.licence}

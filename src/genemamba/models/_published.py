@@ -163,13 +163,6 @@ def _published_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int,
 
 def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
     """Read the sizes off the shapes: those of most layers, so that an odd one is named later."""
-    layers = {int(m[1]) for name in slots if (m := _LAYER.match(name))}
-    if "embeddings.weight" not in slots or not layers:
-        missing = "mamba_mixer.layers.*" if "embeddings.weight" in slots else "embeddings.weight"
-        raise CheckpointError(
-            f"{path} has no tensors {missing}: it is no GeneMamba checkpoint",
-            "give one in this package's or the published layout",
-        )
 
     def usual(pattern: str, axis: int) -> int:
         sizes = Counter(
@@ -178,10 +171,15 @@ def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
             if re.fullmatch(pattern, name) and len(slot.shape) > axis
         )
         if not sizes:
-            raise CheckpointError(f"{path} has no tensor {pattern.replace(chr(92), '')}", AGAIN)
+            raise CheckpointError(
+                f"{path} has no tensor {pattern.replace(chr(92), '')}: it is no GeneMamba "
+                "checkpoint, or damaged",
+                "give one in this package's or the published layout",
+            )
         return sizes.most_common(1)[0][0]
 
-    mamba = r"mamba_mixer\.layers\.\d+\.mamba\."
+    vocab_size = usual(r"embeddings\.weight|lm_head\.(weight|bias)", 0)
+    mamba = r"mamba_mixer\.layers\.\d{1,4}\.mamba\."
     d_model = usual(mamba + r"out_proj\.weight", 0)
     d_inner = usual(mamba + r"norm\.weight", 0)
     heads = usual(mamba + "D", 0)
@@ -194,9 +192,9 @@ def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
             AGAIN,
         )
     return GeneMambaConfig(
-        vocab_size=usual(r"embeddings\.weight|lm_head\.(weight|bias)", 0),
+        vocab_size=vocab_size,
         d_model=d_model,
-        n_layers=max(layers) + 1,
+        n_layers=1 + max(int(found[1]) for name in slots if (found := _LAYER.match(name))),
         d_state=states // 2,
         d_conv=usual(mamba + r"conv1d\.weight", 2),
         expand=d_inner // d_model,

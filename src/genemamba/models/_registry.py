@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from genemamba.errors import CheckpointError, InputError
-
-Layout = Literal["genemamba", "published"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # one step of a path on every system
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -62,12 +61,12 @@ class Entry:
 
     name: str
     files: tuple[RemoteFile, ...]
-    parameters: int | None
-    vocabulary: str
-    source: str
-    licence: str
+    parameters: int | None = None
+    vocabulary: str = "not stated"
+    source: str = "not stated"
+    licence: str = "not stated"
     bundled: bool = False
-    layout: Layout = "genemamba"
+    layout: Literal["genemamba", "published"] = "genemamba"
     weights_sha256: str | None = None
     """Of a bundled one, which has no `files`."""
 
@@ -84,6 +83,13 @@ class Entry:
             return Path(str(files("genemamba.models") / "bundled" / self.name))
         contents = "".join(sorted(f"{file.name} {file.sha256}\n" for file in self.files))
         return _home() / f"{self.name}-{hashlib.sha256(contents.encode()).hexdigest()[:12]}"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a file in the published layout does not state."""
+        if self.bundled:
+            return {}
+        return {"name": self.name, "source": self.source, "licence": self.licence}
 
     @property
     def complete(self) -> bool:
@@ -114,35 +120,6 @@ def _require_plain(what: str, name: str) -> None:
             "use letters, digits, '.', '_' and '-', beginning with a letter or digit",
         )
 
-
-_HUB = "https://huggingface.co"
-# Addresses, sizes and hashes are those of public records of this revision, and of local copies;
-# nothing was downloaded from here to check them.
-_GENEFORMER = (
-    f"{_HUB}/ctheodoris/Geneformer/resolve/04c2b2e84da7c0f385c3f9ad8f3ec24bab6650e5"
-    "/geneformer/gene_dictionaries_30m"
-)
-GENEFORMER_V1 = tuple(
-    RemoteFile(f"{name}.pkl", f"{_GENEFORMER}/{name}_gc30M.pkl", sha256, size)
-    for name, sha256, size in (
-        (
-            "token_dictionary",
-            "ab9dc40973fa5224d77b793e2fd114cacf3d08423ed9c4c49caf0ba9c7f218f1",
-            788_424,
-        ),
-        (
-            "gene_median_dictionary",
-            "b3b589bb5ec75040d05fc44dd6bf0184cf87f3c362cf158d196a6ed3b7fe5f39",
-            940_965,
-        ),
-        (
-            "gene_name_id_dict",
-            "55e67962e79c0039a6c32d43c5c99f38e51964bbcfa32f736150ee1e285c438c",
-            1_117_117,
-        ),
-    )
-)
-"""Gene tables of the published layout: tokens, medians, symbols."""
 
 _ENTRIES: dict[str, Entry] = {}
 
@@ -193,38 +170,9 @@ def add(entry: Entry) -> None:
     _ENTRIES[entry.name] = entry
 
 
-add(
-    Entry(
-        name="genemamba-mini",
-        files=(),
-        parameters=None,
-        vocabulary="human, Ensembl ids and symbols",
-        source="in the package",
-        licence="as the package (BSD-3-Clause)",
-        bundled=True,
-        weights_sha256="ee5400fd257cd3b6121df9b7382994607921599573f9bc259228c207321547c0",
-    )
-)
-add(
-    Entry(
-        name="genemamba-24l-512d",
-        files=(
-            RemoteFile(
-                "model.safetensors",
-                f"{_HUB}/mineself2016/GeneMamba/resolve"
-                "/dac10b05b4834fdb7a2fddbf47eec6acf6e9aee4/model.safetensors",
-                "ccb1fcb0ee4b3ea2013099b9b187455e160d3b66b76c606715231b70b13c2784",
-                262_998_656,
-            ),
-            *GENEFORMER_V1,
-        ),
-        parameters=65_744_338,
-        vocabulary="25,424 human genes of Geneformer V1",
-        source=f"{_HUB}/mineself2016/GeneMamba",
-        licence=(
-            "weights: no reuse licence is confirmed; not part of this package, fetched only when "
-            "you ask for them; do not pass them on. Geneformer's gene tables: Apache-2.0"
-        ),
-        layout="published",
-    )
-)
+_known = tomllib.loads((files("genemamba.models") / "registry.toml").read_text(encoding="utf-8"))
+GENEFORMER_V1 = tuple(RemoteFile(**table) for table in _known["gene_tables"])
+for _entry in _known["checkpoints"]:
+    _own = [RemoteFile(**file) for file in _entry.pop("files", ())]
+    _tables = GENEFORMER_V1 if _entry.get("layout") == "published" else ()
+    add(Entry(**_entry, files=(*_own, *_tables)))

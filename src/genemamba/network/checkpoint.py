@@ -124,10 +124,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"{folder} holds no {name}", AGAIN)
     described = read_json(folder / CONFIG)
     for name, kind in _TYPES.items():
-        if name not in described:
-            raise CheckpointError(f"{folder / CONFIG} is damaged: {name} is missing", AGAIN)
-        if not isinstance(described[name], kind):
-            raise CheckpointError(f"{folder / CONFIG}: {name} has a wrong type", AGAIN)
+        if not isinstance(described.get(name), kind):
+            raise CheckpointError(
+                f"{folder / CONFIG}: {name} is missing or has a wrong type", AGAIN
+            )
     if described["format"] != FORMAT:
         raise CheckpointError(
             f"{folder} has checkpoint format {described['format']}, this version reads {FORMAT}",
