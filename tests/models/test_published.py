@@ -143,7 +143,7 @@ def test_the_number_of_genes(published: Path) -> None:
             "lm_head.bias": (rows,),
         }
         change(published, **{name: torch.zeros(shape) for name, shape in names.items()})
-        with pytest.raises(CheckpointError, match=f"has {rows} rows, but the genes beside it"):
+        with pytest.raises(CheckpointError, match=f"has {rows} rows, but the genes in its folder"):
             gm.models.load(published)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.models._load import check_merge, find
+from genemamba.models._load import read
 
 if TYPE_CHECKING:
     from genemamba.network.checkpoint import Parts
@@ -52,20 +52,16 @@ def convert(
     >>> gm.models.convert("downloads/GeneMamba", "genemamba-24x512")  # doctest: +SKIP
     >>> model = gm.models.load("genemamba-24x512")  # doctest: +SKIP
     """
-    from genemamba.models._published import Published
-    from genemamba.network.checkpoint import is_checkpoint, read_parts, write_parts
+    from genemamba.network.checkpoint import LAYOUT, write_parts
 
-    (source, entry), target = find(path), Path(out)
+    target = Path(out)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"out={str(target)!r} exists", "give a new folder")
-    if is_checkpoint(source):
-        parts = read_parts(source)
-        check_merge(parts.config, merge)
+    parts = read(path, merge)
+    if parts.provenance["layout"] == LAYOUT:
         _refuse_inexpressible(parts)
         _write_published(target, parts)
     else:
-        parts = Published(source).parts(merge)
-        parts.provenance.update(entry.provenance if entry else {})
         write_parts(target, parts)
     return target
 
@@ -97,12 +93,11 @@ def _write_published(folder: Path, parts: Parts) -> None:
     from genemamba.network.weights import mean_row, write_weights
 
     tensors, config = dict(parts.tensors), parts.config
-    grown = {name: (tensors[name][:-1], tensors[name][-1]) for name in GROWN}
-    untrained_cls = parts.vocab.extra and all(
-        torch.equal(last, mean_row(rows)) for rows, last in grown.values()
-    )
-    if untrained_cls:
-        tensors |= {name: rows for name, (rows, _) in grown.items()}
+    without = {name: tensors[name][:-1] for name in GROWN}
+    if parts.vocab.extra and all(
+        torch.equal(tensors[name][-1], mean_row(rows)) for name, rows in without.items()
+    ):
+        tensors |= without
     folder.mkdir(parents=True, exist_ok=True)
     parts.vocab.to_csv(folder / GENES)
     described = {

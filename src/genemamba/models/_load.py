@@ -12,6 +12,7 @@ from genemamba.models._registry import Entry, lookup, nearest, on_disk
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba, GeneMambaConfig
+    from genemamba.network.checkpoint import Parts
     from genemamba.network.config import Merge
     from genemamba.tokens import Vocabulary
 
@@ -64,26 +65,11 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     True
     """
     from genemamba.network import GeneMamba
-    from genemamba.network.checkpoint import is_checkpoint, read_parts
 
     if isinstance(model, GeneMamba):
-        check_merge(model.config, merge)
+        _check_merge(model.config, merge)
         return model
-    path, entry = find(model)
-    if is_checkpoint(path):
-        parts = read_parts(path)
-        check_merge(parts.config, merge)
-        if entry and entry.bundled and entry.weights_sha256 != parts.provenance["sha256"]:
-            raise CheckpointError(
-                f"the weights of {entry.name} in the package are not those it was released with",
-                "install genemamba again: pip install --force-reinstall --no-deps genemamba",
-            )
-    else:
-        from genemamba.models._published import Published
-
-        parts = Published(path).parts(merge)
-    parts.provenance.update(entry.provenance if entry else {})
-    return GeneMamba.from_parts(parts)
+    return GeneMamba.from_parts(read(model, merge))
 
 
 def vocabulary(model: ModelLike) -> Vocabulary:
@@ -119,7 +105,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
                 "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
             )
         return model.vocab
-    path, _ = find(model)
+    path, _ = _find(model)
     if is_checkpoint(path):
         return read_vocabulary(path)
     from genemamba.models._published import Published
@@ -127,7 +113,28 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     return Published(path).vocab
 
 
-def find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
+def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
+    """Read and check the checkpoint of a name or path, in either layout."""
+    from genemamba.network.checkpoint import is_checkpoint, read_parts
+
+    path, entry = _find(model)
+    if is_checkpoint(path):
+        parts = read_parts(path)
+        _check_merge(parts.config, merge)
+        if entry and entry.bundled and entry.weights_sha256 != parts.provenance["sha256"]:
+            raise CheckpointError(
+                f"the weights of {entry.name} in the package are not those it was released with",
+                "install genemamba again: pip install --force-reinstall --no-deps genemamba",
+            )
+    else:
+        from genemamba.models._published import Published
+
+        parts = Published(path).parts(merge)
+    parts.provenance.update(entry.provenance if entry else {})
+    return parts
+
+
+def _find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
     """Find the folder or file of a name or path, and its entry; a known name comes first."""
     name, path, entry = str(model), Path(model), lookup(str(model))
     if entry:
@@ -151,7 +158,7 @@ def find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
     )
 
 
-def check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
+def _check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
     """Reject a merge that differs from the checkpoint's."""
     if merge not in (None, config.merge):
         raise CheckpointError(

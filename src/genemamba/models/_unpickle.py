@@ -114,11 +114,8 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
             raise pickle.UnpicklingError(f"an entry {type(key).__name__} of {type(table).__name__}")
         if key in table:
             raise pickle.UnpicklingError(f"{key!a} occurs twice")
-        if type(value) not in (str, int, float) or not (
-            len(value.encode()) <= LONGEST_TEXT
-            if isinstance(value, str)
-            else abs(value) < 2**64  # nor NaN
-        ):
+        number = type(value) in (int, float) and abs(value) < 2**64  # nor NaN
+        if not (number or (type(value) is str and len(value.encode()) <= LONGEST_TEXT)):
             raise pickle.UnpicklingError(
                 f"a {type(value).__name__} that is no plain text or number"
             )

@@ -85,7 +85,7 @@ def read_parts(folder: Path) -> Parts:
     """
     described = _read_config(folder)
     config = GeneMambaConfig.from_dict(described["config"])
-    vocab = _vocabulary(folder, described)
+    vocab = read_vocabulary(folder, described)
     if len(vocab) != config.vocab_size:
         raise CheckpointError(
             f"{folder / GENES} gives {len(vocab)} tokens, {CONFIG} says {config.vocab_size}: "
@@ -113,11 +113,6 @@ def read_parts(folder: Path) -> Parts:
     return Parts(config, vocab, tensors, file.metadata, provenance, ranking, sketch)
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read only the genes of a checkpoint: all that ranking needs."""
-    return _vocabulary(folder, _read_config(folder))
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, GENES, WEIGHTS):
         if not (folder / name).is_file():
@@ -136,8 +131,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _vocabulary(folder: Path, described: dict[str, Any]) -> Vocabulary:
-    extra = described["extra_tokens"]
+def read_vocabulary(folder: Path, described: dict[str, Any] | None = None) -> Vocabulary:
+    """Read only the genes of a checkpoint: all that ranking needs."""
+    extra = (described or _read_config(folder))["extra_tokens"]
     if not all(isinstance(token, str) for token in extra):
         raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", AGAIN)
     require_small(folder / GENES)

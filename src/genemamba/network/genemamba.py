@@ -97,12 +97,9 @@ class GeneMamba(nn.Module):
         """Make a model around the tensors of a checkpoint; they become float32."""
         with torch.device("meta"):  # no memory for weights that exist already
             model = cls(parts.config)
-        tied = parts.config.tie_embeddings
         state = {name: tensor.float() for name, tensor in parts.tensors.items()}
-        if tied:
-            state["lm_head.weight"] = state["embeddings.weight"]
-        model.load_state_dict(state, assign=True)
-        if tied:
+        model.load_state_dict({"lm_head.weight": state["embeddings.weight"], **state}, assign=True)
+        if parts.config.tie_embeddings:
             model.lm_head.weight = model.embeddings.weight
         model.vocab, model.provenance = parts.vocab, parts.provenance
         model.ranking, model.sketch = parts.ranking, parts.sketch

@@ -6,7 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,19 +46,12 @@ def embed_tokens(
     """Embed every cell, ``(n_cells, d_model)`` float32; cells without tokens get NaN."""
     runtime = runtime or choose_runtime()
     check_pooling(model, pooling)
-    network = placed(model, runtime)
-    prefix = None
-    if pooling == "cls":
-        assert model.vocab is not None
-        prefix = model.vocab.special("[CLS]")
+    network, vocab = placed(model, runtime), model.vocab
     return map_cells(
-        lambda cells: network.embed(cells, pooling),
-        ranked,
-        model.config.d_model,
-        runtime=runtime,
-        prefix_token=prefix,
-        progress=progress,
-    )
+        lambda cells: network.embed(cells, pooling), ranked, model.config.d_model,
+        prefix_token=vocab.special("[CLS]") if vocab and pooling == "cls" else None,
+        runtime=runtime, progress=progress,
+    )  # fmt: skip
 
 
 def map_cells(
@@ -70,18 +63,10 @@ def map_cells(
     prefix_token: int | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Apply `f`, which returns S × `width`, to every cell.
-
-    Returns
-    -------
-    ``(n_cells, width)`` float32, cells in their own order; NaN for cells without tokens.
-    """
+    """Apply `f`, which returns S × `width`, to every cell; float32, NaN without tokens."""
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
-    batches = over_cells(
-        lambda _, packed: f(packed), ranked,
-        runtime=runtime, prefix_token=prefix_token, progress=progress,
-    )  # fmt: skip
-    for cells, found in batches:
+    how: Any = {"runtime": runtime, "prefix_token": prefix_token, "progress": progress}
+    for cells, found in over_cells(lambda _, packed: f(packed), ranked, **how):
         out[cells] = found.float().cpu().numpy()
     return out
 
@@ -118,7 +103,7 @@ def over_cells(
         with torch.enable_grad() if gradients else torch.inference_mode():
             return _in_memory(step, rows, packed, runtime, cells)
 
-    n_threads = 1 if gradients else min(torch.get_num_threads(), len(batches))
+    n_threads = 1 if gradients else max(1, min(torch.get_num_threads(), len(batches)))
     on = f" on {runtime.device} in {runtime.precision}"
     total, n_cells = int(lengths.sum()), len(lengths)
     with Progress(doing, total, "token", n_cells, on=on, shown=progress) as bar:
@@ -199,11 +184,8 @@ def _in_memory(
     free_cached(runtime.kind)  # outside of except, which would hold on to tensors
     rows = rows if len(rows) > 1 else [own[None] for own in cells]
     half = len(rows) // 2
-    return [
-        found
-        for part in (rows[:half], rows[half:])
-        for found in _in_memory(step, part, packed, runtime)
-    ]
+    halves = (_in_memory(step, part, packed, runtime) for part in (rows[:half], rows[half:]))
+    return [found for part in halves for found in part]
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:

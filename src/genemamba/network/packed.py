@@ -16,6 +16,8 @@ from torch import Tensor
 
 from genemamba.tokens import PAD, Ranked
 
+_MULTIPLE = 64  # rows are padded to it, so that code is compiled for few lengths
+
 
 @dataclass(frozen=True, eq=False)
 class PackedCells:
@@ -43,22 +45,14 @@ class PackedCells:
 
     @classmethod
     def pack(
-        cls,
-        ranked: Ranked,
-        rows: list[np.ndarray],
-        *,
-        prefix_token: int | None = None,
-        multiple: int = 64,
+        cls, ranked: Ranked, rows: list[np.ndarray], *, prefix_token: int | None = None
     ) -> PackedCells:
-        """Put the cells of each array into one row, each after `prefix_token` if there is one.
-
-        Rows are padded to a multiple, so that few lengths occur: code is compiled for each.
-        """
+        """Put the cells of each array into one row, each after `prefix_token` if there is one."""
         cells, extra = np.concatenate(rows), int(prefix_token is not None)
         lengths = ranked.lengths[cells] + extra
         row = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
         filled = np.bincount(row, lengths, minlength=len(rows)).astype(np.int64)
-        length = -(-int(filled.max()) // multiple) * multiple
+        length = -(-int(filled.max()) // _MULTIPLE) * _MULTIPLE
         offset = np.cumsum(lengths) - lengths
         begin = offset + (row * length - np.repeat(np.cumsum(filled) - filled, np.bincount(row)))
         place = np.arange(lengths.sum()) + np.repeat(begin - offset, lengths)
@@ -70,9 +64,8 @@ class PackedCells:
             place = np.delete(place, offset)
         ids[place] = ranked.take(cells).tokens
         alone = len(cells) == len(rows) and bool((filled == length).all())
-        as_rows, tensor = (len(rows), length), torch.from_numpy
-        ids, segment = ids.reshape(as_rows), segment.reshape(as_rows)
-        return cls(tensor(ids), tensor(segment), tensor(begin), tensor(lengths), alone)
+        arrays = (ids.reshape(len(rows), -1), segment.reshape(len(rows), -1), begin, lengths)
+        return cls(*map(torch.from_numpy, arrays), alone)
 
     def to(self, device: str) -> PackedCells:
         """Copy to a device."""

@@ -18,21 +18,15 @@ from genemamba.network.packed import PackedCells
 from genemamba.network.recurrent import start, step
 from genemamba.network.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked, pad
-from genemamba.tokens.reconstruction import (
-    LIKELY,
-    Reconstruction,
-    join,
-    put,
-    ranked_where_they_stand,
-)
+from genemamba.tokens import reconstruction as core
+from genemamba.tokens.reconstruction import Reconstruction
 
 _CELLS_PER_STEP = 64  # a step reads all weights once, for any number of cells
 
 
 def names_next_gene(model: GeneMamba) -> bool:
     """Whether the head at a gene names the gene after it, as in the paper, or the gene itself."""
-    objective = model.provenance.get("objective")
-    if objective is not None:
+    if objective := model.provenance.get("objective"):
         return objective.startswith("next gene")
     return model.vocab is None or not model.vocab.has_special("[MASK]")
 
@@ -54,8 +48,7 @@ def rebuild_hidden(
         )
     network, mask = placed(model, runtime), model.vocab.special("[MASK]")
     excluded = _excluded(model, runtime, measured)
-    rank = np.full(len(hidden), np.nan)
-    likely = np.full(len(hidden), np.nan)
+    rank, likely = np.full((2, len(hidden)), np.nan)
 
     def step(own: np.ndarray, batch: PackedCells) -> list[np.ndarray]:
         covered, rebuilt = batch.ids.clone(), []
@@ -71,13 +64,13 @@ def rebuild_hidden(
             logits_MV[:, batch.of(covered, k)] = -torch.inf  # the visible ones
             truth = batch.of(batch.ids, k)[places]
             given = logits_MV.gather(1, truth[:, None])
-            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < LIKELY).cpu()
+            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < core.LIKELY).cpu()
             rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
             rebuilt.append(ranked.tokens[part].copy())
             rebuilt[-1][hidden[part]] = _named(logits_MV)
         return rebuilt
 
-    return join(ranked, _each_cell(step, ranked, runtime), rank, likely)
+    return core.join(ranked, _each_cell(step, ranked, runtime), rank, likely)
 
 
 def _expected_rank(logits_MV: Tensor, truth_M: Tensor, places_M: Tensor) -> Tensor:
@@ -90,7 +83,7 @@ def _named(logits_MV: Tensor) -> np.ndarray:
     """Return the gene to put at each place."""
     probability_MV = logits_MV.softmax(-1)
     named_M = probability_MV.sum(0).topk(len(logits_MV)).indices
-    return named_M.cpu().numpy()[put(probability_MV[:, named_M].cpu().numpy())]
+    return named_M.cpu().numpy()[core.put(probability_MV[:, named_M].cpu().numpy())]
 
 
 def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) -> Reconstruction:
@@ -106,7 +99,7 @@ def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) 
         return rebuilt
 
     cells = _each_cell(step, ranked, runtime)
-    return ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
+    return core.ranked_where_they_stand(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
 
 
 def rebuild_next(
@@ -130,7 +123,7 @@ def rebuild_next(
         written = _continue(network, model, ids, kept, excluded)
         return [row[:k].cpu().numpy().astype(np.int32) for row, k in zip(written, n, strict=True)]
 
-    return ranked_where_they_stand(ranked, _each_cell(step, ranked, runtime), target)
+    return core.ranked_where_they_stand(ranked, _each_cell(step, ranked, runtime), target)
 
 
 def _each_cell(step: Step[list[np.ndarray]], ranked: Ranked, runtime: Runtime) -> list[np.ndarray]:

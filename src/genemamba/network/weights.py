@@ -84,34 +84,28 @@ class WeightFile:
             raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
         entries = parse_json(text, path)
         self.metadata: dict[str, str] = entries.pop("__metadata__", {})
-        self.slots = {
-            name: Slot(
-                entry["dtype"],
-                tuple(entry["shape"]),
-                *(8 + length + o for o in entry["data_offsets"]),
-            )
-            for name, entry in entries.items()
-        }
+        self.slots = {}
+        for name, entry in entries.items():
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            self.slots[name] = Slot(entry["dtype"], tuple(entry["shape"]), start, stop)
 
     def require(self, expected: Iterator[tuple[str, tuple[int, ...]]]) -> None:
         """Reject the file unless it holds exactly these tensors, all of a float type."""
         seen = set()
         for name, shape in expected:  # stops at the first wrong one, however many are expected
-            slot = self.slots.get(name)
+            wrong, slot = "", self.slots.get(name)
             if slot is None:
                 wrong = "is missing"
             elif slot.shape != shape:
                 wrong = f"has shape {shown(list(slot.shape))}, not {list(shape)}"
             elif slot.dtype not in _FLOATS:
                 wrong = f"has dtype {slot.dtype}, not a float type"
-            else:
-                seen.add(name)
-                continue
-            raise CheckpointError(f"{self.path}: tensor {name} {wrong}", AGAIN)
-        for name in sorted(self.slots.keys() - seen):
-            raise CheckpointError(
-                f"{self.path}: tensor {shown(name)} has no place in this model", AGAIN
-            )
+            if wrong:
+                raise CheckpointError(f"{self.path}: tensor {name} {wrong}", AGAIN)
+            seen.add(name)
+        if extra := sorted(self.slots.keys() - seen):
+            what = f"{self.path}: tensor {shown(extra[0])} has no place in this model"
+            raise CheckpointError(what, AGAIN)
 
     def sha256(self) -> str:
         """Hash of all bytes."""
