@@ -63,8 +63,8 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
         ({"a": slot(shape=[2**62, 2**62])}, "overflow"),
         ({"a": slot(8, 0)}, "invalid offset for tensor `a`"),
         ({"a": slot(shape=[3])}, "invalid shape"),
-        ({"a": slot(), "b": slot()}, "invalid offset for tensor `b`"),
-        ({"a": slot(0, 4, [1]), "b": slot(2, 8, [6], "U8")}, "invalid offset for tensor `b`"),
+        ({"a": slot(), "b": slot()}, "invalid offset for tensor"),
+        ({"a": slot(0, 4, [1]), "b": slot(2, 8, [6], "U8")}, "invalid offset for tensor"),
         ({"a": slot(4, 8, [1])}, "invalid offset for tensor `a`"),
         ({"a": slot(0, 4, [1])}, "not fully covered"),
         ({"a": slot(0, 16, [4])}, "not fully covered"),
@@ -108,7 +108,7 @@ def test_a_large_header_is_not_read(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CheckpointError, match="cannot be read"):
+        with pytest.raises(CheckpointError, match="holds no"):
             WeightFile(path)
 
 

@@ -77,8 +77,6 @@ def _of_path(path: Path) -> dict[str, Any]:
 
     weights = path / WEIGHTS if path.is_dir() else path
     config = weights.with_name(CONFIG)
-    if not weights.is_file():
-        raise CheckpointError(f"{path} holds no {WEIGHTS}", "give a checkpoint folder or file")
     slots = WeightFile(weights).slots
     if "embeddings.weight" not in slots or not slots["embeddings.weight"].shape:
         raise CheckpointError(

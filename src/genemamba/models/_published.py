@@ -44,8 +44,6 @@ class Published:
 
     def __init__(self, path: Path) -> None:
         file = path / WEIGHTS if path.is_dir() else path
-        if not file.is_file():
-            raise CheckpointError(f"{path} holds no {WEIGHTS}", "give a folder that has one")
         self.folder = file.parent
         self.weights = WeightFile(file)
         self.config = _sizes(file, self.weights.slots)

@@ -114,9 +114,6 @@ def read_parts(folder: Path) -> Parts:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    for name in (CONFIG, GENES, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}", AGAIN)
     described = read_json(folder / CONFIG)
     for name, kind in _TYPES.items():
         if not isinstance(described.get(name), kind):

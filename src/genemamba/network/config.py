@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 from genemamba.errors import CheckpointError, shown
 
 Merge = Literal["gate", "mean", "sum", "concat"]
 _LONGEST_CHUNK = 4096
+_FIX = "correct it in config.json, or fetch the checkpoint again"
 
 
 @dataclass(frozen=True)
@@ -54,32 +55,33 @@ class GeneMambaConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type == "int" and not (type(value) is int and 0 < value < 2**31):
-                self._wrong(f"{f.name}={shown(value)} is not a positive integer below 2**31")
+                raise CheckpointError(
+                    f"config: {f.name}={shown(value)} is not a positive integer below 2**31", _FIX
+                )
             if f.type == "bool" and type(value) is not bool:
-                self._wrong(f"{f.name}={shown(value)} is neither true nor false")
+                raise CheckpointError(
+                    f"config: {f.name}={shown(value)} is neither true nor false", _FIX
+                )
         if not (type(self.norm_eps) in (int, float) and 0 < self.norm_eps < 1):
-            self._wrong(f"norm_eps={shown(self.norm_eps)} is not a number between 0 and 1")
+            raise CheckpointError(
+                f"config: norm_eps={shown(self.norm_eps)} is not a number between 0 and 1", _FIX
+            )
         if self.chunk_size > _LONGEST_CHUNK:
-            self._wrong(
-                f"chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory grows "
-                "with its square",
+            raise CheckpointError(
+                f"config: chunk_size={self.chunk_size} is larger than {_LONGEST_CHUNK}, and memory "
+                "grows with its square",
                 "use 64",
             )
         if self.merge not in get_args(Merge):
-            known = ", ".join(get_args(Merge))
-            self._wrong(f"merge={shown(self.merge)} is not one of {known}", "choose one of these")
+            raise CheckpointError(
+                f"config: merge={shown(self.merge)} is unknown", f"use {', '.join(get_args(Merge))}"
+            )
         if self.d_inner % self.headdim:
-            self._wrong(
-                f"the inner width {self.d_inner} (expand × d_model) is not a multiple of "
+            raise CheckpointError(
+                f"config: the inner width {self.d_inner} (expand × d_model) is not a multiple of "
                 f"headdim={self.headdim}",
                 "choose a headdim that divides it",
             )
-
-    @staticmethod
-    def _wrong(
-        what: str, fix: str = "correct it in config.json, or fetch the checkpoint again"
-    ) -> NoReturn:
-        raise CheckpointError(f"config: {what}", fix)
 
     @property
     def d_inner(self) -> int:
@@ -105,7 +107,9 @@ class GeneMambaConfig:
         """Build from config.json's mapping; unknown and missing names are errors."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            cls._wrong(f"unknown setting {shown(unknown[0])}", f"use {', '.join(sorted(known))}")
+            raise CheckpointError(
+                f"config: unknown setting {shown(unknown[0])}", f"use {', '.join(sorted(known))}"
+            )
         if "vocab_size" not in values:
-            cls._wrong("vocab_size is missing")
+            raise CheckpointError("config: vocab_size is missing", _FIX)
         return cls(**values)

@@ -32,7 +32,7 @@ class PackedCells:
     lengths: Tensor
     """S int64, tokens of each cell."""
     alone: bool
-    """Whether every row is one whole cell; known here, so that nobody waits for a GPU."""
+    """Whether every row is one whole cell; known here, because asking a GPU would wait for it."""
 
     @classmethod
     def padded(cls, ids_BL: Tensor, lengths_B: Tensor) -> PackedCells:

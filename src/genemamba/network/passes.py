@@ -157,7 +157,7 @@ def lay_out(  # type: ignore[no-untyped-def]
 
 @_jit
 def _convolve(projected, segment, weight, bias, begin, t, step, out):  # type: ignore[no-untyped-def]
-    """Give ``silu(bias + Σ_s weight[W - 1 - s] · x_{t - s})``, s < W, in t's segment."""
+    """Compute ``silu(bias + Σ_s weight[W - 1 - s] · x_{t - s})``, s < W, in t's segment."""
     taps, channels = weight.shape
     seen = 1
     while seen < taps:

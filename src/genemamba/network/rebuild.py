@@ -38,7 +38,7 @@ def rebuild_hidden(
 
     Names: of the genes that were measured and are not visible, those the model expects most often
     in the hidden places, put where most are expected to be right. Ranks: the mean over the hidden
-    places, each weighted by how likely the gene is there, given that it is one of the hidden.
+    places, weighted by how probable the gene is in each.
     """
     assert model.vocab is not None
     if not model.vocab.has_special("[MASK]"):

@@ -31,8 +31,8 @@ MOST_DECAY = _LIMIT / _COMPILED_CHUNK
 def decays(dt: Tensor, A: Tensor) -> Tensor:
     """Return the log of the fraction of the state that each token leaves, at least -`MOST_DECAY`.
 
-    All backends share this bound: a model has to forget as it did in training, where compiled code
-    cannot choose its chunks by the data and so bounds the decay.
+    This package's backends share the bound: a model has to forget as it did in training, where
+    compiled code cannot choose its chunks by the data and so bounds the decay.
     """
     return (dt * A).clamp(min=-MOST_DECAY)
 

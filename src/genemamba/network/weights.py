@@ -69,6 +69,8 @@ class WeightFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not path.is_file():
+            raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
@@ -78,8 +80,9 @@ class WeightFile:
             with safe_open(path, framework="np"):  # checks the header
                 pass
         except SafetensorError as error:
-            what = f"{path} is damaged or not a safetensors file: {error}"
-            raise CheckpointError(what, AGAIN) from None
+            raise CheckpointError(
+                f"{path} is damaged or not a safetensors file: {error}", AGAIN
+            ) from None
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
         entries = parse_json(text, path)
@@ -104,8 +107,9 @@ class WeightFile:
                 raise CheckpointError(f"{self.path}: tensor {name} {wrong}", AGAIN)
             seen.add(name)
         if extra := sorted(self.slots.keys() - seen):
-            what = f"{self.path}: tensor {shown(extra[0])} has no place in this model"
-            raise CheckpointError(what, AGAIN)
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(extra[0])} has no place in this model", AGAIN
+            )
 
     def sha256(self) -> str:
         """Hash of all bytes."""

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from genemamba.errors import CheckpointError, InputError
 from genemamba.network import GeneMamba
-from genemamba.network.packed import PackedCells
 from genemamba.network.checkpoint import METADATA
 from genemamba.network.files import AGAIN, read_json
 from genemamba.network.inference import map_cells, placed
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.network.weights import WeightFile, mean_row, write_weights
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
@@ -153,8 +153,6 @@ class LabelModel(nn.Module):
         """
         described = _read_described(folder / DESCRIBED)
         model = cls(GeneMamba.from_pretrained(folder), described["classes"])
-        if not (folder / HEAD).is_file():
-            raise CheckpointError(f"{folder} holds no {HEAD}", AGAIN)
         file = WeightFile(folder / HEAD)
         file.require((name, tuple(t.shape)) for name, t in model._head_tensors().items())
         if file.sha256() != described["head_sha256"]:
