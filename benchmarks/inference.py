@@ -35,8 +35,8 @@ from _peers import GENEFORMER_V1_10M, Bert, mamba_ssm_mamba2, products, transfor
 import genemamba as gm
 from genemamba._machine import peak_memory, processor
 from genemamba.network import GeneMamba, GeneMambaConfig, compiled
-from genemamba.network.batch import Batch
 from genemamba.network.inference import embed_tokens, placed
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked, length_batches, pad
 
@@ -68,7 +68,7 @@ def part_model(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
     peer = mamba_ssm_mamba2 if device == "cuda" else transformers_mamba2
     theirs = peer(PAPER).eval().to(device, dtype)
     found = []
-    compiled.keep_rooms()  # as embedding does
+    compiled.keep_buffers()  # as embedding does
     for batch in args.batches:
         ids = torch.randint(FIRST_GENE, 25_000, (batch, MOST), device=device)
         rows: dict[str, Callable[[], Any]] = {"ours": partial(ours, ids)}
@@ -105,7 +105,7 @@ def part_cells(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
         for first in range(0, ranked.n_cells, 8):
             cells = np.arange(first, min(first + 8, ranked.n_cells))
             rows, n = map(torch.from_numpy, pad(ranked, cells, multiple=MOST))
-            network.embed(Batch.padded(rows, n).to(runtime.device)).cpu()
+            network.embed(PackedCells.padded(rows, n).to(runtime.device)).cpu()
 
     seconds = turns(
         {

@@ -30,7 +30,7 @@ from _data import SETS
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning
 from genemamba.network import GeneMamba
-from genemamba.network.reconstruct import names_next_gene
+from genemamba.network.rebuild import names_next_gene
 from genemamba.tokens import match
 
 PROTOCOLS = ("masked", "paper", "next")

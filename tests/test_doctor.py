@@ -5,7 +5,7 @@ import torch
 
 import genemamba as gm
 from genemamba import _doctor
-from genemamba.network import GeneMamba, kernels
+from genemamba.network import GeneMamba, selftest
 from genemamba.network.runtime import Runtime
 
 
@@ -16,12 +16,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_says_what_runs_and_why(small_model: GeneMamba) -> None:
     found = gm.doctor(small_model, device="cpu", precision="float32")
-    assert found.passed and 0 < found.drift < kernels.TOLERANCE["float32"]
+    assert found.passed and 0 < found.drift < selftest.TOLERANCE["float32"]
     assert found.runtime == Runtime("cpu", "float32", "numba") and found.cells_per_second > 0
     text = str(found)
     for said in (
         "runs on    cpu, float32\n",
-        "(device='cpu' was asked for)\n",
+        "(device='cpu' was given)\n",
         "self-test  passed: within ",
         f"torch {torch.__version__.partition('+')[0]}",
         "cells of 1,000 genes a second with your model",
@@ -33,7 +33,7 @@ def test_it_says_what_runs_and_why(small_model: GeneMamba) -> None:
 def test_a_failed_self_test_is_loud(
     small_model: GeneMamba, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "self_test", lambda *args: 0.3)
+    monkeypatch.setattr(selftest, "self_test", lambda *args: 0.3)
     found = gm.doctor(small_model)
     assert not found.passed and "FAILED: not within 3e-01 of float64" in str(found)
 

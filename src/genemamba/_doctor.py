@@ -1,10 +1,11 @@
-"""What would run on this machine, how fast, and what is amiss."""
+"""Report what would run on this machine, how fast, and what is missing."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import torch
 
 from genemamba import _machine, models
 from genemamba._version import __version__
-from genemamba.network import kernels
+from genemamba.network import selftest
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Backend, Device, Precision
 
-_PACKAGES = ("torch", "numpy", "scipy", "numba", "anndata", "scanpy", "pynndescent")
-_OPTIONAL = ("triton", "mamba-ssm", "causal-conv1d", "lightning-fabric")
+_PACKAGES = (
+    "torch", "numpy", "scipy", "numba", "anndata", "scanpy", "pynndescent",
+    "triton", "mamba-ssm", "causal-conv1d", "lightning-fabric",
+)  # fmt: skip
 _CELL = 1_000  # genes of the cells that are timed
 _SECONDS = 1.0  # to time at least
 
@@ -43,11 +46,11 @@ class Diagnosis:
     passed
         Whether the drift is as small as the precision allows.
     cells_per_second
-        Cells of 1,000 genes embedded in a second.
+        Cells of 1,000 genes embedded per second.
     memory
-        GB this process has held at most.
+        Peak memory of this process in GB.
     advice
-        Commands that would mend what is amiss or missing.
+        Commands that install or repair what is missing.
     """
 
     machine: str
@@ -64,6 +67,7 @@ class Diagnosis:
     def __str__(self) -> str:
         """Lay it out as a table."""
         drift = f"within {self.drift:.0e} of float64"
+        speed = f"{self.cells_per_second:,.0f} cells of {_CELL:,} genes a second with {self.model}"
         rows = [
             ("machine", self.machine),
             ("GPU", self.gpu),
@@ -71,12 +75,11 @@ class Diagnosis:
             ("with", self.runtime.code),
             *(("", f"({why})") for why in self.runtime.why),
             ("self-test", f"passed: {drift}" if self.passed else f"FAILED: not {drift}"),
-            ("speed", f"{self.cells_per_second:,.0f} cells of {_CELL:,} genes a second "
-                      f"with {self.model}"),
+            ("speed", speed),
             ("memory", f"{self.memory:.1f} GB"),
             ("versions", ", ".join(f"{name} {v}" for name, v in self.versions.items())),
             *(("advice", line) for line in self.advice or ("none: all is well",)),
-        ]  # fmt: skip
+        ]
         return "\n".join(f"{name:<11}{text}" for name, text in rows)
 
     __repr__ = __str__
@@ -89,26 +92,26 @@ def doctor(
     precision: Precision = "auto",
     backend: Backend = "auto",
 ) -> Diagnosis:
-    """Say what would run on this machine and why, test that it is right, and time it.
+    """Report what would run on this machine and why, test it, and time it.
 
     Takes a few seconds; nothing is installed, downloaded or written.
 
     Parameters
     ----------
     model
-        Name of a checkpoint, a checkpoint folder, or a loaded model: the one to time.
+        The model to time: name of a checkpoint, a checkpoint folder, or a loaded model.
     device, precision, backend
         As for :func:`genemamba.tl.embed`.
 
     Returns
     -------
-    :class:`genemamba._doctor.Diagnosis`. Shown or printed it is a table of the machine, what would
-    run and why, the self-test (a small problem beside float64), speed, memory, versions and advice.
+    :class:`genemamba._doctor.Diagnosis`. Printed, it is a table of the machine, what would run and
+    why, the self-test (a small problem compared with float64), speed, memory, versions and advice.
 
     Raises
     ------
     InputError
-        If what was asked for is not there.
+        If the device or backend is not available.
     CheckpointError
         If the model is unknown or damaged.
 
@@ -120,9 +123,11 @@ def doctor(
     """
     runtime = choose_runtime(device, precision, backend)
     loaded = models.load(model)
-    drift = kernels.self_test(runtime.device, runtime.precision, runtime.backend)
+    drift = selftest.self_test(runtime.device, runtime.precision, runtime.backend)
     versions = {"genemamba": __version__, "python": platform.python_version()}
-    versions |= {name: v for name in (*_PACKAGES, *_OPTIONAL) if (v := _version(name))}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return Diagnosis(
         machine=f"{_machine.processor()}, {_machine.cores()} cores, "
         f"{torch.get_num_threads()} threads, {_machine.memory():.0f} GB",
@@ -131,57 +136,41 @@ def doctor(
         versions=versions,
         runtime=runtime,
         drift=drift,
-        passed=drift <= kernels.TOLERANCE[runtime.precision],
+        passed=drift <= selftest.TOLERANCE[runtime.precision],
         cells_per_second=_speed(loaded, runtime),
         memory=_machine.peak_memory(),
         advice=tuple(_advice(versions, runtime)),
     )
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _gpu(runtime: Runtime) -> str:
-    if torch.cuda.is_available():
-        chosen = runtime.device if runtime.kind == "cuda" else 0
-        about = torch.cuda.get_device_properties(chosen)
-        return (
-            f"{about.name}, {about.total_memory / 1e9:.0f} GB, {torch.cuda.device_count()} in all"
-        )
-    return "Apple, through MPS" if torch.backends.mps.is_available() else "none that torch can use"
+    if not torch.cuda.is_available():
+        return "Apple, through MPS" if torch.backends.mps.is_available() else "none torch can use"
+    gpu = torch.cuda.get_device_properties(runtime.device if runtime.kind == "cuda" else 0)
+    return f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, {torch.cuda.device_count()} in all"
 
 
 def _speed(model: GeneMamba, runtime: Runtime) -> float:
-    """Embed made-up cells, more of them until it takes long enough to time."""
+    """Embed random cells, more of them until it takes long enough to time."""
     assert model.vocab is not None
-    rng, n = np.random.default_rng(0), 4
-    most = min(_CELL, model.vocab.n_genes)
-    embed_tokens(model, _cells(rng, 1, most, model.vocab.n_genes), runtime=runtime)
+    rng, n, n_genes = np.random.default_rng(0), 1, model.vocab.n_genes
+    length = min(_CELL, n_genes)
     while True:
-        cells = _cells(rng, n, most, model.vocab.n_genes)
-        begun = time.perf_counter()
+        genes = np.concatenate([rng.permutation(n_genes)[:length] for _ in range(n)])
+        ones = np.ones(n)
+        cells = Ranked((genes + FIRST_GENE).astype(np.int32), np.arange(n + 1) * length, ones, ones)
+        start = time.perf_counter()
         embed_tokens(model, cells, runtime=runtime)
-        seconds = time.perf_counter() - begun
-        if seconds > _SECONDS or n >= 2**16:
-            return n / seconds * most / _CELL
+        seconds = time.perf_counter() - start
+        if n > 1 and (seconds > _SECONDS or n >= 2**16):  # the first cell compiles
+            return n / seconds * length / _CELL
         n *= 4
-
-
-def _cells(rng: np.random.Generator, n: int, length: int, n_genes: int) -> Ranked:
-    genes = [rng.permutation(n_genes)[:length] for _ in range(n)]
-    tokens = (np.concatenate(genes) + FIRST_GENE).astype(np.int32)
-    ones = np.ones(n)
-    return Ranked(tokens, np.arange(n + 1) * length, ones, ones)
 
 
 def _advice(versions: dict[str, str], runtime: Runtime) -> list[str]:
     kernels_missing = not {"mamba-ssm", "causal-conv1d"} <= set(versions)
     checks = [
-        (runtime.kind == "cuda" and kernels_missing, f"for CUDA kernels: {kernels.INSTALL}"),
+        (runtime.kind == "cuda" and kernels_missing, f"for CUDA kernels: {selftest.INSTALL}"),
         ("lightning-fabric" not in versions, "for gm.tl.pretrain: pip install 'genemamba[train]'"),
         (
             versions.get("pynndescent") == "0.7.0",

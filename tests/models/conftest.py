@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 
 import genemamba as gm
 from genemamba.models import _download, _registry
-from genemamba.models._cache import entry_folder
 from genemamba.models._registry import RemoteFile
 from genemamba.network import GeneMamba
 from genemamba.tokens import Vocabulary
@@ -183,4 +182,4 @@ def lab(server: Server, home: Path) -> Path:
     """Register "lab", two files; give the folder where they will be."""
     files = [server.remote(name) for name in ("model.safetensors", "genes.csv")]
     gm.models.register("lab", {file.name: (file.url, file.sha256) for file in files})
-    return entry_folder(_registry.require("lab"))
+    return _registry.require("lab").folder

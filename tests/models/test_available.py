@@ -25,7 +25,5 @@ def test_the_table(home: Path) -> None:
 
 
 def test_the_gene_tables_are_those_of_geneformer(shared_data: Path) -> None:
-    from genemamba.models._cache import is_valid
-
     for file in _registry.GENEFORMER_V1:
-        assert is_valid(shared_data / "geneformer-v1" / file.name, file)
+        assert file.is_valid(shared_data / "geneformer-v1" / file.name)

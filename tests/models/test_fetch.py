@@ -17,8 +17,7 @@ import pytest
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
 from genemamba.models import _download, _registry
-from genemamba.models._cache import entry_folder, on_disk
-from genemamba.models._registry import Entry
+from genemamba.models._registry import Entry, on_disk
 from genemamba.network import GeneMamba
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -157,7 +156,7 @@ def test_an_endless_body_ends_at_the_known_size(server: Any) -> None:
     server.answers = ["endless"]
     with pytest.raises(CheckpointError, match="more than 1000 bytes"):
         gm.models.fetch("sized")
-    assert not names(entry_folder(_registry.require("sized")))
+    assert not names(_registry.require("sized").folder)
 
 
 def test_redirects_are_followed(server: Any, lab: Path) -> None:
@@ -356,7 +355,7 @@ def test_the_bundled_one_is_where_it_is(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(CheckpointError, match=r"'genemamba-mni'(.|\n)*'genemamba-mini' is one"):
+    with pytest.raises(CheckpointError, match=r"'genemamba-mni'(.|\n)*such as 'genemamba-mini'"):
         gm.models.fetch("genemamba-mni")
 
 

@@ -11,7 +11,6 @@ import torch
 import genemamba as gm
 from genemamba.errors import CheckpointError
 from genemamba.models import _registry
-from genemamba.models._cache import entry_folder
 from genemamba.models._registry import Entry, RemoteFile
 from genemamba.network import GeneMamba
 
@@ -31,7 +30,7 @@ def test_the_bundled_weights_are_those_of_the_registry_and_the_card(
     entry = _registry.require("genemamba-mini")
     model = gm.models.load(entry.name)
     assert model.provenance["sha256"] == entry.weights_sha256
-    assert f"`{entry.weights_sha256}`" in (entry_folder(entry) / "README.md").read_text()
+    assert f"`{entry.weights_sha256}`" in (entry.folder / "README.md").read_text()
     other = replace(entry, weights_sha256="0" * 64)
     monkeypatch.setitem(_registry._ENTRIES, entry.name, other)
     with pytest.raises(CheckpointError, match=r"not those it was released with\n.*pip install"):
@@ -81,7 +80,7 @@ def test_a_name_in_the_published_layout(
     entry = Entry("theirs", files, None, "few genes", "example.org", "unknown", layout="published")
     monkeypatch.setitem(_registry._ENTRIES, "theirs", entry)
     monkeypatch.setenv("GENEMAMBA_HOME", str(tmp_path / "home"))
-    shutil.copytree(published, entry_folder(entry))
+    shutil.copytree(published, entry.folder)
     model = gm.models.load("theirs", merge="sum")
     assert model.config.merge == "sum"
     assert model.provenance["name"] == "theirs"

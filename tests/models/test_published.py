@@ -123,8 +123,8 @@ def test_the_message_names_the_wrong_tensor(published: Path) -> None:
         "lm_head.bias": (torch.full((767,), torch.nan), "lm_head.bias holds NaN"),
         "mamba_mixer.layers.3.mamba.D": (torch.ones(4), "layers.2.mamba.dt_bias is missing"),
         "mamba_mixer.layers.9999.mamba.D": (torch.ones(4), "layers.2.mamba.dt_bias is missing"),
-        "../../etc/passwd": (torch.ones(1), r"tensor ../../etc/passwd has no place"),
-        "classifier.weight": (torch.ones(1), "tensor classifier.weight has no place"),
+        "../../etc/passwd": (torch.ones(1), r"tensor '../../etc/passwd' has no place"),
+        "classifier.weight": (torch.ones(1), "tensor 'classifier.weight' has no place"),
         "mamba_mixer.aggr.bias": (torch.ones(32), "mamba_mixer.aggr.weight is missing"),
     }
     whole = (published / "model.safetensors").read_bytes()
@@ -143,7 +143,7 @@ def test_the_number_of_genes(published: Path) -> None:
             "lm_head.bias": (rows,),
         }
         change(published, **{name: torch.zeros(shape) for name, shape in names.items()})
-        with pytest.raises(CheckpointError, match=f"has {rows} rows, but the genes beside it"):
+        with pytest.raises(CheckpointError, match=f"has {rows} rows, but the genes in its folder"):
             gm.models.load(published)
 
 

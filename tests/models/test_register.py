@@ -64,7 +64,7 @@ def test_names_lead_nowhere(name: str) -> None:
         (("gut", "https://", SHA), "not an http or https address"),
         (("gut", {}), "url has no model.safetensors"),
         (("gut", {"genes.csv": (AT, SHA)}), "url has no model.safetensors"),
-        (("gut", {"model.safetensors": (AT, SHA)}, SHA), "sha256 is given beside a mapping"),
+        (("gut", {"model.safetensors": (AT, SHA)}, SHA), "sha256 is given with a mapping"),
         (("gut", {"model.safetensors": AT}), "is not \\(address, sha256\\)"),
     ],
 )

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from genemamba.errors import CheckpointError
 from genemamba.network import GeneMamba
-from genemamba.network.checkpoint import read_checkpoint, read_vocabulary, write_checkpoint
+from genemamba.network.checkpoint import read_vocabulary
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path, small_model: GeneMamba) -> Path:
 
 
 def test_round_trip(folder: Path, small_model: GeneMamba) -> None:
-    read = read_checkpoint(folder)
+    read = GeneMamba.from_pretrained(folder)
     assert read.config == small_model.config
     assert read.vocab.sha256 == small_model.vocab.sha256 == read_vocabulary(folder).sha256
     assert read.provenance["name"] == "small"
@@ -40,7 +40,7 @@ def test_half_precision_and_tied_embeddings(tmp_path: Path, small_model: GeneMam
     assert "lm_head.weight" not in stored
     assert stored["embeddings.weight"].dtype == torch.float16
     assert stored["mamba_mixer.layers.0.mamba.A_log"].dtype == torch.float32
-    read = read_checkpoint(tmp_path)
+    read = GeneMamba.from_pretrained(tmp_path)
     assert read.lm_head.weight is read.embeddings.weight
     assert read.embeddings.weight.dtype == torch.float32
     torch.testing.assert_close(read.embeddings.weight, tied.embeddings.weight, rtol=1e-3, atol=1e-5)
@@ -49,7 +49,7 @@ def test_half_precision_and_tied_embeddings(tmp_path: Path, small_model: GeneMam
 def test_a_model_without_genes_is_not_written(tmp_path: Path, small_model: GeneMamba) -> None:
     small_model.vocab = None
     with pytest.raises(CheckpointError, match="no vocabulary"):
-        write_checkpoint(small_model, tmp_path)
+        small_model.save_pretrained(tmp_path)
 
 
 def test_no_pickle_is_written(folder: Path) -> None:
@@ -62,14 +62,14 @@ def test_a_truncated_file(folder: Path, name: str, size: float) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(size * len(content)) if size < 1 else size])
     with pytest.raises(CheckpointError, match=r"(?s)Fix: "):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "genes.csv"])
 def test_a_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CheckpointError, match=f"holds no {name}"):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
 
 
 def rewrite(folder: Path, **changed: torch.Tensor | None) -> None:
@@ -85,37 +85,37 @@ def test_the_message_names_the_wrong_tensor(folder: Path) -> None:
             torch.zeros(769, 32, dtype=torch.int32),
             "embeddings.weight has dtype I32",
         ),
-        "unheard_of": (torch.zeros(1), "unheard_of has no place"),
+        "unheard_of": (torch.zeros(1), "'unheard_of' has no place"),
     }
     whole = (folder / "model.safetensors").read_bytes()
     for name, (tensor, said) in bad.items():
         (folder / "model.safetensors").write_bytes(whole)
         rewrite(folder, **{name: tensor})
         with pytest.raises(CheckpointError, match=said):
-            read_checkpoint(folder)
+            GeneMamba.from_pretrained(folder)
 
 
 def test_nan_weights(folder: Path) -> None:
     rewrite(folder, **{"norm_f.weight": torch.full((32,), torch.nan)})
     with pytest.raises(CheckpointError, match=r"norm_f\.weight holds NaN"):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
 
 
 def test_weights_of_another_training(folder: Path) -> None:
     rewrite(folder, **{"norm_f.weight": torch.full((32,), 2.0)})
     with pytest.raises(CheckpointError, match="sha256"):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
 
 
 def test_missing_and_changed_genes(folder: Path) -> None:
     lines = (folder / "genes.csv").read_text().splitlines(keepends=True)
     (folder / "genes.csv").write_text("".join(lines[:-1]))
     with pytest.raises(CheckpointError, match="genes are missing"):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
     lines[1] = lines[1].replace(lines[1].split(",")[2], "9.25")
     (folder / "genes.csv").write_text("".join(lines))
     with pytest.raises(CheckpointError, match="not the gene table"):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_a_config_that_lies(folder: Path, change: dict) -> None:
     described = json.loads((folder / "config.json").read_text()) | change
     (folder / "config.json").write_text(json.dumps(described))
     with pytest.raises(CheckpointError):
-        read_checkpoint(folder)
+        GeneMamba.from_pretrained(folder)

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from genemamba.network import GeneMamba, GeneMambaConfig, compiled, kernels
+from genemamba.network import GeneMamba, GeneMambaConfig, compiled, selftest
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
 
@@ -88,8 +88,8 @@ def test_half_precision_is_as_near_as_the_plain_code() -> None:
             for backend in ("torch", "numba")
         )
     assert (ours - true).norm() < 1.2 * (plain - true).norm()
-    assert kernels.self_test("cpu", "bfloat16", "numba") < kernels.TOLERANCE["bfloat16"]
-    assert 0 < kernels.self_test("cpu", "float32", "numba") < 1e-6
+    assert selftest.self_test("cpu", "bfloat16", "numba") < selftest.TOLERANCE["bfloat16"]
+    assert 0 < selftest.self_test("cpu", "float32", "numba") < 1e-6
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
@@ -129,10 +129,10 @@ def test_rows_do_not_see_the_memory_they_share(merge: str) -> None:
     rows = [torch.randint(2, 60, (n, length)) for n, length in ((2, 70), (1, 9), (3, 40), (2, 70))]
     with torch.inference_mode():
         apart = [network(ids) for ids in rows]
-        compiled.keep_rooms()
+        compiled.keep_buffers()
         try:
             shared = [network(ids) for ids in rows]
         finally:
-            compiled.keep_rooms(False)
+            compiled.keep_buffers(False)
     for one, other in zip(apart, shared, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)

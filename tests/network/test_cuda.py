@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genemamba.network import GeneMamba, GeneMambaConfig, kernels
+from genemamba.network import GeneMamba, GeneMambaConfig, kernels, selftest
+from genemamba.network.backend import Backend
 from genemamba.network.inference import placed
 from genemamba.network.mamba2 import Mamba2
 from genemamba.network.runtime import Runtime
 
-NEEDED = (*kernels.MODULES["cuda"], *kernels.MODULES["triton"])
+NEEDED = (*selftest.PACKAGES["cuda"], *selftest.PACKAGES["triton"])
 pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available() or not all(map(kernels.installed, NEEDED)),
+    not torch.cuda.is_available() or not all(map(selftest.installed, NEEDED)),
     reason="no CUDA device with mamba-ssm and causal-conv1d",
 )
 WIDE = GeneMambaConfig(vocab_size=100, d_model=512, n_layers=1)
@@ -21,12 +22,12 @@ WIDE = GeneMambaConfig(vocab_size=100, d_model=512, n_layers=1)
 @pytest.mark.parametrize("backend", ["cuda", "torch", "triton"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_outputs_and_gradients_are_those_of_float64(precision: str, backend: str) -> None:
-    assert kernels.self_test("cuda", precision, backend) < kernels.TOLERANCE[precision]
+    assert selftest.self_test("cuda", precision, backend) < selftest.TOLERANCE[precision]
 
 
 @pytest.mark.parametrize("backend", ["cuda", "triton"])
 @pytest.mark.parametrize("merge", ["gate", "mean"])
-def test_a_packed_model_reads_the_same(merge: str, backend: kernels.Backend) -> None:
+def test_a_packed_model_reads_the_same(merge: str, backend: Backend) -> None:
     config = GeneMambaConfig(vocab_size=100, d_model=128, n_layers=3, merge=merge)
     model = GeneMamba(config).reset_parameters(0).eval()
     ids = torch.randint(2, 100, (2, 700), generator=torch.Generator().manual_seed(0))

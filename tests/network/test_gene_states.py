@@ -43,7 +43,8 @@ def test_equal_to_a_loop_over_cells(
     ranked: Ranked, small_model: GeneMamba, batch_size: int | str
 ) -> None:
     groups = np.arange(ranked.n_cells) % 3
-    found = gene_states(small_model, ranked, groups, batch_size=batch_size, runtime=RUNTIME)
+    runtime = Runtime("cpu", "float32", batch_size=batch_size)
+    found = gene_states(small_model, ranked, groups, runtime=runtime)
     expected = slowly(small_model, ranked, groups)
     assert found.tokens.tolist() == sorted({token for _, token in expected})
     assert found.means.shape == (3, len(found.tokens), 32)

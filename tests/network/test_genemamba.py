@@ -12,9 +12,9 @@ import torch
 from genemamba import _progress
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba, inference
-from genemamba.network.batch import Batch
 from genemamba.network.inference import embed_tokens, map_cells
 from genemamba.network.memory import is_out_of_memory
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
@@ -33,9 +33,9 @@ def test_longer_padding_changes_nothing(small_model: GeneMamba, longer: int) -> 
     lengths = torch.tensor([50, 31])
     ids[1, 31:] = PAD
     with torch.inference_mode():
-        short = small_model.embed(Batch.padded(ids, lengths))
+        short = small_model.embed(PackedCells.padded(ids, lengths))
         ids = torch.nn.functional.pad(ids, (0, longer), value=PAD)
-        long = small_model.embed(Batch.padded(ids, lengths))
+        long = small_model.embed(PackedCells.padded(ids, lengths))
     torch.testing.assert_close(short, long, rtol=0, atol=1e-5)
 
 
@@ -45,7 +45,9 @@ def test_what_stands_in_the_padding_changes_nothing(small_model: GeneMamba) -> N
     garbage[:, 30:] = FIRST_GENE
     lengths = torch.tensor([30])
     with torch.inference_mode():
-        assert torch.equal(*(small_model.embed(Batch.padded(i, lengths)) for i in (ids, garbage)))
+        assert torch.equal(
+            *(small_model.embed(PackedCells.padded(i, lengths)) for i in (ids, garbage))
+        )
 
 
 def random_cells(n: int, longest: int) -> Ranked:
@@ -59,12 +61,14 @@ def random_cells(n: int, longest: int) -> Ranked:
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_batches_do_not_change_a_cell(small_model: GeneMamba, pooling: str) -> None:
     cells = random_cells(40, 200)
-    runtime = choose_runtime("cpu", "float32")
-    alone = embed_tokens(small_model, cells, pooling=pooling, batch_size=1, runtime=runtime)
+
+    def embedded(size: int | str) -> np.ndarray:
+        runtime = choose_runtime("cpu", "float32", batch_size=size)
+        return embed_tokens(small_model, cells, pooling=pooling, runtime=runtime)
+
+    alone = embedded(1)
     for size in (3, 40, "auto"):
-        together = embed_tokens(
-            small_model, cells, pooling=pooling, batch_size=size, runtime=runtime
-        )
+        together = embedded(size)
         assert np.abs(alone - together).max() < 1e-5
 
 
@@ -100,7 +104,7 @@ def test_a_runtime_that_is_not_there(wrong: dict) -> None:
 @pytest.mark.parametrize("longest", [200, 1_500, 5_000])
 def test_rows_hold_2048_tokens_whatever_the_batch(batch_size: int, longest: int) -> None:
     lengths = np.random.default_rng(0).integers(0, longest, 300)
-    batches = inference._batches(lengths, batch_size, Runtime("cpu", "float32"), 1)
+    batches = inference._batches(lengths, Runtime("cpu", "float32", batch_size=batch_size), 1)
     whole = [np.concatenate(rows) for rows in batches]
     assert {len(cells) for cells in whole[:-1]} <= {batch_size}
     assert sorted(np.concatenate(whole)) == np.flatnonzero(lengths).tolist()
@@ -128,7 +132,7 @@ SHORT = [
 def test_a_batch_that_memory_does_not_hold_is_halved(error: Exception) -> None:
     cells, asked = random_cells(40, 200), []
 
-    def lengths_of(batch: Batch) -> torch.Tensor:
+    def lengths_of(batch: PackedCells) -> torch.Tensor:
         asked.append(len(batch.begin))
         if batch.ids.numel() > 500:
             raise error
@@ -150,7 +154,7 @@ def test_what_torch_really_says_of_memory() -> None:
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
-    def wrong(batch: Batch) -> torch.Tensor:
+    def wrong(batch: PackedCells) -> torch.Tensor:
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes cannot"):
@@ -159,7 +163,7 @@ def test_other_errors_are_not_taken_for_it() -> None:
 
 @pytest.mark.parametrize("error", SHORT[:4], ids=lambda error: str(error)[:20])
 def test_a_cell_that_memory_does_not_hold(error: Exception) -> None:
-    def full(batch: Batch) -> torch.Tensor:
+    def full(batch: PackedCells) -> torch.Tensor:
         raise error
 
     with pytest.raises(InputError, match=r"a cell of \d+ tokens does not fit .*\n.*max_tokens"):
@@ -177,8 +181,8 @@ def test_a_long_run_is_announced_once(
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(_progress, "_ESTIMATED_AFTER", 0.0)
     monkeypatch.setattr(_progress, "_LONG", long)
-    runtime = Runtime("cpu", "float32")
-    embed_tokens(small_model, random_cells(12, 50), batch_size=4, runtime=runtime)
+    runtime = Runtime("cpu", "float32", batch_size=4)
+    embed_tokens(small_model, random_cells(12, 50), runtime=runtime)
     told = [line for line in capsys.readouterr().err.splitlines() if "cells/s on cpu" in line]
     assert len(told) == said
     if said:
@@ -210,15 +214,15 @@ def test_batches_at_once_come_in_order(n_threads: int) -> None:
     before, cells, asked = torch.get_num_threads(), random_cells(40, 200), []
     torch.set_num_threads(n_threads)
 
-    def step(cells: np.ndarray, batch: Batch) -> torch.Tensor:
+    def step(cells: np.ndarray, batch: PackedCells) -> torch.Tensor:
         assert torch.is_inference_mode_enabled()
         time.sleep(0.02 * (len(asked) % 2 == 0))  # the first is later than the second
         asked.append(threading.get_ident())
         return batch.lengths
 
     try:
-        runtime = Runtime("cpu", "float32")
-        found = list(inference.over_cells(step, cells, batch_size=7, runtime=runtime))
+        runtime = Runtime("cpu", "float32", batch_size=7)
+        found = list(inference.over_cells(step, cells, runtime=runtime))
         assert torch.get_num_threads() == n_threads == len(set(asked))
     finally:
         torch.set_num_threads(before)
@@ -230,11 +234,11 @@ def test_batches_at_once_come_in_order(n_threads: int) -> None:
 def test_what_fails_in_a_thread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
-    def step(cells: np.ndarray, batch: Batch) -> None:
+    def step(cells: np.ndarray, batch: PackedCells) -> None:
         raise InputError("it is dark", "light a candle")
 
     over = inference.over_cells(
-        step, random_cells(40, 200), batch_size=7, runtime=Runtime("cpu", "float32")
+        step, random_cells(40, 200), runtime=Runtime("cpu", "float32", batch_size=7)
     )
     with pytest.raises(InputError, match="dark"):
         next(over)

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.network import GeneMamba, GeneMambaConfig, kernels
+from genemamba.network import GeneMamba, GeneMambaConfig, kernels, selftest
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
-from genemamba.network.ssd import scan_reference
+
+from .recurrence import scan_reference
 
 SMALL = GeneMambaConfig(vocab_size=50, d_model=32, n_layers=2, d_state=16, headdim=16, merge="gate")
 
@@ -76,13 +77,13 @@ def scan(
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pair = (as_published(published_convolution, convolution), as_published(published_scan, scan))
     monkeypatch.setattr(kernels, "_kernels", lambda: pair)
-    kernels.refusal.cache_clear()
+    selftest.refusal.cache_clear()
     yield
-    kernels.refusal.cache_clear()
+    selftest.refusal.cache_clear()
 
 
 @pytest.mark.skipif(
-    not all(map(kernels.installed, kernels.MODULES["cuda"])), reason="kernels are not installed"
+    not all(map(selftest.installed, selftest.PACKAGES["cuda"])), reason="kernels are not installed"
 )
 def test_signatures_are_those_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
@@ -105,7 +106,7 @@ def test_a_call_that_is_not_published_is_refused() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_right_kernels_pass_the_self_test(precision: str) -> None:
-    assert kernels.self_test("cpu", precision, "cuda") < kernels.TOLERANCE[precision]
+    assert selftest.self_test("cpu", precision, "cuda") < selftest.TOLERANCE[precision]
 
 
 def _shifted(*args: Tensor, **more: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def test_wrong_kernels_do_not(
     pair: tuple[Callable, Callable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_kernels", lambda: pair)
-    assert kernels.self_test("cpu", "float32", "cuda") > 100 * kernels.TOLERANCE["float32"]
+    assert selftest.self_test("cpu", "float32", "cuda") > 100 * selftest.TOLERANCE["float32"]
 
 
 @pytest.mark.parametrize("merge", ["gate", "mean"])
@@ -169,22 +170,22 @@ def test_rows_are_cut_below_what_32_bits_count(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_kernels_that_drift_are_refused_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "installed", lambda name: True)
-    monkeypatch.setattr(kernels, "self_test", lambda *args: 0.3)
-    with pytest.warns(GeneMambaWarning, match=r"off by 0\.3 .* in float32: they are not used"):
-        assert "off by 0.3" in kernels.refusal("float32")
+    monkeypatch.setattr(selftest, "installed", lambda name: True)
+    monkeypatch.setattr(selftest, "self_test", lambda *args: 0.3)
+    with pytest.warns(GeneMambaWarning, match=r"differ by 0\.3 .* in float32: they are not used"):
+        assert "differ by 0.3" in selftest.refusal("float32")
 
 
 def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*args: str) -> float:
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setattr(kernels, "installed", lambda name: True)
-    monkeypatch.setattr(kernels, "self_test", crash)
-    assert "RuntimeError: no kernel image" in kernels.refusal("float32")
+    monkeypatch.setattr(selftest, "installed", lambda name: True)
+    monkeypatch.setattr(selftest, "self_test", crash)
+    assert "RuntimeError: no kernel image" in selftest.refusal("float32")
 
 
 def test_absent_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "installed", lambda name: name not in ("mamba_ssm", "triton"))
-    assert kernels.refusal("bfloat16") == "mamba_ssm not installed"
-    assert kernels.refusal("bfloat16", "triton") == "triton not installed"
+    monkeypatch.setattr(selftest, "installed", lambda name: name not in ("mamba_ssm", "triton"))
+    assert selftest.refusal("bfloat16") == "mamba_ssm not installed"
+    assert selftest.refusal("bfloat16", "triton") == "triton not installed"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genemamba.errors import InputError
-from genemamba.network import kernels, runtime
+from genemamba.network import runtime, selftest
 from genemamba.network.runtime import bfloat16_unit, choose_runtime
 
 ASKED = bfloat16_unit  # tests elsewhere run in float32, whatever the processor: see conftest
@@ -47,7 +47,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kernels_are_used_if_they_agree(
     refusal: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "refusal", lambda precision, kind, device: refusal)
+    monkeypatch.setattr(selftest, "refusal", lambda precision, kind, device: refusal)
     chosen = choose_runtime()
     assert (chosen.device, chosen.precision, chosen.backend) == ("cuda", "bfloat16", backend)
     assert refusal in chosen.why[2]
@@ -56,7 +56,7 @@ def test_kernels_are_used_if_they_agree(
 
 @pytest.mark.usefixtures("gpu")
 def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "refusal", lambda *asked: "mamba_ssm not installed")
+    monkeypatch.setattr(selftest, "refusal", lambda *asked: "mamba_ssm not installed")
     with pytest.raises(InputError, match=r"backend='cuda': mamba_ssm not .*\n  Fix: pip install"):
         choose_runtime(backend="cuda")
     with pytest.raises(InputError, match="it needs a CUDA device, not 'cpu'"):
@@ -69,7 +69,7 @@ def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1"])
 def test_one_of_several_gpus(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = []
-    monkeypatch.setattr(kernels, "refusal", lambda *asked: tested.append(asked[2]) or "")
+    monkeypatch.setattr(selftest, "refusal", lambda *asked: tested.append(asked[2]) or "")
     chosen = choose_runtime(device)
     assert (chosen.device, chosen.kind) == (device, "cuda")
     assert (chosen.precision, chosen.backend) == ("bfloat16", "cuda")

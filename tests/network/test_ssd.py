@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genemamba.network.ssd import decays, scan, scan_reference
+from genemamba.network.ssd import decays, scan
+
+from .recurrence import scan_reference
 
 ROWS, LENGTH, HEADS, WIDTH, STATES = 3, 77, 4, 8, 5
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from genemamba.errors import InputError
-from genemamba.network import GeneMamba, GeneMambaConfig, kernels
+from genemamba.network import GeneMamba, GeneMambaConfig, selftest
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
 
@@ -39,7 +39,7 @@ for merge, length in (("gate", 5), ("mean", 64), ("mean", 150)):
 """
 
 
-@pytest.mark.skipif(not kernels.installed("triton"), reason="Triton is not installed")
+@pytest.mark.skipif(not selftest.installed("triton"), reason="Triton is not installed")
 def test_it_reads_what_the_plain_code_reads() -> None:
     # in a process of its own: whether Triton interprets is settled when it is imported
     found = subprocess.run(

@@ -22,7 +22,7 @@ from genemamba.heads.knn import Reference
 from genemamba.heads.store import read_head, write_head
 from genemamba.models._unpickle import read_table
 from genemamba.network import GeneMamba, GeneMambaConfig
-from genemamba.network.header import read_header
+from genemamba.network.weights import WeightFile
 from genemamba.tokens import MeanRanking, Ranked, Sketch, Vocabulary
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -125,7 +125,7 @@ def test_any_header_is_refused_or_describes_the_bytes(entries: Any, data: bytes)
     file, text = WHOLE / "any.safetensors", json.dumps(entries).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text + data)
     try:
-        header = read_header(file)
+        header = WeightFile(file)
     except CheckpointError:
         return
     assert sum(slot.stop - slot.start for slot in header.slots.values()) == len(data)

@@ -19,8 +19,8 @@ import genemamba
 from genemamba.errors import CheckpointError, InputError
 from genemamba.heads import HeldOut, fit_head
 from genemamba.network import GeneMamba, GeneMambaConfig
-from genemamba.network.batch import Batch
-from genemamba.network.checkpoint import read_checkpoint
+from genemamba.network.packed import PackedCells
+from genemamba.network.runtime import choose_runtime
 from genemamba.tokens import FIRST_GENE, Ranked, Vocabulary
 from genemamba.train import tuning
 from genemamba.train.finetune import FineTuned, FineTuneRecipe, finetune
@@ -156,8 +156,10 @@ def test_the_model_given_is_left_alone() -> None:
 
 def test_batch_padding_and_neighbours_change_nothing(tuned: FineTuned) -> None:
     cells, _, _ = make_cells(40, seed=2)
-    alone = tuned.model.logits(cells, batch_size=1)
-    np.testing.assert_allclose(tuned.model.logits(cells, batch_size=40), alone, atol=1e-5)
+    alone, together = (
+        tuned.model.logits(cells, runtime=choose_runtime(batch_size=size)) for size in (1, 40)
+    )
+    np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(tuned.logits(cells), alone, atol=1e-5)
     ids = torch.from_numpy(cells.tokens[: cells.indptr[1]].astype(np.int64))[None]
     longer = torch.nn.functional.pad(ids, (0, 9), value=FIRST_GENE)  # what padding says is ignored
@@ -176,7 +178,7 @@ def test_cls_stands_at_position_0() -> None:
         states = net.states(ids, lengths)
         with_cls = torch.nn.functional.pad(ids, (1, 0), value=model.vocab.special("[CLS]"))
         torch.testing.assert_close(
-            states[:, :16], model.embed(Batch.padded(with_cls, lengths + 1), "cls")
+            states[:, :16], model.embed(PackedCells.padded(with_cls, lengths + 1), "cls")
         )
         net.cls.add_(1.0)
         assert not torch.allclose(net.states(ids, lengths), states)
@@ -266,7 +268,7 @@ def test_a_finished_folder_gives_the_same_result_at_once(
     np.testing.assert_allclose(first.logits(cells)[first.apart], first.apart_logits, atol=1e-5)
     np.testing.assert_array_equal(again.logits(cells), first.logits(cells))
     assert again.model.classes == CLASSES
-    body = read_checkpoint(tmp_path / "f")  # a checkpoint like any other
+    body = GeneMamba.from_pretrained(tmp_path / "f")  # a checkpoint like any other
     assert torch.equal(body.embeddings.weight, first.model.body.embeddings.weight)
 
 

@@ -1,10 +1,9 @@
-"""The checkpoints that have a name."""
+"""List the checkpoints that have a name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genemamba.models._cache import looks_complete
 from genemamba.models._info import count_parameters
 from genemamba.models._registry import entries
 
@@ -18,8 +17,7 @@ def available() -> pd.DataFrame:
     Returns
     -------
     Table with the name as index and the columns ``parameters`` (integer), ``vocabulary``,
-    ``source``, ``licence`` (what is known of it) and ``on_disk`` (whether all files are there; they
-    are hashed when they are used).
+    ``source``, ``licence`` and ``on_disk`` (whether all files exist; they are hashed when used).
 
     Raises
     ------
@@ -41,7 +39,7 @@ def available() -> pd.DataFrame:
             "vocabulary": entry.vocabulary,
             "source": entry.source,
             "licence": entry.licence,
-            "on_disk": looks_complete(entry),
+            "on_disk": entry.complete,
         }
         for entry in entries()
     )

@@ -1,4 +1,4 @@
-"""From the published layout to ours, and back."""
+"""Convert between the published layout and this package's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.models._load import check_merge, find, registered
+from genemamba.models._load import read
 
 if TYPE_CHECKING:
     from genemamba.network.checkpoint import Parts
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 def convert(
     path: str | PathLike[str], out: str | PathLike[str], *, merge: Merge | None = None
 ) -> Path:
-    """Rewrite a checkpoint from the published layout into this package's, or the other way round.
+    """Convert a checkpoint from the published layout to this package's, or back.
 
-    Weights are copied bit for bit in the dtype they have. The published layout has no [CLS]; on the
-    way here it gets one, the mean of all rows, and on the way back a [CLS] that is still that mean
-    is left out. There and back again gives the same ``model.safetensors``, byte for byte.
+    Weights are copied bit for bit in their dtype. The published layout has no [CLS]: it is added as
+    the mean of all rows, and left out on the way back if it is still that mean. A round trip gives
+    the same ``model.safetensors``, byte for byte.
 
     Parameters
     ----------
     path
-        Checkpoint to read: whatever :func:`load` takes but a loaded model.
+        Checkpoint to read: as for :func:`load`, except a loaded model.
     out
-        Folder to write, new or empty. Ours: ``model.safetensors``, ``config.json``, ``genes.csv``.
-        Published: ``model.safetensors``, ``config.json`` in the words of the published code, and
-        ``genes.csv``, from which :func:`load` takes the genes.
+        Folder to write, new or empty, with ``model.safetensors``, ``config.json`` (of the
+        published layout: with the names of the published code) and ``genes.csv``.
     merge
         As for :func:`load`.
 
@@ -42,8 +41,8 @@ def convert(
     ------
     CheckpointError
         If the checkpoint is unknown, missing or damaged, or the published layout cannot express it
-        (tied embeddings, a norm before each layer, one direction only, another merge than mean and
-        sum, other special tokens than [CLS]).
+        (tied embeddings, a norm before each layer, one direction only, a merge other than mean or
+        sum, special tokens other than [CLS]).
     InputError
         If `out` exists and is not an empty folder.
 
@@ -53,20 +52,16 @@ def convert(
     >>> gm.models.convert("downloads/GeneMamba", "genemamba-24x512")  # doctest: +SKIP
     >>> model = gm.models.load("genemamba-24x512")  # doctest: +SKIP
     """
-    from genemamba.models._published import Published
-    from genemamba.network.checkpoint import is_checkpoint, read_parts, write_parts
+    from genemamba.network.checkpoint import LAYOUT, write_parts
 
-    source, target = find(path), Path(out)
+    target = Path(out)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"out={str(target)!r} exists", "give a new folder")
-    if is_checkpoint(source):
-        parts = read_parts(source)
-        check_merge(parts.config, merge)
+    parts = read(path, merge)
+    if parts.provenance["layout"] == LAYOUT:
         _refuse_inexpressible(parts)
         _write_published(target, parts)
     else:
-        parts = Published(source).parts(merge)
-        parts.provenance.update(registered(path))
         write_parts(target, parts)
     return target
 
@@ -98,18 +93,17 @@ def _write_published(folder: Path, parts: Parts) -> None:
     from genemamba.network.weights import mean_row, write_weights
 
     tensors, config = dict(parts.tensors), parts.config
-    vocab_size = config.vocab_size
+    without = {name: tensors[name][:-1] for name in GROWN}
     if parts.vocab.extra and all(
-        torch.equal(tensors[name][-1], mean_row(tensors[name][:-1])) for name in GROWN
+        torch.equal(tensors[name][-1], mean_row(rows)) for name, rows in without.items()
     ):
-        vocab_size -= 1
-        tensors |= {name: tensors[name][:-1] for name in GROWN}
+        tensors |= without
     folder.mkdir(parents=True, exist_ok=True)
     parts.vocab.to_csv(folder / GENES)
     described = {
         "d_model": config.d_model,
         "mamba_layer": config.n_layers,
-        "vocab_size": vocab_size,
+        "vocab_size": len(tensors["lm_head.bias"]),
         "mode": config.merge,
         "vocabulary_sha256": read_vocabulary(folder).sha256,
     }

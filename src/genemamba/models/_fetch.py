@@ -1,26 +1,24 @@
-"""Bring a checkpoint onto this machine."""
+"""Download a checkpoint."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 import shutil
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from genemamba.errors import CheckpointError, InputError
-from genemamba.models._cache import entry_folder, is_valid
 from genemamba.models._download import place
 from genemamba.models._registry import require
 
 
 def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
-    """Download a checkpoint once, and give the folder where it is.
+    """Download a checkpoint unless it is on disk, and return its folder.
 
-    Every file is checked against its sha256 and put in place only when it is whole. What is there
-    already is not fetched again: then no network is needed. Broken connections are retried; of
-    several processes one downloads and the others wait.
+    Every file is checked against its sha256 and put in place only when it is complete. Valid files
+    are not fetched again and need no network. Broken connections are retried; of several processes
+    one downloads and the others wait.
 
     Parameters
     ----------
@@ -28,7 +26,7 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
         A name that :func:`available` lists.
     to
         Folder to write to, for a machine without internet: copy it there and
-        :func:`load` it by its path. None is the cache (see ``GENEMAMBA_HOME``).
+        :func:`load` it by its path. Default: the cache (see ``GENEMAMBA_HOME``).
 
     Returns
     -------
@@ -37,8 +35,8 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
     Raises
     ------
     CheckpointError
-        If the name is unknown; or a file cannot be had (no network, ``GENEMAMBA_OFFLINE``, no
-        such address), has other bytes than it should, or cannot be written.
+        If the name is unknown; or a file cannot be downloaded (no network,
+        ``GENEMAMBA_OFFLINE``, no such address), has a wrong sha256, or cannot be written.
     InputError
         If `to` holds other files under these names.
 
@@ -49,7 +47,7 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
     'genemamba-mini'
     """
     entry = require(name)
-    cached = entry_folder(entry)
+    cached = entry.folder
     if entry.bundled and not cached.is_dir():
         raise CheckpointError(f"{cached} is missing from the package", "install genemamba again")
     if to is None:
@@ -58,29 +56,22 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
         return cached
     folder = Path(to).expanduser().absolute()
     if entry.bundled:
-        _copy(cached, folder)
+        names = {path.name for path in cached.iterdir()}
+        others = names - set(filecmp.cmpfiles(cached, folder, names, shallow=False)[0])
     else:
-        others = (f.name for f in entry.files if not is_valid(folder / f.name, f))
-        _refuse(folder, others)
-        for file in entry.files:
-            copy = cached / file.name
-            place(file, folder, source=copy if is_valid(copy, file) else None)
-    return folder
-
-
-def _copy(package: Path, folder: Path) -> None:
-    try:
-        names = [path.name for path in package.iterdir()]
-        same, *_ = filecmp.cmpfiles(package, folder, names, shallow=False)
-        _refuse(folder, set(names) - set(same))
-        shutil.copytree(package, folder, dirs_exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written ({error})", "choose another") from None
-
-
-def _refuse(folder: Path, others: Iterable[str]) -> None:
-    """Refuse to write over files that are not those to be written."""
-    if there := sorted(name for name in others if os.path.lexists(folder / name)):
+        others = {f.name for f in entry.files if not f.is_valid(folder / f.name)}
+    if taken := sorted(name for name in others if os.path.lexists(folder / name)):
         raise InputError(
-            f"to={str(folder)!r} holds another {there[0]}", "give a new folder, or remove that file"
+            f"to={str(folder)!r} holds another {taken[0]}", "give a new folder, or remove that file"
         )
+    if entry.bundled:
+        try:
+            shutil.copytree(cached, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder} cannot be written ({error})", "choose another"
+            ) from None
+    for file in entry.files:
+        copy = cached / file.name
+        place(file, folder, source=copy if file.is_valid(copy) else None)
+    return folder

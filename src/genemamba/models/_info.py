@@ -1,4 +1,4 @@
-"""What is known about a checkpoint before it is loaded."""
+"""Describe a checkpoint without loading it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from genemamba.errors import CheckpointError
-from genemamba.models._cache import entry_folder, looks_complete
 from genemamba.models._registry import Entry, lookup, require
 
 
 def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
-    """Tell what a checkpoint is and where it comes from, without downloading or loading it.
+    """Describe a checkpoint and its source, without downloading or loading it.
 
     Parameters
     ----------
@@ -24,12 +23,12 @@ def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
     -------
     Dictionary with
 
-    - ``name``: None if the checkpoint does not say;
+    - ``name``: None if the checkpoint does not state it;
     - ``path``: of a name, the folder where its files are or would be;
     - ``on_disk``, ``layout`` (``"genemamba"`` or ``"published"``), ``parameters``, ``vocabulary``,
       ``source`` and ``licence``;
-    - ``files``: the size of each in bytes; of a name, its address and sha256, too;
-    - ``config``, ``provenance``: what ``config.json`` says; empty where there is none.
+    - ``files``: the size of each in bytes; of a name also its address and sha256;
+    - ``config``, ``provenance``: from ``config.json``; empty if there is none.
 
     Raises
     ------
@@ -48,14 +47,13 @@ def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
         if not path.exists():
             require(str(name_or_path))
         return _of_path(path)
-    folder = entry_folder(entry)
-    there = looks_complete(entry)
-    found = _of_path(folder) if there else {"files": {}, "config": {}, "provenance": {}}
+    folder, complete = entry.folder, entry.complete
+    found = _of_path(folder) if complete else {"files": {}, "config": {}, "provenance": {}}
     listed = {f.name: {"url": f.url, "sha256": f.sha256, "size": f.size} for f in entry.files}
     return found | {
         "name": entry.name,
         "path": folder,
-        "on_disk": there,
+        "on_disk": complete,
         "layout": entry.layout,
         "parameters": entry.parameters or found.get("parameters"),
         "vocabulary": entry.vocabulary,
@@ -66,31 +64,33 @@ def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def count_parameters(entry: Entry) -> int | None:
-    """Give the number of weights as stated, or as counted in the package; None if unknown."""
-    if entry.parameters is not None or not (entry.bundled and looks_complete(entry)):
-        return entry.parameters
-    count: int = _of_path(entry_folder(entry))["parameters"]
-    return count
+    """Return the number of weights, stated or counted in the package; None if unknown."""
+    if entry.parameters is None and entry.bundled and entry.complete:
+        return int(_of_path(entry.folder)["parameters"])
+    return entry.parameters
 
 
 def _of_path(path: Path) -> dict[str, Any]:
-    from genemamba.network.checkpoint import CONFIG, WEIGHTS, is_checkpoint, read_json
-    from genemamba.network.header import read_header
+    from genemamba.network.checkpoint import CONFIG, WEIGHTS, is_checkpoint
+    from genemamba.network.files import AGAIN, read_json
+    from genemamba.network.weights import WeightFile
 
     weights = path / WEIGHTS if path.is_dir() else path
-    folder = weights.parent
-    if not weights.is_file():
-        raise CheckpointError(f"{path} holds no {WEIGHTS}", "give a checkpoint folder or file")
-    slots = read_header(weights).slots
+    config = weights.with_name(CONFIG)
+    slots = WeightFile(weights).slots
     if "embeddings.weight" not in slots or not slots["embeddings.weight"].shape:
         raise CheckpointError(
             f"{weights} has no tensor embeddings.weight: it is no GeneMamba checkpoint",
             "give one in this package's or the published layout",
         )
-    described = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
-    ours = is_checkpoint(folder)
-    provenance = _table(described, "provenance") if ours else {}
-    files = sorted(f for f in folder.iterdir() if f.is_file()) if path.is_dir() else [path]
+    described = read_json(config) if config.exists() else {}
+    ours, provenance = is_checkpoint(config.parent), {}
+    if ours:
+        for name in ("config", "provenance"):
+            if not isinstance(described.setdefault(name, {}), dict):
+                raise CheckpointError(f"{config}: {name} has a wrong type", AGAIN)
+        described, provenance = described["config"], described["provenance"]
+    files = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
     return {
         "name": provenance.get("name"),
         "path": path,
@@ -101,13 +101,6 @@ def _of_path(path: Path) -> dict[str, Any]:
         "source": provenance.get("source", str(path)),
         "licence": provenance.get("licence", "not stated"),
         "files": {f.name: {"size": f.stat().st_size} for f in files},
-        "config": _table(described, "config") if ours else described,
+        "config": described,
         "provenance": provenance,
     }
-
-
-def _table(described: dict[str, Any], name: str) -> dict[str, Any]:
-    value = described.get(name, {})
-    if not isinstance(value, dict):
-        raise CheckpointError(f"config.json: {name} has a wrong type", "fetch the checkpoint again")
-    return value

@@ -1,17 +1,18 @@
-"""Names, paths and loaded models, all made into a model."""
+"""Load a checkpoint by name or path."""
 
 from __future__ import annotations
 
-import difflib
 import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from genemamba.errors import CheckpointError
+from genemamba.models._registry import Entry, lookup, nearest, on_disk
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba, GeneMambaConfig
+    from genemamba.network.checkpoint import Parts
     from genemamba.network.config import Merge
     from genemamba.tokens import Vocabulary
 
@@ -19,7 +20,7 @@ ModelLike: TypeAlias = "str | PathLike[str] | GeneMamba"
 
 
 def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
-    """Load a GeneMamba checkpoint, with its genes and their medians, ready to embed cells.
+    """Load a GeneMamba checkpoint with its genes and their medians.
 
     Nothing is downloaded and no pickle is executed. All parts are checked first.
 
@@ -34,21 +35,21 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
           with a ``model.safetensors`` in the published layout and the gene tables of Geneformer V1
           (``token_dictionary.pkl``, ``gene_median_dictionary.pkl``, and ``gene_name_id_dict.pkl``
           for gene symbols) or a ``genes.csv``;
-        - such a ``.safetensors`` file, with the gene tables beside it;
+        - such a ``.safetensors`` file, with the gene tables in the same folder;
         - a loaded model, which is returned as it is.
     merge
-        How the two reading directions become one, for files in the published layout, which do not
-        say: ``"mean"`` (taken if nothing is said) or ``"sum"``; ``"gate"`` or ``"concat"`` for
-        files with a tensor ``mamba_mixer.aggr.weight``, where it must be given. A ``config.json``
-        beside the file may state it as ``mode``.
+        How the two directions are merged, for files in the published layout, which do not say:
+        ``"mean"`` (the default) or ``"sum"``; ``"gate"`` or ``"concat"`` for files with a tensor
+        ``mamba_mixer.aggr.weight``, where it must be given. A ``config.json`` in the same folder
+        may state it as ``mode``.
 
     Returns
     -------
     torch module in float32 on the CPU, with ``.config``, ``.vocab`` (genes, symbols, medians) and
-    ``.provenance`` (``sha256`` of the weights, ``layout``, ``path``, and what is known of source,
-    licence and training). Weights stored in float32 are mapped from the file; changing them
-    changes only memory. Weights without a [CLS] token get one, the mean of all genes' rows (of
-    embedding, output and bias), as the published code adds it.
+    ``.provenance`` (``sha256`` of the weights, ``layout``, ``path``, and source, licence and
+    training if known). Weights stored in float32 are mapped from the file, which never changes.
+    Weights without a [CLS] token get one, the mean of all genes' rows (of embedding, output and
+    bias), as the published code adds it.
 
     Raises
     ------
@@ -64,26 +65,15 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
     True
     """
     from genemamba.network import GeneMamba
-    from genemamba.network.checkpoint import build_model, is_checkpoint, read_parts
 
     if isinstance(model, GeneMamba):
-        check_merge(model.config, merge)
+        _check_merge(model.config, merge)
         return model
-    path = find(model)
-    if is_checkpoint(path):
-        parts = read_parts(path)
-        check_merge(parts.config, merge)
-        _require_released(model, parts.provenance["sha256"])
-    else:
-        from genemamba.models._published import Published
-
-        parts = Published(path).parts(merge)
-    parts.provenance.update(registered(model))
-    return build_model(parts)
+    return GeneMamba.from_parts(read(model, merge))
 
 
 def vocabulary(model: ModelLike) -> Vocabulary:
-    """Load only the genes of a checkpoint, which is all that ranking needs.
+    """Load only the genes of a checkpoint: all that ranking needs.
 
     Parameters
     ----------
@@ -115,7 +105,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
                 "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
             )
         return model.vocab
-    path = find(model)
+    path, _ = _find(model)
     if is_checkpoint(path):
         return read_vocabulary(path)
     from genemamba.models._published import Published
@@ -123,10 +113,36 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     return Published(path).vocab
 
 
-def find(model: str | PathLike[str]) -> Path:
-    """Find the folder or file of a name or path. A name goes before a path that looks like it."""
-    name = str(model)
-    path = _known(name) or Path(model)
+def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
+    """Read and check the checkpoint of a name or path, in either layout."""
+    from genemamba.network.checkpoint import is_checkpoint, read_parts
+
+    path, entry = _find(model)
+    if is_checkpoint(path):
+        parts = read_parts(path)
+        _check_merge(parts.config, merge)
+        if entry and entry.bundled and entry.weights_sha256 != parts.provenance["sha256"]:
+            raise CheckpointError(
+                f"the weights of {entry.name} in the package are not those it was released with",
+                "install genemamba again: pip install --force-reinstall --no-deps genemamba",
+            )
+    else:
+        from genemamba.models._published import Published
+
+        parts = Published(path).parts(merge)
+    parts.provenance.update(entry.provenance if entry else {})
+    return parts
+
+
+def _find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
+    """Find the folder or file of a name or path, and its entry; a known name comes first."""
+    name, path, entry = str(model), Path(model), lookup(str(model))
+    if entry:
+        path = entry.folder
+        if not entry.bundled and on_disk(name) is None:
+            raise CheckpointError(
+                f"{name!r} is not on this machine", f'download it with gm.models.fetch("{name}")'
+            )
     if os.path.isfile(path) and path.suffix != ".safetensors":
         raise CheckpointError(
             f"{path} is not a .safetensors file; other formats can run code when they are read",
@@ -135,64 +151,16 @@ def find(model: str | PathLike[str]) -> Path:
     if path.name == "model.safetensors" and os.path.exists(path.parent / "config.json"):
         path = path.parent  # the file of a folder means the folder
     if os.path.exists(path):  # pathlib's would raise on names that no system can have
-        return path
-    raise _unknown(name)
+        return path, entry
+    raise CheckpointError(
+        f"model={name[:200]!r} is neither a known checkpoint nor a folder or file",
+        f"use {nearest(name)!r}, or give the path of a checkpoint",
+    )
 
 
-def check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
-    """Refuse a merge that is not the one the checkpoint states."""
+def _check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
+    """Reject a merge that differs from the checkpoint's."""
     if merge not in (None, config.merge):
         raise CheckpointError(
             f"merge={merge!r}, but this checkpoint says {config.merge!r}", "leave out merge"
         )
-
-
-def _known(name: str) -> Path | None:
-    """Folder of a registered name."""
-    from genemamba.models._cache import entry_folder, on_disk
-    from genemamba.models._registry import lookup
-
-    entry = lookup(name)
-    if entry is None:
-        return None
-    if entry.bundled:
-        return entry_folder(entry)
-    folder = on_disk(name)
-    if folder is None:
-        raise CheckpointError(
-            f"{name!r} is not on this machine", f'download it with gm.models.fetch("{name}")'
-        )
-    return folder
-
-
-def _require_released(model: str | PathLike[str], sha256: str) -> None:
-    """Refuse weights in the package that are not those of the release."""
-    from genemamba.models._registry import lookup
-
-    entry = lookup(str(model))
-    if entry is not None and entry.bundled and entry.weights_sha256 != sha256:
-        raise CheckpointError(
-            f"the weights of {entry.name} in the package are not those it was released with",
-            "install genemamba again: pip install --force-reinstall --no-deps genemamba",
-        )
-
-
-def registered(model: str | PathLike[str]) -> dict[str, str]:
-    """Give what the registry says of a name: more than a file in the published layout can."""
-    from genemamba.models._registry import lookup
-
-    entry = lookup(str(model))
-    if entry is None or entry.bundled:
-        return {}
-    return {"name": entry.name, "source": entry.source, "licence": entry.licence}
-
-
-def _unknown(name: str) -> CheckpointError:
-    from genemamba.models._registry import entries
-
-    known = [entry.name for entry in entries()]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    return CheckpointError(
-        f"model={name[:200]!r} is neither a known checkpoint nor a folder or file",
-        f"use {(near or known)[0]!r}, or give the path of a checkpoint",
-    )

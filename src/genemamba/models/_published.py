@@ -1,9 +1,8 @@
 """The layout of the published checkpoints, recognised by names and shapes of its tensors.
 
-The tensors are called as ours. What differs: V = 2 + genes, for ``[CLS]`` was added only when a
-model was fine-tuned (then V = 3 + genes); ``gate`` and ``concat`` have one ``mamba_mixer.aggr`` for
-all layers; and nothing in the file says which genes the rows are. Those come from Geneformer V1's
-tables beside it.
+The tensors have our names. What differs: V = 2 + genes, for ``[CLS]`` was added only when a model
+was fine-tuned (then V = 3 + genes); ``gate`` and ``concat`` have one ``mamba_mixer.aggr`` for all
+layers; and the genes of the rows come from Geneformer V1's tables in the same folder.
 """
 
 from __future__ import annotations
@@ -16,18 +15,10 @@ from typing import get_args
 
 from genemamba.errors import CheckpointError
 from genemamba.models._unpickle import read_table
-from genemamba.network.checkpoint import (
-    CONFIG,
-    GENES,
-    MOST_BYTES,
-    WEIGHTS,
-    Parts,
-    read_json,
-    require_small,
-)
+from genemamba.network.checkpoint import CONFIG, GENES, WEIGHTS, Parts
 from genemamba.network.config import GeneMambaConfig, Merge
-from genemamba.network.header import AGAIN, Slot
-from genemamba.network.weights import WeightFile, tensor_shapes
+from genemamba.network.files import AGAIN, read_json, require_small
+from genemamba.network.weights import Slot, WeightFile, tensor_shapes
 from genemamba.tokens import FIRST_GENE, Vocabulary
 
 LAYOUT = "published"
@@ -42,9 +33,8 @@ _LAYER = re.compile(r"mamba_mixer\.layers\.(\d{1,4})\.")
 class Published:
     """A file in the published layout and its vocabulary, checked; weights are read later.
 
-    `path` is the file, or a folder with ``model.safetensors``. Beside it lie Geneformer V1's
-    ``token_dictionary.pkl`` and ``gene_median_dictionary.pkl``, and ``gene_name_id_dict.pkl`` for
-    symbols; or our own ``genes.csv``.
+    `path` is the file, or a folder with ``model.safetensors``. The folder also holds Geneformer
+    V1's tables (those of symbols are optional), or our own ``genes.csv``.
 
     Raises
     ------
@@ -54,35 +44,35 @@ class Published:
 
     def __init__(self, path: Path) -> None:
         file = path / WEIGHTS if path.is_dir() else path
-        if not file.is_file():
-            raise CheckpointError(f"{path} holds no {WEIGHTS}", "give a folder that has one")
         self.folder = file.parent
         self.weights = WeightFile(file)
-        self.config = _sizes(file, self.weights.header.slots)
+        self.config = _sizes(file, self.weights.slots)
         self.weights.require(_published_shapes(self.config))
         self.vocab = read_vocabulary(self.folder)
-        self._described = read_json(file.parent / CONFIG) if (file.parent / CONFIG).exists() else {}
+        described = self.folder / CONFIG
+        self._described = read_json(described) if described.exists() else {}
         if self._described.get("vocabulary_sha256", self.vocab.sha256) != self.vocab.sha256:
             raise CheckpointError(
-                f"the genes beside {file} are not those that {CONFIG} states", AGAIN
+                f"the genes in {self.folder} are not those that {CONFIG} states", AGAIN
             )
         rows = self.config.vocab_size
         if rows not in (len(self.vocab) - 1, len(self.vocab)):
             raise CheckpointError(
-                f"{file}: tensor embeddings.weight has {rows} rows, but the genes beside it make "
-                f"{len(self.vocab) - 1} (or {len(self.vocab)} with [CLS])",
-                "put the gene tables of these weights beside them",
+                f"{file}: tensor embeddings.weight has {rows} rows, but the genes in its folder "
+                f"make {len(self.vocab) - 1} (or {len(self.vocab)} with [CLS])",
+                "copy the gene tables of these weights into the folder",
             )
         self.without_cls = rows < len(self.vocab)
 
     def with_merge(self, merge: Merge | None) -> GeneMambaConfig:
-        """Settle how directions are merged: by the caller, by config.json, or the mean."""
-        merge = merge or self._stated_merge()
+        """Settle how directions are merged: by the caller, by config.json's `mode`, or the mean."""
+        mode = self._described.get("mode")
+        merge = merge or next((m for m in get_args(Merge) if m == mode), None)
         learned = self.config.merge == "gate"
         if learned and merge is None:
             raise CheckpointError(
                 f"{self.weights.path}: {_AGGR} serves merge='gate' as well as 'concat'",
-                "say which: gm.models.load(..., merge='gate')",
+                "choose one: gm.models.load(..., merge='gate')",
             )
         merge = merge or "mean"
         if learned != (merge in ("gate", "concat")):
@@ -96,7 +86,7 @@ class Published:
         return GeneMambaConfig.from_dict(values)
 
     def parts(self, merge: Merge | None) -> Parts:
-        """Read the weights, as stored but under our names and with a row for [CLS]."""
+        """Read the weights as stored, under our names and with a row for [CLS]."""
         config = self.with_merge(merge)
         tensors = self.weights.tensors(grow=GROWN if self.without_cls else frozenset())
         for part in ("weight", "bias"):
@@ -112,31 +102,23 @@ class Published:
             "path": str(self.weights.path),
             "sha256": self.weights.sha256(),
         }
-        return Parts(config, self.vocab, tensors, self.weights.header.metadata, provenance)
-
-    def _stated_merge(self) -> Merge | None:
-        """Give what the published code calls `mode`, if a config.json states it."""
-        mode = self._described.get("mode")
-        return next((m for m in get_args(Merge) if m == mode), None)
+        return Parts(config, self.vocab, tensors, self.weights.metadata, provenance)
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
     """Build the vocabulary from the gene tables in `folder`.
 
-    Raises
-    ------
-    CheckpointError
-        If a table is missing or damaged, or tokens are not those of the layout: two special
-        ones, then all genes from 2 on in the order of their ids.
+    Tokens have to be those of the layout: two special ones, then all genes in the order of their
+    ids.
     """
     if (folder / GENES).is_file():
-        require_small(folder / GENES, MOST_BYTES[GENES])
+        require_small(folder / GENES)
         return Vocabulary.from_csv(folder / GENES, extra=("[CLS]",))
     for name in (TOKENS, MEDIANS):
         if not (folder / name).is_file():
             raise CheckpointError(
                 f"{folder} holds neither {GENES} nor {name}, so the tokens mean nothing",
-                f"put Geneformer V1's {TOKENS}, {MEDIANS} and {NAMES} beside the weights",
+                f"copy Geneformer V1's {TOKENS}, {MEDIANS} and {NAMES} into the folder",
             )
     tokens, medians = read_table(folder / TOKENS), read_table(folder / MEDIANS)
     names = read_table(folder / NAMES) if (folder / NAMES).is_file() else {}
@@ -155,7 +137,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     if len(medians) != len(genes):
         stray = next(gene for gene in medians if tokens.get(gene, 0) in range(FIRST_GENE))
         raise CheckpointError(f"{folder / TOKENS} has no token of {stray}", AGAIN)
-    symbols = _symbols(names)
+    symbols = {gene: symbol for symbol, gene in reversed(names.items())}  # the first counts
     try:
         return Vocabulary(
             ensembl_id=genes,  # type: ignore[arg-type]
@@ -168,13 +150,6 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         raise CheckpointError(f"{folder / MEDIANS}: {error.what}", error.fix) from None
 
 
-def _symbols(names: dict[str, str | int | float]) -> dict[str, str]:
-    symbols: dict[str, str] = {}
-    for symbol, gene in names.items():
-        symbols.setdefault(str(gene), symbol)
-    return symbols
-
-
 def _published_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     for name, shape in tensor_shapes(config):
         if ".merge." not in name:
@@ -185,14 +160,7 @@ def _published_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int,
 
 
 def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
-    """Read the sizes off the shapes; what most layers say counts, so the odd one is named later."""
-    layers = {int(m[1]) for name in slots if (m := _LAYER.match(name))}
-    if "embeddings.weight" not in slots or not layers:
-        missing = "mamba_mixer.layers.*" if "embeddings.weight" in slots else "embeddings.weight"
-        raise CheckpointError(
-            f"{path} has no tensors {missing}: it is no GeneMamba checkpoint",
-            "give one in this package's or the published layout",
-        )
+    """Read the sizes off the shapes: those of most layers, so that an odd one is named later."""
 
     def usual(pattern: str, axis: int) -> int:
         sizes = Counter(
@@ -201,10 +169,15 @@ def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
             if re.fullmatch(pattern, name) and len(slot.shape) > axis
         )
         if not sizes:
-            raise CheckpointError(f"{path} has no tensor {pattern.replace(chr(92), '')}", AGAIN)
+            raise CheckpointError(
+                f"{path} has no tensor {pattern.replace(chr(92), '')}: it is no GeneMamba "
+                "checkpoint, or damaged",
+                "give one in this package's or the published layout",
+            )
         return sizes.most_common(1)[0][0]
 
-    mamba = r"mamba_mixer\.layers\.\d+\.mamba\."
+    vocab_size = usual(r"embeddings\.weight|lm_head\.(weight|bias)", 0)
+    mamba = r"mamba_mixer\.layers\.\d{1,4}\.mamba\."
     d_model = usual(mamba + r"out_proj\.weight", 0)
     d_inner = usual(mamba + r"norm\.weight", 0)
     heads = usual(mamba + "D", 0)
@@ -212,14 +185,14 @@ def _sizes(path: Path, slots: dict[str, Slot]) -> GeneMambaConfig:
     states = channels - d_inner
     if min(d_model, d_inner, heads) == 0 or d_inner % d_model or d_inner % heads or states % 2:
         raise CheckpointError(
-            f"{path}: D={d_model}, E={d_inner}, H={heads} and {channels} channels, as most "
-            "out_proj.weight, norm.weight, D and conv1d.bias have them, make no Mamba-2 layer",
+            f"{path}: D={d_model}, E={d_inner}, H={heads} and {channels} channels (of out_proj, "
+            "norm, D and conv1d) do not make a Mamba-2 layer",
             AGAIN,
         )
     return GeneMambaConfig(
-        vocab_size=usual(r"embeddings\.weight|lm_head\.(weight|bias)", 0),
+        vocab_size=vocab_size,
         d_model=d_model,
-        n_layers=max(layers) + 1,
+        n_layers=1 + max(int(found[1]) for name in slots if (found := _LAYER.match(name))),
         d_state=states // 2,
         d_conv=usual(mamba + r"conv1d\.weight", 2),
         expand=d_inner // d_model,

@@ -1,4 +1,4 @@
-"""Give a checkpoint of one's own a name."""
+"""Name a checkpoint on a web server."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def register(
     vocabulary: str = "not stated",
     licence: str = "not stated",
 ) -> None:
-    """Give a checkpoint on a web server a name that fetch and load know, until Python ends.
+    """Name a checkpoint on a web server for :func:`fetch` and :func:`load`, in this session.
 
     Nothing is downloaded. With ``config.json`` and ``genes.csv`` the checkpoint is in the layout of
-    this package, otherwise in the published one; if that comes without ``genes.csv``, Geneformer
-    V1's gene tables are added, as the published weights need them.
+    this package, otherwise in the published one; without ``genes.csv``, Geneformer V1's gene tables
+    are added, which the published weights need.
 
     Parameters
     ----------
     name
-        A free name of letters, digits, ``.``, ``_`` and ``-``.
+        A new name of letters, digits, ``.``, ``_`` and ``-``.
     url
         Address of the weights (a safetensors file); or, for several files, each file's name with
         its address and sha256, among them ``model.safetensors``.
     sha256
         Hash of the weights, 64 hexadecimal digits, if `url` is one address.
     parameters, vocabulary, licence
-        What :func:`available` is to show.
+        For the table of :func:`available`.
 
     Returns
     -------
@@ -63,15 +63,20 @@ def register(
     >>> "gut" in gm.models.available().index
     True
     """
-    if isinstance(url, Mapping):
-        if sha256 is not None:
-            raise InputError("sha256 is given beside a mapping", "give each file's in the mapping")
-        parts = dict(url)
-    else:
-        parts = {WEIGHTS: (url, sha256 or "")}
-    files = [RemoteFile(n, *_pair(n, pair)) for n, pair in parts.items()]
+    parts = dict(url) if isinstance(url, Mapping) else {WEIGHTS: (url, sha256 or "")}
+    if isinstance(url, Mapping) and sha256 is not None:
+        raise InputError("sha256 is given with a mapping", "give each file's in the mapping")
+    files = []
+    for file, pair in parts.items():
+        match pair:
+            case (str(address), str(digest)):
+                files.append(RemoteFile(file, address, digest.lower()))
+            case _:
+                raise InputError(
+                    f"url[{file!r}]={pair!r} is not (address, sha256)", "give both, as text"
+                )
     if WEIGHTS not in parts:
-        raise InputError(f"url has no {WEIGHTS}", "name the file with the weights so")
+        raise InputError(f"url has no {WEIGHTS}", f"call the file with the weights {WEIGHTS}")
     if GENES not in parts:
         files += [table for table in GENEFORMER_V1 if table.name not in parts]
     add(
@@ -85,10 +90,3 @@ def register(
             layout="genemamba" if {CONFIG, GENES} <= parts.keys() else "published",
         )
     )
-
-
-def _pair(name: str, pair: object) -> tuple[str, str]:
-    match pair:
-        case (str(url), str(sha256)):
-            return url, sha256.lower()
-    raise InputError(f"url[{name!r}]={pair!r} is not (address, sha256)", "give both, as text")

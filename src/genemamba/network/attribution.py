@@ -1,6 +1,6 @@
 """What each token of a cell adds to a linear function of the cell's vector.
 
-Shapes: B cells, L tokens, D model width.
+Shapes: S cells, R rows, L tokens of a row, D model width.
 """
 
 from __future__ import annotations
@@ -12,35 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genemamba._progress import tqdm
 from genemamba.errors import InputError
 from genemamba.network.genemamba import GeneMamba
-from genemamba.network.inference import placed
+from genemamba.network.inference import over_cells, placed
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
-from genemamba.tokens import FIRST_GENE, Ranked, length_batches, pad
+from genemamba.tokens import FIRST_GENE, Ranked
 
 Method = Literal["gradient_x_input", "integrated_gradients"]
-
-# As in inference.py, but what the gradient needs is kept in memory, layer by layer.
-_TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 16_384, "mps": 8_192}
 
 
 @dataclass(frozen=True, eq=False)
 class Attributed:
-    """Attributions of ranked cells.
-
-    Parameters
-    ----------
-    values
-        ``(nnz,)`` float32, one for each token of the cells, in their order.
-    at_cell, at_baseline
-        ``(n_cells,)`` float64, the function at the cell and at its baseline; NaN for a cell
-        without tokens.
-    """
+    """Attributions of ranked cells."""
 
     values: np.ndarray
+    """``(nnz,)`` float32, one for each token of the cells, in their order."""
     at_cell: np.ndarray
+    """``(n_cells,)`` float64, the function at the cell; NaN for a cell without tokens."""
     at_baseline: np.ndarray
+    """The same at its baseline."""
 
 
 def attribute_tokens(
@@ -54,9 +45,9 @@ def attribute_tokens(
 ) -> Attributed:
     """Attribute ``weights[i] · mean of the final states`` of each cell to its tokens.
 
-    The baseline is a sentence of the same length in which every word is the mean row of all
-    genes. With x a token's input row and b that mean, a token gets ``(x − b) · gradient``: of the
-    cell itself (``"gradient_x_input"``), or averaged over the straight path from baseline to cell
+    The baseline is a cell of the same length in which every token is the mean row of all genes.
+    With x a token's input row and b that mean, a token gets ``(x − b) · gradient``: of the cell
+    itself (``"gradient_x_input"``), or averaged over the straight path from baseline to cell
     (``"integrated_gradients"``; over a cell these sum to the function's difference).
 
     Parameters
@@ -77,7 +68,10 @@ def attribute_tokens(
         raise InputError(
             f"method={method!r} is unknown", "use 'gradient_x_input' or 'integrated_gradients'"
         )
-    nodes = _nodes(steps) if method == "integrated_gradients" else (np.ones(1), np.ones(1))
+    points, shares = np.ones(1), np.ones(1)
+    if method == "integrated_gradients":
+        points, shares = (a / 2 for a in np.polynomial.legendre.leggauss(steps))
+        points = points + 0.5  # from -1…1 to 0…1
     runtime = runtime or choose_runtime(precision="float32")
     network = placed(model, runtime)
     assert model.vocab is not None
@@ -85,63 +79,27 @@ def attribute_tokens(
     base_D = network.embeddings.weight[genes].detach().mean(dim=0)
     values = np.zeros(len(ranked.tokens), dtype=np.float32)
     ends = np.full((2, ranked.n_cells), np.nan)
-    most = _TOKENS_PER_BATCH[runtime.kind]
-    batches = length_batches(ranked.lengths, max_tokens_per_batch=most, multiple=1)
-    for cells in tqdm(batches, desc="attribute", delay=3, leave=False):
-        ids, lengths = pad(ranked, cells, multiple=1)
-        batch = _Batch(
-            network,
-            torch.from_numpy(ids).to(runtime.device),
-            torch.from_numpy(lengths).to(runtime.device),
-            torch.from_numpy(np.asarray(weights[cells], dtype=np.float32)).to(runtime.device),
-            base_D,
-        )
-        found = batch.attributions(*nodes).cpu().numpy()
-        real = np.arange(ids.shape[1]) < lengths[:, None]
-        place = ranked.indptr[cells][:, None] + np.arange(ids.shape[1])
-        values[place[real]] = found[real]
-        ends[:, cells] = torch.stack(batch.ends()).double().cpu().numpy()
-    return Attributed(values, *ends)
 
+    def step(cells: np.ndarray, batch: PackedCells) -> tuple[Tensor, Tensor]:
+        w_SD = torch.from_numpy(np.asarray(weights[cells], dtype=np.float32)).to(runtime.device)
+        away_RLD = (network.embeddings(batch.ids) - base_D).detach()
 
-def _nodes(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return Gauss–Legendre points and weights between 0 and 1."""
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    return (points + 1) / 2, weights / 2
+        def function(x_RLD: Tensor) -> Tensor:  # of each cell
+            return (batch.mean(network.read(x_RLD, batch.borders)) * w_SD).sum(dim=-1)
 
-
-class _Batch:
-    """Padded cells on the way from their baseline to themselves."""
-
-    def __init__(
-        self, network: GeneMamba, ids_BL: Tensor, lengths_B: Tensor, w_BD: Tensor, base_D: Tensor
-    ) -> None:
-        self.network, self.w_BD, self.base_D = network, w_BD, base_D
-        real_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device) < lengths_B[:, None]
-        self.segment_BL = real_BL.long() - 1
-        self.share_BL = (real_BL / lengths_B[:, None]).float()
-        self.away_BLD = (network.embeddings(ids_BL) - base_D).detach()
-
-    def function(self, x_BLD: Tensor) -> Tensor:
-        """Return the linear function of each cell's mean state, B."""
-        states = self.network.read(x_BLD, self.segment_BL)
-        pooled = torch.einsum("bl,bld->bd", self.share_BL, states.float())
-        return (pooled * self.w_BD).sum(dim=-1)
-
-    def gradient(self, share: float) -> Tensor:
-        """Return the gradient at this share of the way, B × L × D."""
-        x_BLD = (self.base_D + share * self.away_BLD).requires_grad_()
-        return torch.autograd.grad(self.function(x_BLD).sum(), x_BLD)[0]
-
-    def attributions(self, points: np.ndarray, weights: np.ndarray) -> Tensor:
-        """Average the gradient over points of the way, and spend it on the way, B × L."""
-        mean_BLD = torch.zeros_like(self.away_BLD)
-        for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
-            mean_BLD += weight * self.gradient(point)
-        return (mean_BLD * self.away_BLD).sum(dim=-1)
-
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Return the function at the cell and at its baseline."""
+        mean_RLD = torch.zeros_like(away_RLD)
+        for point, share in zip(points.tolist(), shares.tolist(), strict=True):
+            x_RLD = (base_D + point * away_RLD).requires_grad_()
+            mean_RLD += share * torch.autograd.grad(function(x_RLD).sum(), x_RLD)[0]
         with torch.inference_mode():
-            cell, base = (self.function(self.base_D + s * self.away_BLD) for s in (1.0, 0.0))
-        return cell, base
+            at_ends = torch.stack([function(base_D + at * away_RLD) for at in (1.0, 0.0)])
+        real_RL = batch.segment >= 0  # in the order of `cells`, each of them whole
+        return (mean_RLD * away_RLD).sum(dim=-1)[real_RL], at_ends
+
+    batches = over_cells(step, ranked, runtime=runtime, gradients=True, doing="attribute")
+    for cells, (found, at_ends) in batches:
+        lengths = ranked.lengths[cells]
+        place = np.repeat(ranked.indptr[cells] - (np.cumsum(lengths) - lengths), lengths)
+        values[place + np.arange(len(place))] = found.float().cpu().numpy()
+        ends[:, cells] = at_ends.double().cpu().numpy()
+    return Attributed(values, *ends)

@@ -1,7 +1,7 @@
 """A checkpoint is a folder: weights (safetensors), ``config.json`` and ``genes.csv``. Never pickle.
 
-``ranking.csv``, the mean ranking of the training cells, and ``sketch.json``, which tells whether
-cells were among them, may stand beside them.
+Optional: ``ranking.csv``, the mean ranking of the training cells, and ``sketch.json``, which tells
+whether cells were among them.
 
 Everything is checked before a weight is used, and the message names the tensor that is wrong.
 """
@@ -13,36 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genemamba.errors import CheckpointError
 from genemamba.network.config import GeneMambaConfig
-from genemamba.network.genemamba import GeneMamba
-from genemamba.network.header import AGAIN, parse_json
+from genemamba.network.files import AGAIN, read_json, require_small
 from genemamba.network.weights import WeightFile, tensor_shapes, write_weights
 from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 WEIGHTS, CONFIG, GENES = "model.safetensors", "config.json", "genes.csv"
-RANKING, SKETCH = "ranking.csv", "sketch.json"  # need not be there
-FORMAT = 1
-LAYOUT = "genemamba"
+RANKING, SKETCH = "ranking.csv", "sketch.json"  # optional
+FORMAT, LAYOUT = 1, "genemamba"
 METADATA = {"format": "pt"}
-MOST_BYTES = {CONFIG: 2**20, GENES: 64 * 2**20, RANKING: 16 * 2**20}  # many times what they need
-_TYPES = {
-    "format": int,
-    "config": dict,
-    "extra_tokens": list,
-    "vocabulary_sha256": str,
-    "weights_sha256": str,
-    "provenance": dict,
-}
+_TYPES: dict[str, type] = {
+    "format": int, "config": dict, "extra_tokens": list, "vocabulary_sha256": str,
+    "weights_sha256": str, "provenance": dict,
+}  # fmt: skip
 _FOUND_ON_READING = ("sha256", "path", "layout")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a checkpoint is made of."""
+    """The contents of a checkpoint."""
 
     config: GeneMambaConfig
     vocab: Vocabulary
@@ -53,32 +45,8 @@ class Parts:
     sketch: Sketch | None = None
 
 
-def write_checkpoint(model: GeneMamba, folder: Path, *, half: bool = False) -> None:
-    """Write a model with its vocabulary and provenance.
-
-    Parameters
-    ----------
-    model
-        Model whose ``vocab`` is set.
-    folder
-        Made if it does not exist; files of an earlier checkpoint are replaced.
-    half
-        Store matrices in float16. Vectors, which are small and steer the dynamics, stay float32.
-    """
-    if model.vocab is None:
-        raise CheckpointError(
-            "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
-        )
-    tensors = {
-        name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
-        for name, t in _state(model).items()
-    }
-    about = (model.provenance, model.ranking, model.sketch)
-    write_parts(folder, Parts(model.config, model.vocab, tensors, METADATA, *about))
-
-
 def write_parts(folder: Path, parts: Parts) -> None:
-    """Write a checkpoint from its parts; the tensors keep their dtypes."""
+    """Write a checkpoint, replacing an earlier one; the tensors keep their dtypes."""
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(parts.tensors, folder / WEIGHTS, parts.metadata)
     parts.vocab.to_csv(folder / GENES)
@@ -101,36 +69,23 @@ def write_parts(folder: Path, parts: Parts) -> None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is one of ours, by its ``config.json``; others have such a file as well.
-
-    Raises
-    ------
-    CheckpointError
-        If there is a ``config.json`` that cannot be read.
-    """
+    """Whether a folder is in this layout, by its ``config.json``; other layouts have one, too."""
     return (folder / CONFIG).exists() and not {"format", "weights_sha256"}.isdisjoint(
         read_json(folder / CONFIG)
     )
 
 
-def read_checkpoint(folder: Path) -> GeneMamba:
-    """Read a model, in float32 on the CPU, after checking every part of it.
-
-    Weights stored in float32 are mapped, not copied.
+def read_parts(folder: Path) -> Parts:
+    """Read and check a checkpoint; the tensors keep their dtypes and are mapped, not copied.
 
     Raises
     ------
     CheckpointError
         If a file is missing or damaged, or files do not belong together.
     """
-    return build_model(read_parts(folder))
-
-
-def read_parts(folder: Path) -> Parts:
-    """Read and check the parts of a checkpoint; the tensors keep their dtypes."""
     described = _read_config(folder)
     config = GeneMambaConfig.from_dict(described["config"])
-    vocab = _vocabulary(folder, described)
+    vocab = read_vocabulary(folder, described)
     if len(vocab) != config.vocab_size:
         raise CheckpointError(
             f"{folder / GENES} gives {len(vocab)} tokens, {CONFIG} says {config.vocab_size}: "
@@ -148,72 +103,23 @@ def read_parts(folder: Path) -> Parts:
     if digest != described["weights_sha256"]:
         raise CheckpointError(f"{file.path} does not have the sha256 that {CONFIG} states", AGAIN)
     found = {"sha256": digest, "path": str(folder), "layout": LAYOUT}
-    provenance = described["provenance"] | found
-    ranking = None
+    ranking = sketch = None
     if (folder / RANKING).exists():
-        require_small(folder / RANKING, MOST_BYTES[RANKING])
+        require_small(folder / RANKING)
         ranking = MeanRanking.from_csv(folder / RANKING, vocab.n_genes)
-    sketch = _sketch(folder, vocab)
-    return Parts(config, vocab, tensors, file.header.metadata, provenance, ranking, sketch)
-
-
-def build_model(parts: Parts) -> GeneMamba:
-    """Make a model around tensors that are known to fit; they become float32."""
-    config = parts.config
-    with torch.device("meta"):  # no memory for weights that are there already
-        model = GeneMamba(config)
-    state = {name: tensor.float() for name, tensor in parts.tensors.items()}
-    if config.tie_embeddings:
-        state["lm_head.weight"] = state["embeddings.weight"]
-    model.load_state_dict(state, assign=True)
-    if config.tie_embeddings:
-        model.lm_head.weight = model.embeddings.weight
-    model.vocab = parts.vocab
-    model.provenance = parts.provenance
-    model.ranking, model.sketch = parts.ranking, parts.sketch
-    return model.eval()
-
-
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read only the genes of a checkpoint: all that ranking needs."""
-    return _vocabulary(folder, _read_config(folder))
-
-
-def require_small(path: Path, most: int) -> None:
-    """Refuse a file that is missing, or so large that reading it would be the attack."""
-    if not path.is_file():
-        raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
-    if path.stat().st_size > most:
-        raise CheckpointError(f"{path} has more than {most} bytes, which it cannot need", AGAIN)
-
-
-def _state(model: GeneMamba) -> dict[str, Tensor]:
-    state = dict(model.state_dict())
-    if model.config.tie_embeddings:
-        del state["lm_head.weight"]
-    return state
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON object."""
-    require_small(path, MOST_BYTES[CONFIG])
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
-    return parse_json(text, str(path))
+    if (folder / SKETCH).exists():
+        sketch = Sketch.from_dict(read_json(folder / SKETCH), vocab)
+    provenance = described["provenance"] | found
+    return Parts(config, vocab, tensors, file.metadata, provenance, ranking, sketch)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    for name in (CONFIG, GENES, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} holds no {name}", AGAIN)
     described = read_json(folder / CONFIG)
     for name, kind in _TYPES.items():
-        if name not in described:
-            raise CheckpointError(f"{folder / CONFIG} is damaged: {name} is missing", AGAIN)
-        if not isinstance(described[name], kind):
-            raise CheckpointError(f"{folder / CONFIG}: {name} has a wrong type", AGAIN)
+        if not isinstance(described.get(name), kind):
+            raise CheckpointError(
+                f"{folder / CONFIG}: {name} is missing or has a wrong type", AGAIN
+            )
     if described["format"] != FORMAT:
         raise CheckpointError(
             f"{folder} has checkpoint format {described['format']}, this version reads {FORMAT}",
@@ -222,15 +128,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _vocabulary(folder: Path, described: dict[str, Any]) -> Vocabulary:
-    extra = described["extra_tokens"]
+def read_vocabulary(folder: Path, described: dict[str, Any] | None = None) -> Vocabulary:
+    """Read only the genes of a checkpoint: all that ranking needs."""
+    extra = (described or _read_config(folder))["extra_tokens"]
     if not all(isinstance(token, str) for token in extra):
         raise CheckpointError(f"{folder / CONFIG}: extra_tokens are not all text", AGAIN)
-    require_small(folder / GENES, MOST_BYTES[GENES])
+    require_small(folder / GENES)
     return Vocabulary.from_csv(folder / GENES, extra=extra)
-
-
-def _sketch(folder: Path, vocab: Vocabulary) -> Sketch | None:
-    if not (folder / SKETCH).exists():
-        return None
-    return Sketch.from_dict(read_json(folder / SKETCH), vocab)

@@ -87,11 +87,8 @@ class GeneMambaConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise CheckpointError(
-                f"config: unknown setting {shown(unknown[0])}",
-                f"known settings are {', '.join(sorted(known))}",
+                f"config: unknown setting {shown(unknown[0])}", f"use {', '.join(sorted(known))}"
             )
         if "vocab_size" not in values:
-            raise CheckpointError(
-                "config: vocab_size is missing", "fetch the checkpoint again or add it"
-            )
+            raise CheckpointError("config: vocab_size is missing", _FIX)
         return cls(**values)

@@ -1,4 +1,4 @@
-"""GeneMamba: gene tokens in, one vector per gene and cell out.
+"""GeneMamba: gene tokens in, one vector per gene or cell out.
 
 Shapes: B cells, L tokens, D model width, V vocabulary.
 """
@@ -7,50 +7,42 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from genemamba.errors import CheckpointError
+from genemamba.network.backend import Backend
+from genemamba.network.checkpoint import METADATA, Parts, read_parts, write_parts
 from genemamba.network.config import GeneMambaConfig
 from genemamba.network.mamba2 import BiMambaLayer, Mamba2, RMSNorm
-
-if TYPE_CHECKING:
-    from genemamba.network.batch import Batch
-    from genemamba.network.kernels import Backend
-    from genemamba.tokens import MeanRanking, Sketch, Vocabulary
+from genemamba.network.packed import PackedCells
+from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 Pooling = Literal["mean", "cls"]
 
 
-class _Stack(nn.Module):
-    """Holds the layers under the published name ``mamba_mixer.layers``."""
-
-    def __init__(self, config: GeneMambaConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(BiMambaLayer(config) for _ in range(config.n_layers))
-
-
 class GeneMamba(nn.Module):
-    """A bidirectional Mamba-2 model that reads a cell as its genes, most telling first.
+    """A bidirectional Mamba-2 model that reads a cell as its ranked genes.
 
     Attributes
     ----------
     config
         Sizes and switches.
     vocab
-        The genes it knows, with their medians; ``None`` until a checkpoint gives one.
+        The genes it knows, with their medians; ``None`` until it is set or read from a checkpoint.
     ranking
         The mean ranking of the training cells, if the checkpoint has one.
     sketch
-        What tells whether cells were trained on, if the checkpoint has it.
+        A sketch of the training cells, if the checkpoint has one: were these cells among them?
     provenance
         Where the weights come from; ``sha256`` identifies them.
 
     Notes
     -----
-    ``segment`` (B × L integers) marks which cell each token belongs to. Padding carries ``-1`` and
-    several cells may share a row: what stands beside a cell cannot change it.
+    ``segment`` (B × L integers) says which cell each token belongs to, -1 for padding. Several
+    cells may share a row: no token can change a token of another cell.
     """
 
     def __init__(self, config: GeneMambaConfig) -> None:
@@ -60,17 +52,18 @@ class GeneMamba(nn.Module):
         self.ranking: MeanRanking | None = None
         self.sketch: Sketch | None = None
         self.provenance: dict[str, Any] = {}
-        # not drawn here: reset_parameters does, and on "meta" it would import sympy (1 s, 60 MB)
+        # left empty for reset_parameters; drawing on "meta" would import sympy (1 s, 60 MB)
         table = torch.empty(config.vocab_size, config.d_model)
         self.embeddings = nn.Embedding.from_pretrained(table, freeze=False)
-        self.mamba_mixer = _Stack(config)
+        layers = nn.ModuleList(BiMambaLayer(config) for _ in range(config.n_layers))
+        self.mamba_mixer = nn.ModuleDict({"layers": layers})  # as in the published weights
         self.norm_f = RMSNorm(config.d_model, config.norm_eps)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)
         if config.tie_embeddings:
             self.lm_head.weight = self.embeddings.weight
 
     def reset_parameters(self, seed: int) -> GeneMamba:
-        """Draw all weights anew from `seed`, as at the start of training; in place."""
+        """Draw all weights from `seed`, in place, as at the start of training."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             self.embeddings.weight.normal_(0.0, 0.02, generator=generator)
@@ -78,17 +71,19 @@ class GeneMamba(nn.Module):
                 self.lm_head.weight.normal_(0.0, 0.02, generator=generator)
             self.lm_head.bias.zero_()
             self.norm_f.weight.fill_(1.0)
-        for layer in self.mamba_mixer.layers:
-            assert isinstance(layer, BiMambaLayer)
+        for layer in self.layers:
             layer.reset_parameters(generator, self.config.n_layers)
         return self
 
     @property
+    def layers(self) -> list[BiMambaLayer]:
+        """The layers, first to last."""
+        return list(self.mamba_mixer["layers"])  # type: ignore[arg-type]
+
+    @property
     def backend(self) -> Backend:
         """Whose code mixes tokens."""
-        layer = self.mamba_mixer.layers[0]
-        assert isinstance(layer, BiMambaLayer)
-        return layer.mamba.backend
+        return self.norm_f.backend
 
     def use(self, backend: Backend) -> GeneMamba:
         """Let another code mix tokens: see :func:`~genemamba.network.runtime.choose_runtime`."""
@@ -97,30 +92,62 @@ class GeneMamba(nn.Module):
                 part.backend = backend
         return self
 
+    @classmethod
+    def from_parts(cls, parts: Parts) -> GeneMamba:
+        """Make a model around the tensors of a checkpoint; they become float32."""
+        with torch.device("meta"):  # no memory for weights that exist already
+            model = cls(parts.config)
+        state = {name: tensor.float() for name, tensor in parts.tensors.items()}
+        model.load_state_dict({"lm_head.weight": state["embeddings.weight"], **state}, assign=True)
+        if parts.config.tie_embeddings:
+            model.lm_head.weight = model.embeddings.weight
+        model.vocab, model.provenance = parts.vocab, parts.provenance
+        model.ranking, model.sketch = parts.ranking, parts.sketch
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str]) -> GeneMamba:
+        """Read what :meth:`save_pretrained` wrote, in float32 on the CPU, after checking all of it.
+
+        Weights stored in float32 are mapped, not copied.
+        """
+        return cls.from_parts(read_parts(Path(folder)))
+
     def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:
         """Write weights, config and gene tables to `folder`, to be read by ``gm.models.load``.
 
-        `half` stores matrices in float16, which halves the file.
+        `half` stores matrices in float16, which halves the file. Vectors, which are small and steer
+        the dynamics, stay float32.
         """
-        from genemamba.network.checkpoint import write_checkpoint
-
-        write_checkpoint(self, Path(folder), half=half)
+        if self.vocab is None:
+            raise CheckpointError(
+                "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
+            )
+        state = dict(self.state_dict())
+        if self.config.tie_embeddings:
+            del state["lm_head.weight"]
+        tensors = {
+            name: (t.half() if half and t.ndim > 1 else t.float()).contiguous().cpu()
+            for name, t in state.items()
+        }
+        about = (self.provenance, self.ranking, self.sketch)
+        write_parts(Path(folder), Parts(self.config, self.vocab, tensors, METADATA, *about))
 
     def forward(self, ids_BL: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Return the final state of every token, B × L × D."""
         return self.read(self.embeddings(ids_BL), segment_BL)
 
     def read(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Do the same from input vectors, for what has no row in the vocabulary."""
+        """Do the same from input vectors, for inputs that are not rows of the embedding."""
         x = x_BLD
-        for layer in self.mamba_mixer.layers:
+        for layer in self.layers:
             x = layer(x, segment_BL)
         return self.norm_f(x)
 
-    def embed(self, batch: Batch, pooling: Pooling = "mean") -> Tensor:
+    def embed(self, cells: PackedCells, pooling: Pooling = "mean") -> Tensor:
         """Return one vector per cell, S × D float32.
 
-        ``mean`` averages the states of the genes; ``cls`` takes the state of a leading [CLS].
+        ``mean`` averages the states of the genes; ``cls`` takes the state of a [CLS] in front.
         """
-        states = self(batch.ids, batch.borders)
-        return batch.first(states) if pooling == "cls" else batch.mean(states)
+        states = self(cells.ids, cells.borders)
+        return cells.first(states) if pooling == "cls" else cells.mean(states)

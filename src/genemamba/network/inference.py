@@ -6,7 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,23 +14,25 @@ from torch import Tensor
 
 from genemamba._progress import Progress
 from genemamba.errors import InputError
-from genemamba.network import compiled, kernels
-from genemamba.network.batch import Batch
+from genemamba.network import compiled
 from genemamba.network.genemamba import GeneMamba, Pooling
 from genemamba.network.memory import free_cached, is_out_of_memory
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
+from genemamba.network.selftest import require_sizes
 from genemamba.tokens import Ranked, longest_first, pack
 
 A = TypeVar("A")
 T = TypeVar("T")
-Step = Callable[[np.ndarray, Batch], T]
+Step = Callable[[np.ndarray, PackedCells], T]
 
 _AHEAD = 2  # batches prepared for a GPU
 _ROW = 2_048  # tokens that cells are packed into
 # Activations of a small batch stay in a CPU's caches: 2,048 tokens run twice as fast as 16,384.
 # A GPU wants many, but kernels index with 32 bits.
 _TOKENS_PER_BATCH = {"cpu": _ROW, "cuda": 131_072, "mps": 32_768}
-_BYTES_PER_TOKEN = 2**16  # a guess on the safe side for width 512; what it misses is halved
+_WITH_GRADIENTS = 8  # times fewer on a GPU: all layers keep what the gradient needs
+_BYTES_PER_TOKEN = 2**16  # a safe guess for width 512; where it is too low, batches are halved
 
 
 def embed_tokens(
@@ -41,57 +43,30 @@ def embed_tokens(
     runtime: Runtime | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Embed every cell; cells without tokens get NaN.
-
-    Cells share rows, so that next to nothing is padding, and come back in their own order. What
-    stands beside a cell does not change its vector.
-
-    Returns
-    -------
-    ``(n_cells, d_model)`` float32.
-    """
+    """Embed every cell, ``(n_cells, d_model)`` float32; cells without tokens get NaN."""
     runtime = runtime or choose_runtime()
     check_pooling(model, pooling)
-    network = placed(model, runtime)
-
-    lead = None
-    if pooling == "cls":
-        assert model.vocab is not None
-        lead = model.vocab.special("[CLS]")
+    network, vocab = placed(model, runtime), model.vocab
     return map_cells(
-        lambda batch: network.embed(batch, pooling),
-        ranked,
-        model.config.d_model,
-        runtime=runtime,
-        lead=lead,
-        progress=progress,
-    )
+        lambda cells: network.embed(cells, pooling), ranked, model.config.d_model,
+        prefix_token=vocab.special("[CLS]") if vocab and pooling == "cls" else None,
+        runtime=runtime, progress=progress,
+    )  # fmt: skip
 
 
 def map_cells(
-    f: Callable[[Batch], Tensor],
+    f: Callable[[PackedCells], Tensor],
     ranked: Ranked,
     width: int,
     *,
     runtime: Runtime,
-    lead: int | None = None,
+    prefix_token: int | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """Apply `f` to every cell; cells without tokens get NaN.
-
-    `f` takes a batch on the runtime's device, and gives S × `width`.
-
-    Returns
-    -------
-    ``(n_cells, width)`` float32, cells in their own order.
-    """
+    """Apply `f`, which returns S × `width`, to every cell; float32, NaN without tokens."""
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
-
-    def step(_: np.ndarray, batch: Batch) -> Tensor:
-        return f(batch)
-
-    over = over_cells(step, ranked, runtime=runtime, lead=lead, progress=progress)
-    for cells, found in over:
+    how: Any = {"runtime": runtime, "prefix_token": prefix_token, "progress": progress}
+    for cells, found in over_cells(lambda _, packed: f(packed), ranked, **how):
         out[cells] = found.float().cpu().numpy()
     return out
 
@@ -101,16 +76,16 @@ def over_cells(
     ranked: Ranked,
     *,
     runtime: Runtime,
-    lead: int | None = None,
+    prefix_token: int | None = None,
+    gradients: bool = False,
     doing: str = "embed",
     progress: bool = True,
 ) -> Iterator[tuple[np.ndarray, T]]:
-    """Yield cells, by index, and what `step` makes of them, batch by batch.
+    """Yield the indices of some cells, and what `step` returns for them, batch by batch.
 
-    `step` takes these indices and the batch on the runtime's device; it runs without gradients.
-    Rows are filled with cells, each after the token `lead` if there is one. On a CPU several
-    batches run at once, each on one thread. Cells without tokens are left out. Where memory does
-    not suffice, batches are halved.
+    `step` takes these indices and the cells, packed into rows on the runtime's device. On a CPU
+    several batches run at once, each on one thread, unless they need the memory for `gradients`.
+    Cells without tokens are left out. A batch that does not fit the memory is halved.
 
     Raises
     ------
@@ -118,56 +93,57 @@ def over_cells(
         If a single cell does not fit the memory.
     """
     lengths = ranked.lengths
-    batches = _batches(lengths, runtime, int(lead is not None))
+    batches = _batches(lengths, runtime, int(prefix_token is not None), gradients=gradients)
+
+    def packed(rows: list[np.ndarray]) -> PackedCells:
+        cells = PackedCells.pack(ranked, rows, prefix_token=prefix_token)
+        return cells.pinned() if runtime.kind == "cuda" else cells
+
+    def run(rows: list[np.ndarray], cells: PackedCells | None = None) -> list[tuple[np.ndarray, T]]:
+        with torch.enable_grad() if gradients else torch.inference_mode():
+            return _in_memory(step, rows, packed, runtime, cells)
+
+    n_threads = 1 if gradients else max(1, min(torch.get_num_threads(), len(batches)))
     on = f" on {runtime.device} in {runtime.precision}"
     total, n_cells = int(lengths.sum()), len(lengths)
     with Progress(doing, total, "token", n_cells, on=on, shown=progress) as bar:
-        for pieces in _stepped(step, ranked, batches, runtime, lead):
+        for pieces in _in_order(run, packed, batches, runtime, n_threads):
             yield from pieces
             bar.update(sum(int(lengths[cells].sum()) for cells, _ in pieces))
 
 
-def _stepped(
-    step: Step[T],
-    ranked: Ranked,
+def _in_order(
+    run: Callable[..., T],
+    packed: Callable[[list[np.ndarray]], PackedCells],
     batches: list[list[np.ndarray]],
     runtime: Runtime,
-    lead: int | None,
-) -> Iterator[list[tuple[np.ndarray, T]]]:
-    """Run `step` on every batch, in order; on a CPU as many at once as torch has threads."""
-
-    def laid(rows: list[np.ndarray]) -> Batch:
-        batch = Batch.packed(ranked, rows, lead=lead)
-        return batch.pinned() if runtime.kind == "cuda" else batch
-
-    def run(rows: list[np.ndarray], batch: Batch | None = None) -> list[tuple[np.ndarray, T]]:
-        with torch.inference_mode():
-            return _in_memory(step, rows, laid, runtime, batch)
-
-    n_threads = torch.get_num_threads()
+    n_threads: int,
+) -> Iterator[T]:
+    """Run all batches; on a CPU one on each of `n_threads`."""
     if runtime.device != "cpu":
         with ThreadPoolExecutor(1) as other:
-            coming = _ahead(laid, batches, other, _AHEAD)
-            for rows, batch in zip(batches, coming, strict=True):
-                yield run(rows, batch)
-    elif min(n_threads, len(batches)) == 1:
-        compiled.keep_rooms()
+            ahead = _ahead(packed, batches, other, _AHEAD)
+            for rows, cells in zip(batches, ahead, strict=True):
+                yield run(rows, cells)
+    elif n_threads == 1:
+        compiled.keep_buffers()
         try:
             yield from map(run, batches)
         finally:
-            compiled.keep_rooms(False)
+            compiled.keep_buffers(False)
     else:
         # torch's own threads wait for each other after every operation; these never do
-        with ThreadPoolExecutor(n_threads, initializer=_alone) as own:
+        before = torch.get_num_threads()
+        with ThreadPoolExecutor(n_threads, initializer=_one_thread) as own:
             try:
                 yield from _ahead(run, batches, own, n_threads + 1)
             finally:
-                torch.set_num_threads(n_threads)
+                torch.set_num_threads(before)
 
 
-def _alone() -> None:
+def _one_thread() -> None:
     torch.set_num_threads(1)
-    compiled.keep_rooms()
+    compiled.keep_buffers()
 
 
 def _ahead(f: Callable[[A], T], items: list[A], pool: ThreadPoolExecutor, n: int) -> Iterator[T]:
@@ -185,14 +161,14 @@ def _ahead(f: Callable[[A], T], items: list[A], pool: ThreadPoolExecutor, n: int
 def _in_memory(
     step: Step[T],
     rows: list[np.ndarray],
-    laid: Callable[[list[np.ndarray]], Batch],
+    packed: Callable[[list[np.ndarray]], PackedCells],
     runtime: Runtime,
-    batch: Batch | None = None,
+    batch: PackedCells | None = None,
 ) -> list[tuple[np.ndarray, T]]:
-    """Apply `step` to cells in rows; where memory does not suffice, to each half of them."""
+    """Apply `step` to cells in rows; if they do not fit the memory, to each half of them."""
     cells = np.concatenate(rows)
     try:
-        batch = (batch or laid(rows)).to(runtime.device)
+        batch = (batch or packed(rows)).to(runtime.device)
         return [(cells, step(cells, batch))]
     except Exception as error:
         if not is_out_of_memory(error):
@@ -208,15 +184,12 @@ def _in_memory(
     free_cached(runtime.kind)  # outside of except, which would hold on to tensors
     rows = rows if len(rows) > 1 else [own[None] for own in cells]
     half = len(rows) // 2
-    return [
-        found
-        for part in (rows[:half], rows[half:])
-        for found in _in_memory(step, part, laid, runtime)
-    ]
+    halves = (_in_memory(step, part, packed, runtime) for part in (rows[:half], rows[half:]))
+    return [found for part in halves for found in part]
 
 
 def check_pooling(model: GeneMamba, pooling: str) -> None:
-    """Refuse a pooling that is unknown or that the checkpoint was not made for."""
+    """Reject a pooling that is unknown or that the checkpoint was not trained for."""
     if pooling not in ("mean", "cls"):
         raise InputError(f"pooling={pooling!r} is unknown", "use 'mean' or 'cls'")
     if pooling == "cls" and not (model.vocab is not None and model.vocab.has_special("[CLS]")):
@@ -225,45 +198,47 @@ def check_pooling(model: GeneMamba, pooling: str) -> None:
         )
 
 
-def _batches(lengths: np.ndarray, runtime: Runtime, lead: int) -> list[list[np.ndarray]]:
+def _batches(
+    lengths: np.ndarray, runtime: Runtime, prefix: int, *, gradients: bool = False
+) -> list[list[np.ndarray]]:
     """Choose the cells of each row of each batch."""
-    batch_size = runtime.batch_size
-    if batch_size != "auto":
-        order = longest_first(lengths)
-        parts = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        widths = [max(_ROW, int(lengths[own[0]]) + lead) for own in parts]  # the longest is first
+    if runtime.batch_size != "auto":
+        order, size = longest_first(lengths), runtime.batch_size
+        parts = [order[i : i + size] for i in range(0, len(order), size)]
+        widths = [max(_ROW, int(lengths[own[0]]) + prefix) for own in parts]  # the longest is first
         return [
-            [own[row] for row in pack(lengths[own] + lead, width)]
+            [own[row] for row in pack(lengths[own] + prefix, width)]
             for own, width in zip(parts, widths, strict=True)
         ]
-    rows = pack(np.where(lengths, lengths + lead, 0), _ROW)
-    batches, most = [], _most_tokens(runtime)
-    while rows:  # the longest cell of the first row is the longest there is
-        n = max(1, most // max(_ROW, int(lengths[rows[0]].sum()) + lead))
+    rows = pack(np.where(lengths, lengths + prefix, 0), _ROW)
+    batches, most = [], _most_tokens(runtime, gradients=gradients)
+    while rows:  # the longest cell of the first row is the longest of all
+        n = max(1, most // max(_ROW, int(lengths[rows[0]].sum()) + prefix))
         batches.append(rows[:n])
         rows = rows[n:]
     return batches
 
 
-def _most_tokens(runtime: Runtime) -> int:
-    """Return the tokens of a batch: as many as are quick, or fewer where memory is short."""
+def _most_tokens(runtime: Runtime, *, gradients: bool = False) -> int:
+    """Return the tokens of a batch: as many as are fast, or fewer where memory is short."""
     most = _TOKENS_PER_BATCH[runtime.kind]
+    if gradients:
+        most = max(_ROW, most // _WITH_GRADIENTS)
     if runtime.kind != "cuda":
         return most
     free, _ = torch.cuda.mem_get_info(runtime.device)
-    return min(most, max(_TOKENS_PER_BATCH["cpu"], free // _BYTES_PER_TOKEN))
+    return min(most, max(_ROW, free // _BYTES_PER_TOKEN))
 
 
 def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
-    """Give the model itself if it already fits, else a copy: the caller's is never changed."""
+    """Return the model itself if it fits the runtime, else a copy that does."""
     dtype = getattr(torch, runtime.precision)
     weight = model.embeddings.weight
-    there = str(weight.device) == runtime.device or weight.device.type == runtime.device
-    fits = there and weight.dtype == dtype and not model.training
+    on_device = str(weight.device) == runtime.device or weight.device.type == runtime.device
+    fits = on_device and weight.dtype == dtype and not model.training
     if fits and model.backend == runtime.backend:
         return model
-    if runtime.backend == "triton":
-        kernels.require_powers_of_two(model.config)
+    require_sizes(runtime.backend, model.config)
     placed = copy.deepcopy(model).eval().to(runtime.device)
     for name, parameter in placed.named_parameters():
         if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated

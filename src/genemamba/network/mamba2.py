@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.network import compiled, kernels
+from genemamba.network.backend import Backend, MixerWeights
 from genemamba.network.config import GeneMambaConfig
 from genemamba.network.convolution import convolve
 from genemamba.network.ssd import scan
@@ -28,7 +29,7 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
-        self.backend: kernels.Backend = "torch"
+        self.backend: Backend = "torch"
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
@@ -40,8 +41,7 @@ class RMSNorm(nn.Module):
 class Mamba2(nn.Module):
     """Mamba-2 mixer: project, convolve, scan, gate, project back.
 
-    ``forward`` reads one way. The Bi-Mamba layer calls the three parts itself, because the
-    projections work token by token and need not be done once per direction.
+    ``forward`` reads forwards. The Bi-Mamba layer calls the parts, to share the projections.
     """
 
     def __init__(self, config: GeneMambaConfig) -> None:
@@ -54,27 +54,32 @@ class Mamba2(nn.Module):
         self.D = nn.Parameter(torch.ones(c.n_heads))
         self.norm = RMSNorm(c.d_inner, c.norm_eps)
         self.out_proj = nn.Linear(c.d_inner, c.d_model, bias=False)
-        self.backend: kernels.Backend = "torch"
+        self.backend: Backend = "torch"
 
     def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
         """Draw the initial weights as Mamba-2 does: A in 1…16, dt in 0.001…0.1, log-uniform."""
         c = self.config
         with torch.no_grad():
-            bound = 1 / math.sqrt(c.d_model)
-            self.in_proj.weight.uniform_(-bound, bound, generator=generator)
-            bound = 1 / math.sqrt(c.d_inner * n_layers)
-            self.out_proj.weight.uniform_(-bound, bound, generator=generator)
-            bound = 1 / math.sqrt(c.d_conv)
-            self.conv1d.weight.uniform_(-bound, bound, generator=generator)
+            _uniform(self.in_proj.weight, c.d_model, generator)
+            _uniform(self.out_proj.weight, c.d_inner * n_layers, generator)
+            _uniform(self.conv1d.weight, c.d_conv, generator)
             self.conv1d.bias.zero_()  # type: ignore[union-attr]
             self.A_log.uniform_(1, 16, generator=generator).log_()
-            dt = torch.empty_like(self.dt_bias).uniform_(
-                math.log(1e-3), math.log(1e-1), generator=generator
-            )
-            dt = dt.exp_()
+            dt = torch.empty_like(self.dt_bias)
+            dt.uniform_(math.log(1e-3), math.log(1e-1), generator=generator).exp_()
             self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse softplus
             self.D.fill_(1.0)
             self.norm.weight.fill_(1.0)
+
+    @property
+    def weights(self) -> MixerWeights:
+        """The weights as a backend takes them."""
+        conv = self.conv1d
+        assert conv.bias is not None
+        return MixerWeights(
+            self.config, conv.weight.squeeze(1), conv.bias, self.dt_bias, self.A_log, self.D,
+            self.norm.weight,
+        )  # fmt: skip
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split the input projection into gate z (E), xBC (K) and dt (H)."""
@@ -83,34 +88,37 @@ class Mamba2(nn.Module):
         return z, xbc, dt
 
     def project(self, u_BLD: Tensor) -> Tensor:
-        """Give what `read` takes, B × L × T; the next call may use its memory."""
+        """Return what `read` takes, B × L × T; the next call may overwrite it."""
         if self.backend == "numba" and compiled.suits(u_BLD):
             return compiled.project(u_BLD, self.in_proj.weight)
         return self.in_proj(u_BLD)
 
     def read(
-        self, projected_BLT: Tensor, segment_BL: Tensor | None, *, ways: int = 1
+        self, projected_BLT: Tensor, segment_BL: Tensor | None, *, directions: int = 1
     ) -> tuple[Tensor, ...]:
-        """Mix, gate and normalise, 1 way (forwards) or 2; each B × L × E in the cell's order."""
+        """Mix, gate and normalise, forwards or (2) in both directions; each B × L × E."""
         if self.backend == "numba" and compiled.suits(projected_BLT):
-            return compiled.read(self, projected_BLT, segment_BL, ways=ways, added=False).unbind()
+            return compiled.read(self.weights, projected_BLT, segment_BL, directions).unbind()
         z, xbc, dt = self.split(projected_BLT)
         gate = F.silu(z)
-        if ways == 1:
+        if directions == 1:
             return (self.norm(self.mix(xbc, dt, segment_BL) * gate),)
         return tuple(self.norm(y * gate) for y in self.mix_both(projected_BLT, segment_BL))
 
-    def read_added(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
-        """Add both ways up, B × L × E."""
+    def read_sum(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
+        """Return the sum of both directions, B × L × E; the next call may overwrite it."""
         if self.backend == "numba" and compiled.suits(projected_BLT):
-            return compiled.read(self, projected_BLT, segment_BL, ways=2, added=True)[0]
-        forwards, backwards = self.read(projected_BLT, segment_BL, ways=2)
+            return compiled.read(self.weights, projected_BLT, segment_BL, 2, summed=True)[0]
+        forwards, backwards = self.read(projected_BLT, segment_BL, directions=2)
         return forwards + backwards
 
     def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mix forwards and backwards, each B × L × E in the order of the cell."""
-        if self.backend == "triton":
-            return kernels.mix_both(self, projected_BLT, segment_BL)
+        if self.backend == "triton" and not torch.is_grad_enabled():  # it has no gradients
+            from genemamba.network import triton_read
+
+            forwards, backwards = triton_read.mix_both(self.weights, projected_BLT, segment_BL)
+            return forwards, backwards
         _, xbc, dt = self.split(projected_BLT)
         segment_RL = None if segment_BL is None else _both_ways(segment_BL)
         forwards, backwards = self.mix(_both_ways(xbc), _both_ways(dt), segment_RL).chunk(2)
@@ -119,39 +127,27 @@ class Mamba2(nn.Module):
     def mix(self, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None) -> Tensor:
         """Convolve and scan along the tokens, left to right; R × L × E."""
         if self.backend == "cuda":
-            return kernels.mix(self, xbc_RLK, dt_RLH, segment_RL)
-        c = self.config
-        xbc = F.silu(self._convolve(xbc_RLK, segment_RL))
+            return kernels.mix(self.weights, xbc_RLK, dt_RLH, segment_RL)
+        c, weights, dtype = self.config, self.weights, xbc_RLK.dtype
+        taps_KW, bias_K = weights.conv_KW.to(dtype), weights.conv_bias_K.to(dtype)
+        xbc = F.silu(convolve(xbc_RLK, taps_KW, bias_K, segment_RL))
         x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
         x_RLHP = x.unflatten(-1, (c.n_heads, c.headdim))
         # decays are summed along the cell, so they stay in float32 at least
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         dt = F.softplus(dt_RLH.to(wide) + self.dt_bias.to(wide))
-        y = scan(
-            x_RLHP,
-            dt,
-            -torch.exp(self.A_log.to(wide)),
-            b_RLN,
-            c_RLN,
-            segment_RL,
-            chunk_size=c.chunk_size,
-        )
+        A = -torch.exp(self.A_log.to(wide))
+        y = scan(x_RLHP, dt, A, b_RLN, c_RLN, segment_RL, chunk_size=c.chunk_size)
         return torch.addcmul(y, x_RLHP, self.D.to(y.dtype)[:, None]).flatten(2)
 
     def forward(self, u_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Read one way, left to right; B × L × D."""
+        """Read forwards only; B × L × D."""
         (y,) = self.read(self.in_proj(u_BLD), segment_BL)
         return self.out_proj(y)
 
-    def _convolve(self, x_RLK: Tensor, segment_RL: Tensor | None) -> Tensor:
-        """Causal depthwise convolution that does not look across segments."""
-        assert self.conv1d.bias is not None
-        weight_KW, bias_K = self.conv1d.weight.squeeze(1), self.conv1d.bias
-        return convolve(x_RLK, weight_KW.to(x_RLK.dtype), bias_K.to(x_RLK.dtype), segment_RL)
-
 
 class BiMambaLayer(nn.Module):
-    """One Mamba-2 with shared weights, read forwards and backwards, and merged.
+    """One Mamba-2 that reads forwards and backwards with the same weights, and a merge.
 
     With X the input and M the mixer, the directions are ``X_f = M(X) + X`` and
     ``X_b = flip(M(flip X) + flip X)``. Where a model reads forwards only, ``X_b = X_f``.
@@ -172,22 +168,21 @@ class BiMambaLayer(nn.Module):
         if self.norm is not None:
             nn.init.ones_(self.norm.weight)
         if self.merge is not None:
-            bound = 1 / math.sqrt(self.merge.in_features)
             with torch.no_grad():
-                self.merge.weight.uniform_(-bound, bound, generator=generator)
+                _uniform(self.merge.weight, self.merge.in_features, generator)
                 self.merge.bias.zero_()
 
     def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Return the merged reading of both directions, or that of one; B × L × D."""
+        """Read and merge both directions, or merge the one; B × L × D."""
         u = x_BLD if self.norm is None else self.norm(x_BLD)
-        projected = self.mamba.project(u)  # once: the projection is the same both ways
+        projected = self.mamba.project(u)  # once: both directions share the projection
         if not self.bidirectional:
             (y,) = self.mamba.read(projected, segment_BL)
             return self.merge_forward(x_BLD, y)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
-            both = self.mamba.out_proj(self.mamba.read_added(projected, segment_BL))
+            both = self.mamba.out_proj(self.mamba.read_sum(projected, segment_BL))
             return torch.add(x_BLD, both, alpha=0.5) if self.how == "mean" else 2 * x_BLD + both
-        forwards, backwards = self.mamba.read(projected, segment_BL, ways=2)
+        forwards, backwards = self.mamba.read(projected, segment_BL, directions=2)
         return self._learned_merge(
             self.mamba.out_proj(forwards) + x_BLD, self.mamba.out_proj(backwards) + x_BLD
         )
@@ -210,3 +205,8 @@ class BiMambaLayer(nn.Module):
 
 def _both_ways(t: Tensor) -> Tensor:
     return torch.cat([t, t.flip(1)])
+
+
+def _uniform(weight: Tensor, fan_in: int, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(fan_in)
+    weight.uniform_(-bound, bound, generator=generator)

@@ -1,4 +1,4 @@
-"""Whether an error says that memory did not suffice, on whatever device."""
+"""Running out of memory, on any device."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice: numpy's and Python's error, or one of torch's."""
+    """Whether an error of Python, numpy or torch means that memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 def free_cached(kind: str) -> None:
-    """Give what torch keeps for later back to a kind of device."""
+    """Return the memory that torch caches to a kind of device."""
     if kind == "cuda":
         torch.cuda.empty_cache()
     elif kind == "mps":

@@ -1,11 +1,11 @@
-"""The passes between the matrix products of :mod:`~genemamba.network.compiled`, made machine code.
+"""The passes between the matrix products of :mod:`~genemamba.network.compiled`, compiled by numba.
 
-Arrays hold float32, or the bits of bfloat16; all is computed in float32. The innermost loops are
-such as the compiler turns into vector code: from 0 to the length of an array, without calls.
+Arrays hold float32, or the bits of bfloat16; all is computed in float32. The innermost loops run
+from 0 to the length of an array, without calls, so that the compiler vectorises them.
 
-Shapes: B cells, R rows (cells × ways), L tokens, C chunks of Q tokens, E inner width, H heads,
-P head channels, N states, K = E + 2 N channels of the convolution, W taps, T what the input
-projection gives. Row r reads cell r % B, backwards from r = B on.
+Shapes: B cells, R rows (cells × directions), L tokens, C chunks of Q tokens, E inner width,
+H heads, P head channels, N states, K = E + 2 N channels of the convolution, W taps, T = E + K + H.
+Row r reads cell r % B, backwards from r = B on.
 
 dt, a          B × L × H             steps, and decays dt · A
 segment        B × L                 the cell of a token
@@ -39,7 +39,7 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6 = _C
 
 
 def _float_of(typing, bits):  # type: ignore[no-untyped-def]
-    """Take 32 bits for a float."""
+    """Reinterpret 32 bits as a float."""
 
     def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.bitcast(args[0], context.get_value_type(types.float32))
@@ -48,7 +48,7 @@ def _float_of(typing, bits):  # type: ignore[no-untyped-def]
 
 
 def _bits_of(typing, number):  # type: ignore[no-untyped-def]
-    """Take a float for 32 bits."""
+    """Reinterpret a float as 32 bits."""
 
     def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.bitcast(args[0], context.get_value_type(types.uint32))
@@ -107,16 +107,11 @@ def _silu(x):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def lay(  # type: ignore[no-untyped-def]
+def lay_out(  # type: ignore[no-untyped-def]
     first, last, rows, projected, dt, a, segment, weight, bias,
     x, scaled, b, kept, reading, carried, growth, joined,
 ):  # fmt: skip
-    """Convolve chunks first to last and lay them out: x, x dt / growth, B and C.
-
-    Decays are split around the middle of a chunk: growth is ``exp(sum - middle)``. `kept` is B of
-    the tokens that the chunk's last one sees, `carried` C of those that see the chunk before;
-    `joined` tells whether the last one does.
-    """
+    """Convolve chunks first to last and write the inputs of the scan: x, x dt / growth, B and C."""
     length, (size, heads, width) = dt.shape[1], x.shape[1:]
     inner, states, chunks = heads * width, b.shape[2], -(-length // size)
     u = np.empty(weight.shape[1], dtype=np.float32)
@@ -162,7 +157,7 @@ def lay(  # type: ignore[no-untyped-def]
 
 @_jit
 def _convolve(projected, segment, weight, bias, begin, t, step, out):  # type: ignore[no-untyped-def]
-    """Give ``silu(bias + Σ_s weight[W - 1 - s] · x_{t - s})``, s < W, in t's segment."""
+    """Compute ``silu(bias + Σ_s weight[W - 1 - s] · x_{t - s})``, s < W, in t's segment."""
     taps, channels = weight.shape
     seen = 1
     while seen < taps:
@@ -207,7 +202,7 @@ def mask(first, last, rows, segment, scores):  # type: ignore[no-untyped-def]
 
 @_jit
 def carry(first, last, chunks, half, keep, states):  # type: ignore[no-untyped-def]
-    """Put the state before each chunk in the place of what the chunk adds."""
+    """Replace what each chunk adds to the state by the state before it."""
     count, inner = states.shape[1:]
     state = np.empty(inner, dtype=np.float32)
     for task in range(first, last):
@@ -223,7 +218,7 @@ def carry(first, last, chunks, half, keep, states):  # type: ignore[no-untyped-d
 
 @_jit
 def gate(  # type: ignore[no-untyped-def]
-    first, last, ways, added, eps, skip, scale, y, x, growth, projected, out
+    first, last, directions, summed, eps, skip, scale, y, x, growth, projected, out
 ):  # fmt: skip
     """Undo the split of decays, add the skip, gate, and normalise tokens first to last."""
     rows, length, inner = out.shape[1:]
@@ -238,9 +233,9 @@ def gate(  # type: ignore[no-untyped-def]
         for e in range(inner):
             gate[e] = _silu(_get(z, e))
         both[:] = 0
-        for way in range(ways):
-            i = length - 1 - t if way else t
-            chunk, q = (way * rows + row) * chunks + i // size, i % size
+        for direction in range(directions):
+            i = length - 1 - t if direction else t
+            chunk, q = (direction * rows + row) * chunks + i // size, i % size
             squares = np.float32(0)
             for h in range(heads):
                 grown, d = growth[chunk, q, h], skip[h]
@@ -252,8 +247,8 @@ def gate(  # type: ignore[no-untyped-def]
             factor = np.float32(1 / np.sqrt(squares / np.float32(inner) + eps))
             for e in range(inner):
                 both[e] += value[e] * factor * scale[e]
-            if not added or way == ways - 1:
-                given = out[0 if added else way, row, t]
+            if not summed or direction == directions - 1:
+                given = out[0 if summed else direction, row, t]
                 for e in range(inner):
                     _put(given, e, both[e])
                 both[:] = 0
@@ -261,7 +256,7 @@ def gate(  # type: ignore[no-untyped-def]
 
 @_jit
 def normalise(first, last, eps, scale, x, out):  # type: ignore[no-untyped-def]
-    """Bring tokens first to last to a root mean square of 1, and scale their channels."""
+    """Scale tokens first to last to a root mean square of 1, and their channels by `scale`."""
     width = x.shape[1]
     value = np.empty(width, dtype=np.float32)
     for token in range(first, last):

@@ -1,10 +1,10 @@
-"""Reading a cell gene by gene: the recurrent form of a model, whose cost a step is constant.
+"""The recurrent form of a model: it reads a cell gene by gene, at a constant cost per gene.
 
-Only the forward reading can go on when a gene is added; the backward one would begin anew. So a
-model steps as one that reads forwards only (``bidirectional=False``), whatever it was trained as.
+A gene added at the end changes the whole backward reading, so a model steps forwards only, as with
+``bidirectional=False``.
 
-Shapes: B cells, D model width, E inner width, H heads, P head channels, N states, W width of the
-convolution, K its channels.
+Shapes: B cells, D model width, H heads, P head channels, N states, W taps of the convolution,
+K its channels.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genemamba.network.config import GeneMambaConfig
 from genemamba.network.genemamba import GeneMamba
-from genemamba.network.mamba2 import BiMambaLayer, Mamba2
+from genemamba.network.mamba2 import Mamba2
 from genemamba.network.ssd import decays
 
 
@@ -33,8 +32,7 @@ class State:
 
 def start(model: GeneMamba, n_cells: int) -> State:
     """Return the state before the first gene."""
-    c: GeneMambaConfig = model.config
-    table = model.embeddings.weight
+    c, table = model.config, model.embeddings.weight
     wide = torch.promote_types(table.dtype, torch.float32)
     recent = table.new_zeros(n_cells, c.d_conv - 1, c.d_xbc)
     memory = table.new_zeros(n_cells, c.n_heads, c.d_state, c.headdim, dtype=wide)
@@ -42,16 +40,13 @@ def start(model: GeneMamba, n_cells: int) -> State:
 
 
 def step(model: GeneMamba, ids_B: Tensor, state: State) -> tuple[Tensor, State]:
-    """Read one more gene of every cell; return its final state, B × D, and what is remembered.
+    """Read one more gene of every cell; return its final state, B × D, and the next `State`.
 
-    The state given stays as it is, so a token can be tried and forgotten.
+    `state` is not changed, so several tokens can be tried from it.
     """
     x = model.embeddings(ids_B)
     kept = []
-    for layer, recent, memory in zip(
-        model.mamba_mixer.layers, state.recent, state.memory, strict=True
-    ):
-        assert isinstance(layer, BiMambaLayer)
+    for layer, recent, memory in zip(model.layers, state.recent, state.memory, strict=True):
         u = x if layer.norm is None else layer.norm(x)
         y, recent, memory = _mix(layer.mamba, u, recent, memory)
         x = layer.merge_forward(x, y)
@@ -65,10 +60,8 @@ def _mix(
 ) -> tuple[Tensor, Tensor, Tensor]:
     c = mamba.config
     z, xbc, dt = mamba.split(mamba.in_proj(u_BD))
-    window = torch.cat([recent_BWK, xbc[:, None]], dim=1)
-    convolved = (window * mamba.conv1d.weight.squeeze(1).T).sum(1)
-    assert mamba.conv1d.bias is not None
-    xbc = F.silu(convolved + mamba.conv1d.bias)
+    window, weights = torch.cat([recent_BWK, xbc[:, None]], dim=1), mamba.weights
+    xbc = F.silu((window * weights.conv_KW.T).sum(1) + weights.conv_bias_K)
     x, b_BN, c_BN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
     x_BHP = x.unflatten(-1, (c.n_heads, c.headdim))
     wide = memory_BHNP.dtype

@@ -1,4 +1,4 @@
-"""Where a model runs, how precisely, and on whose kernels: by rules that can be read aloud."""
+"""Where a model runs, how precisely, on whose kernels and in batches of what size."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 
 from genemamba.errors import InputError
-from genemamba.network import kernels
+from genemamba.network import backend as backends
+from genemamba.network import selftest
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"] | str
 """Or one of several GPUs: "cuda:1"."""
 Precision = Literal["auto", "float32", "bfloat16"]
 Backend = Literal["auto", "cuda", "torch", "triton", "numba"]
-BatchSize = int | Literal["auto"]
+BatchSize: TypeAlias = int | Literal["auto"]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how precisely a model runs, and why so."""
+    """Where and how a model runs, and why."""
 
     device: str
     precision: Literal["float32", "bfloat16"]
-    backend: kernels.Backend = "torch"
+    backend: backends.Backend = "torch"
     batch_size: BatchSize = "auto"
     why: tuple[str, ...] = field(default=(), compare=False)
 
@@ -36,7 +37,7 @@ class Runtime:
     @property
     def code(self) -> str:
         """Whose code mixes tokens."""
-        return kernels.NAMES[self.backend]
+        return backends.NAMES[self.backend]
 
 
 def choose_runtime(
@@ -54,13 +55,16 @@ def choose_runtime(
     Raises
     ------
     InputError
-        If a value is unknown, the device is not there, or `backend` cannot run.
+        If a value is unknown, the device does not exist, or `backend` cannot run.
     """
-    _require_known("precision", precision, Precision)
-    _require_known("backend", backend, Backend)
-    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    if batch_size != "auto" and not (whole and batch_size > 0):
-        raise InputError(f"batch_size={batch_size!r}", "give a number of cells, or 'auto'")
+    for name, value, kind in (("precision", precision, Precision), ("backend", backend, Backend)):
+        if value not in get_args(kind):
+            *others, last = map(repr, get_args(kind))
+            raise InputError(f"{name}={value!r} is unknown", f"use {', '.join(others)} or {last}")
+    if batch_size != "auto" and not (type(batch_size) is int and batch_size > 0):
+        raise InputError(
+            f"batch_size={batch_size!r} is not a positive integer", "give cells per batch or 'auto'"
+        )
     device, why_device = _device(device)
     precision, why_precision = _precision(precision, device)
     backend, why_backend = _backend(backend, device, precision)
@@ -68,74 +72,65 @@ def choose_runtime(
     return Runtime(device, precision, backend, batch_size, why)  # type: ignore[arg-type]
 
 
-def _require_known(name: str, value: Any, kind: Any) -> None:
-    known = get_args(kind)
-    if value not in known:
-        *others, last = map(repr, known)
-        raise InputError(f"{name}={value!r} is unknown", f"use {', '.join(others)} or {last}")
-
-
-def _device(wished: str) -> tuple[str, str]:
-    if wished == "auto":
+def _device(wanted: str) -> tuple[str, str]:
+    if wanted == "auto":
         found = torch.cuda.is_available()
         return ("cuda", "torch finds a CUDA device") if found else ("cpu", "no CUDA device")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(wished)):
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(wanted)):
         raise InputError(
-            f"device={wished!r} is unknown",
+            f"device={wanted!r} is unknown",
             "use 'auto', 'cpu', 'mps' or 'cuda' ('cuda:1' of several GPUs)",
         )
-    kind, _, number = wished.partition(":")
-    present = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }[kind]
+    kind, _, number = wanted.partition(":")
+    if kind == "cuda":
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    else:
+        present = 1 if kind == "cpu" else int(torch.backends.mps.is_available())
     if not present:
-        raise InputError(f"device={wished!r}: torch finds none here", "use device='cpu'")
+        raise InputError(f"device={wanted!r}: torch finds none here", "use device='cpu'")
     if number and int(number) >= present:
         last = f"cuda:{present - 1}"
         raise InputError(
-            f"device={wished!r}: torch finds {present} here, numbered from 0",
+            f"device={wanted!r}: torch finds {present} here, numbered from 0",
             "use device='cuda:0'" + (f" to {last!r}" if present > 1 else ""),
         )
-    return wished, f"device={wished!r} was asked for"
+    return wanted, f"device={wanted!r} was given"
 
 
-def _precision(wished: str, device: str) -> tuple[Any, str]:
-    if wished != "auto":
-        return wished, f"precision={wished!r} was asked for"
-    unit = bfloat16_unit(device)
-    if unit:
+def _precision(wanted: str, device: str) -> tuple[Any, str]:
+    if wanted != "auto":
+        return wanted, f"precision={wanted!r} was given"
+    if unit := bfloat16_unit(device):
         return "bfloat16", f"{unit} computes in bfloat16"
     return "float32", "nothing here computes in bfloat16"
 
 
 def bfloat16_unit(device: str) -> str:
-    """Name what multiplies bfloat16 numbers on a device, if anything does."""
+    """Name what multiplies bfloat16 numbers on a device; "" if nothing does."""
     if device.startswith("cuda"):
         return "the GPU" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     if device != "cpu":
         return ""
     for unit, name in (("AMX", "_is_amx_tile_supported"), ("AVX512", "_is_avx512_bf16_supported")):
-        if getattr(torch.cpu, name, bool)():  # older torch does not ask; bool() is False
+        if getattr(torch.cpu, name, bool)():  # missing from older torch; bool() is False
             return f"the processor's {unit}"
     return ""
 
 
-def _backend(wished: str, device: str, precision: str) -> tuple[Any, str]:
-    if wished == "torch":
-        return "torch", "backend='torch' was asked for"
+def _backend(wanted: str, device: str, precision: str) -> tuple[Any, str]:
+    if wanted == "torch":
+        return "torch", "backend='torch' was given"
     on_gpu = device.startswith("cuda")
     own = "cuda" if on_gpu else {"cpu": "numba"}.get(device, "torch")
-    if on_gpu and wished in ("auto", "cuda", "triton"):
-        kind: Literal["cuda", "triton"] = "triton" if wished == "triton" else "cuda"
-        why = kernels.refusal(precision, kind, device)
-        if why and wished != "auto":
-            raise InputError(f"backend={wished!r}: {why}", kernels.INSTALL)
+    if on_gpu and wanted in ("auto", "cuda", "triton"):
+        kind: Literal["cuda", "triton"] = "triton" if wanted == "triton" else "cuda"
+        why = selftest.refusal(precision, kind, device)
+        if why and wanted != "auto":
+            raise InputError(f"backend={wanted!r}: {why}", selftest.INSTALL)
         return ("torch", why) if why else (kind, "the kernels agree with the package's own code")
-    if wished not in ("auto", own):
-        needs = "a CPU" if wished == "numba" else "a CUDA device"
+    if wanted not in ("auto", own):
+        needs = "a CPU" if wanted == "numba" else "a CUDA device"
         raise InputError(
-            f"backend={wished!r}: it needs {needs}, not {device!r}", "leave out backend"
+            f"backend={wanted!r}: it needs {needs}, not {device!r}", "leave out backend"
         )
     return own, ""

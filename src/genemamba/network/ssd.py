@@ -1,4 +1,4 @@
-"""The state-space scan of Mamba-2 (SSD), written twice: step by step, and in chunks.
+"""The state-space scan of Mamba-2 (SSD), in chunks.
 
 Shapes: R rows (cells × directions), L tokens, H heads, P head channels, N states, Q chunk.
 
@@ -8,7 +8,7 @@ For every head, with ``a_t = max(dt_t · A, -7.76)`` (A < 0; see :func:`decays`)
     y_t = C_tᵀ h_t
 
 ``segment`` says which cell a token belongs to: state never passes from one segment to the next.
-Padding is just one more segment, so it can change nothing.
+Padding is one more segment, so it can change nothing. The tests compare with this recurrence.
 
 Source: Dao & Gu, *Transformers are SSMs*, ICML 2024, arXiv:2405.21060.
 """
@@ -23,49 +23,18 @@ from torch import Tensor
 
 _COMPILED_CHUNK = 16
 _LIMIT = 1.4 * math.log(torch.finfo(torch.float32).max)
-"""How much may decay in a chunk: exp(-limit) is 0, and two factors share it without overflow."""
+"""Most decay of a chunk: exp(-limit) is 0, and two factors can share it without overflow."""
 MOST_DECAY = _LIMIT / _COMPILED_CHUNK
-"""How much may decay at one token: 0.04 % of the state stays."""
+"""Most decay at one token: 0.04 % of the state stays."""
 
 
 def decays(dt: Tensor, A: Tensor) -> Tensor:
-    """Return the log of what each token leaves of the state, -`MOST_DECAY` at the least.
+    """Return the log of the fraction of the state that each token leaves, at least -`MOST_DECAY`.
 
-    Whoever reads a cell takes it from here: a model has to forget as it did in training, where
+    This package's backends share the bound: a model has to forget as it did in training, where
     compiled code cannot choose its chunks by the data and so bounds the decay.
     """
     return (dt * A).clamp(min=-MOST_DECAY)
-
-
-def scan_reference(
-    x_RLHP: Tensor,
-    dt_RLH: Tensor,
-    A_H: Tensor,
-    B_RLN: Tensor,
-    C_RLN: Tensor,
-    segment_RL: Tensor | None = None,
-) -> Tensor:
-    """Run the recurrence one token at a time: the plain form the fast one is tested against.
-
-    Returns
-    -------
-    Tensor, R × L × H × P, in the dtype of the input.
-    """
-    rows, length, heads, width = x_RLHP.shape
-    h_RHNP = x_RLHP.new_zeros(rows, heads, B_RLN.shape[-1], width)
-    out = []
-    for t in range(length):
-        if segment_RL is not None and t > 0:
-            same_R = segment_RL[:, t] == segment_RL[:, t - 1]
-            h_RHNP = h_RHNP * same_R[:, None, None, None]
-        decay_RH = torch.exp(decays(dt_RLH[:, t], A_H))
-        write_RHP = dt_RLH[:, t, :, None] * x_RLHP[:, t]
-        h_RHNP = (
-            decay_RH[..., None, None] * h_RHNP
-            + B_RLN[:, t, None, :, None] * (write_RHP[:, :, None])
-        )
-        out.append(torch.einsum("rn,rhnp->rhp", C_RLN[:, t], h_RHNP))
-    return torch.stack(out, dim=1)
 
 
 def scan(
@@ -78,16 +47,12 @@ def scan(
     *,
     chunk_size: int = 64,
 ) -> Tensor:
-    """Scan chunk by chunk with matrix products: same result, a fraction of the time.
+    """Scan chunk by chunk with matrix products; R × L × H × P in the dtype of the input.
 
     Within a chunk ``exp(s_i - s_j)`` (s the running sum of a) is split into ``exp(s_i - m)`` and
     ``exp(m - s_j)`` around the chunk's middle m. The Q × Q matrix ``C Bᵀ`` is then shared by all
     heads and no Q × Q work is left per head. The split is exact as long as neither factor
     overflows; where decays are so strong that one could, the chunk is halved until none can.
-
-    Returns
-    -------
-    Tensor, R × L × H × P, in the dtype of the input.
     """
     a_RLH = decays(dt_RLH, A_H)
     if torch.compiler.is_compiling():  # no shape may depend on data
@@ -150,7 +115,7 @@ def safe_chunk(a_RLH: Tensor, chunk_size: int) -> int:
 def _visibility(
     segment_RL: Tensor | None, chunk_size: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Which tokens see which: inside a chunk, from the chunk before, and to its end."""
+    """Which tokens see which: inside a chunk, from the chunk before, and from its last token."""
     causal = torch.ones(chunk_size, chunk_size, dtype=torch.bool, device=device).tril()
     if segment_RL is None:
         return causal, None, None
@@ -163,7 +128,7 @@ def _visibility(
 
 
 def _carry(added_RCNHP: Tensor, decay_RCH: Tensor) -> Tensor:
-    """State at the start of every chunk: linear in the number of chunks."""
+    """State at the start of every chunk."""
     state = torch.zeros_like(added_RCNHP[:, 0])
     states = []
     # unbound: the gradient of an index is a tensor of all chunks, and so quadratic in their number

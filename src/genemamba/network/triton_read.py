@@ -11,37 +11,32 @@ K channels of the convolution, W its taps, H heads, P head channels, N states, Q
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from genemamba.network.backend import MixerWeights
 from genemamba.network.ssd import MOST_DECAY
-
-if TYPE_CHECKING:
-    from genemamba.network.mamba2 import Mamba2
 
 _CHUNK = 64
 
 
-def mix_both(mixer: Mamba2, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
+def mix_both(weights: MixerWeights, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
     """Convolve and scan from either end; 2 × B × L × E, both in the order of the cell."""
-    c = mixer.config
+    c = weights.config
     rows, length, _ = projected_BLT.shape
     projected = projected_BLT.contiguous()
     out = projected.new_empty(2, rows, length, c.d_inner)
-    assert mixer.conv1d.bias is not None
     with torch.cuda.device_of(projected):  # Triton starts kernels on the current GPU
         _kernel[(rows, c.n_heads, 2)](
             projected,
             projected if segment_BL is None else segment_BL.to(torch.int32).contiguous(),
-            mixer.conv1d.weight.squeeze(1).float().contiguous(),
-            mixer.conv1d.bias.float(),
-            mixer.dt_bias.float(),
-            -torch.exp(mixer.A_log.float()),
-            mixer.D.float(),
+            weights.conv_KW.float().contiguous(),
+            weights.conv_bias_K.float(),
+            weights.dt_bias_H.float(),
+            -torch.exp(weights.A_log_H.float()),
+            weights.D_H.float(),
             out,
             rows,
             length,

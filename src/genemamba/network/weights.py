@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,15 +12,25 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genemamba._files import replacing, sha256
-from genemamba.errors import CheckpointError
+from genemamba.errors import CheckpointError, shown
 from genemamba.network.config import GeneMambaConfig
-from genemamba.network.header import AGAIN, Header, first_difference, read_header
+from genemamba.network.files import AGAIN, parse_json
 
+MAX_HEADER = 4 * 2**20  # bytes; 48 layers need 50 kB
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
+class Slot(NamedTuple):
+    """One tensor: bytes `start` to `stop` of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
 def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every stored tensor of a model, without making the model."""
+    """Yield name and shape of every stored tensor of a model, without making the model."""
     c = config
     yield "embeddings.weight", (c.vocab_size, c.d_model)
     for i in range(c.n_layers):
@@ -44,50 +55,87 @@ def tensor_shapes(config: GeneMambaConfig) -> Iterator[tuple[str, tuple[int, ...
 
 
 class WeightFile:
-    """A safetensors file whose header is sound; its tensors are read when asked for.
+    """A safetensors file with a sound header; tensors are read when they are needed.
+
+    safetensors checks that sizes and offsets agree with each other and with the file. Added here: a
+    limit to the header, and names that are unique.
 
     Raises
     ------
     CheckpointError
-        If the header is not sound.
+        If the header is damaged, a tensor is missing or unknown, or a weight is NaN or infinite.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header: Header = read_header(path)
+        if not path.is_file():
+            raise CheckpointError(f"{path.parent} holds no {path.name}", AGAIN)
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                if length > MAX_HEADER:
+                    raise SafetensorError(f"a header of {length} bytes is longer than {MAX_HEADER}")
+                text = file.read(length)
+            with safe_open(path, framework="np"):  # checks the header
+                pass
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{path} is damaged or not a safetensors file: {error}", AGAIN
+            ) from None
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error})", AGAIN) from None
+        entries = parse_json(text, path)
+        self.metadata: dict[str, str] = entries.pop("__metadata__", {})
+        self.slots = {}
+        for name, entry in entries.items():
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            self.slots[name] = Slot(entry["dtype"], tuple(entry["shape"]), start, stop)
 
     def require(self, expected: Iterator[tuple[str, tuple[int, ...]]]) -> None:
-        """Refuse the file unless it holds just these tensors, all of a float type."""
-        if wrong := first_difference(self.header.slots, expected, set(_FLOATS)):
-            raise CheckpointError(f"{self.path}: {wrong}", AGAIN)
+        """Reject the file unless it holds exactly these tensors, all of a float type."""
+        seen = set()
+        for name, shape in expected:  # stops at the first wrong one, however many are expected
+            wrong, slot = "", self.slots.get(name)
+            if slot is None:
+                wrong = "is missing"
+            elif slot.shape != shape:
+                wrong = f"has shape {shown(list(slot.shape))}, not {list(shape)}"
+            elif slot.dtype not in _FLOATS:
+                wrong = f"has dtype {slot.dtype}, not a float type"
+            if wrong:
+                raise CheckpointError(f"{self.path}: tensor {name} {wrong}", AGAIN)
+            seen.add(name)
+        if extra := sorted(self.slots.keys() - seen):
+            raise CheckpointError(
+                f"{self.path}: tensor {shown(extra[0])} has no place in this model", AGAIN
+            )
 
     def sha256(self) -> str:
         """Hash of all bytes."""
         return sha256(self.path)
 
     def tensors(self, *, grow: frozenset[str] = frozenset()) -> dict[str, Tensor]:
-        """Return all tensors as stored, mapped: what is not used needs no memory.
+        """Return all tensors as stored, mapped: those not used need no memory.
 
         Those in `grow` are copied and get one more row, the mean of the others.
-
-        Raises
-        ------
-        CheckpointError
-            If a weight is NaN or infinite.
         """
         found = {}
         try:
             with safe_open(self.path, framework="pt") as file:
-                for name in self.header.slots:
+                for name in self.slots:
                     tensor = self._grown(name) if name in grow else file.get_tensor(name)
-                    self._require_finite(name, tensor)
+                    low, high = torch.aminmax(tensor)  # unlike isfinite, it needs no memory
+                    if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
+                        raise CheckpointError(
+                            f"{self.path}: tensor {name} holds NaN or infinite values", AGAIN
+                        )
                     found[name] = tensor
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path} cannot be read ({error})", AGAIN) from None
         return found
 
     def _grown(self, name: str) -> Tensor:
-        slot = self.header.slots[name]
+        slot = self.slots[name]
         grown = torch.empty((slot.shape[0] + 1, *slot.shape[1:]), dtype=_FLOATS[slot.dtype])
         with self.path.open("rb") as f:  # not mapped: the pages would count twice
             f.seek(slot.start)
@@ -95,11 +143,6 @@ class WeightFile:
                 raise CheckpointError(f"{self.path} ends within tensor {name}", AGAIN)
         grown[-1] = mean_row(grown[:-1])
         return grown
-
-    def _require_finite(self, name: str, tensor: Tensor) -> None:
-        low, high = torch.aminmax(tensor)  # needs no memory, as isfinite would; NaN passes through
-        if not (torch.isfinite(low.float()) and torch.isfinite(high.float())):
-            raise CheckpointError(f"{self.path}: tensor {name} holds NaN or infinite values", AGAIN)
 
 
 def mean_row(rows: Tensor) -> Tensor:
@@ -111,11 +154,7 @@ def mean_row(rows: Tensor) -> Tensor:
 
 
 def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all.
-
-    The tensors may be mapped from the very file that is replaced, which therefore must not be
-    written into.
-    """
+    """Write a safetensors file whole or not at all; tensors may be mapped from an earlier one."""
     try:
         with replacing(path) as part:
             save_file(tensors, part, metadata=metadata)

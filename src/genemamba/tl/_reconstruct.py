@@ -18,7 +18,7 @@ from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, tokenise
 from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import InputError
-from genemamba.network.reconstruct import (
+from genemamba.network.rebuild import (
     names_next_gene,
     rebuild_as_published,
     rebuild_hidden,

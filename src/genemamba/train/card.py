@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from genemamba.network.checkpoint import read_json
+from genemamba.network.files import read_json
 from genemamba.train.run_folder import METRICS, RUN
 
 CARD = "README.md"

@@ -20,7 +20,6 @@ from genemamba._version import __version__
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.checkpoint import read_checkpoint
 from genemamba.network.runtime import Precision, choose_runtime
 from genemamba.train.card import write_card
 from genemamba.train.data import Stream, split
@@ -75,7 +74,7 @@ def pretrain(
     fabric = _fabric(recipe, devices, strategy, accelerator)
     folder = RunFolder(out, corpus, recipe)
     if folder.finished:
-        return read_checkpoint(out)
+        return GeneMamba.from_pretrained(out)
     cells = split(corpus, recipe)
     model = new_model(corpus, recipe, cells.training)
     Stream(corpus, recipe, cells.training, world=fabric.world_size)  # checks the settings
@@ -288,7 +287,7 @@ class _Run:
             write_card(self.folder.path)
             (self.folder.path / STATE).unlink()
         self.fabric.barrier()
-        return read_checkpoint(self.folder.path) if done else model.eval()
+        return GeneMamba.from_pretrained(self.folder.path) if done else model.eval()
 
     def _provenance(self) -> dict[str, Any]:
         stats = self._stats()

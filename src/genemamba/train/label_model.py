@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from genemamba._files import write_json
 from genemamba.errors import CheckpointError, InputError
 from genemamba.network import GeneMamba
-from genemamba.network.batch import Batch
-from genemamba.network.checkpoint import METADATA, read_checkpoint, read_json
-from genemamba.network.header import AGAIN
+from genemamba.network.checkpoint import METADATA
+from genemamba.network.files import AGAIN, read_json
 from genemamba.network.inference import map_cells, placed
+from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
 from genemamba.network.weights import WeightFile, mean_row, write_weights
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
@@ -81,7 +81,7 @@ class LabelModel(nn.Module):
     def states(self, ids_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the cells' states, B × 2 D, from rows padded at the end."""
         ids_BL = F.pad(ids_BL, (1, 0), value=PAD)
-        return _states(self.body, self.cls, Batch.padded(ids_BL, lengths_B + 1))
+        return _states(self.body, self.cls, PackedCells.padded(ids_BL, lengths_B + 1))
 
     def classify(self, states: Tensor) -> Tensor:
         """Return logits from states."""
@@ -92,12 +92,7 @@ class LabelModel(nn.Module):
         self.centre.copy_(states.mean(0))
         self.scale.copy_(states.std(0, correction=0).clamp(min=1e-6))
 
-    def embed(
-        self,
-        ranked: Ranked,
-        *,
-        runtime: Runtime | None = None,
-    ) -> np.ndarray:
+    def embed(self, ranked: Ranked, *, runtime: Runtime | None = None) -> np.ndarray:
         """Return each cell's state, ``(n_cells, 2 d_model)`` float32; NaN without tokens.
 
         The training labels shaped these vectors: evaluate them on other cells only.
@@ -110,15 +105,10 @@ class LabelModel(nn.Module):
             ranked,
             len(self.centre),
             runtime=runtime,
-            lead=PAD,
+            prefix_token=PAD,
         )
 
-    def logits(
-        self,
-        ranked: Ranked,
-        *,
-        runtime: Runtime | None = None,
-    ) -> np.ndarray:
+    def logits(self, ranked: Ranked, *, runtime: Runtime | None = None) -> np.ndarray:
         """Return logits, ``(n_cells, K)`` float32; NaN for cells without tokens."""
         return self.logits_of(self.embed(ranked, runtime=runtime))
 
@@ -143,9 +133,7 @@ class LabelModel(nn.Module):
     def load(cls, folder: Path) -> LabelModel:
         """Read what :meth:`save` wrote."""
         described = _read_described(folder / DESCRIBED)
-        model = cls(read_checkpoint(folder), described["classes"])
-        if not (folder / HEAD).is_file():
-            raise CheckpointError(f"{folder} holds no {HEAD}", AGAIN)
+        model = cls(GeneMamba.from_pretrained(folder), described["classes"])
         file = WeightFile(folder / HEAD)
         file.require((name, tuple(t.shape)) for name, t in model._head_tensors().items())
         if file.sha256() != described["head_sha256"]:
@@ -161,7 +149,7 @@ class LabelModel(nn.Module):
         }
 
 
-def _states(body: GeneMamba, cls: Tensor, batch: Batch) -> Tensor:
+def _states(body: GeneMamba, cls: Tensor, batch: PackedCells) -> Tensor:
     """Read cells whose first token is [CLS]; return its state and the mean state of the genes."""
     x_RLD = body.embeddings(batch.ids)
     shape = x_RLD.shape

@@ -11,7 +11,7 @@ from typing import Any
 from genemamba._files import ResumableFolder, replacing, sha256, write_json
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
-from genemamba.network.checkpoint import read_json
+from genemamba.network.files import read_json
 from genemamba.train.recipe import Recipe
 
 STATE, RUN, METRICS, BOARD = "state.pt", "run.json", "metrics.csv", "tensorboard"

@@ -12,7 +12,6 @@ from genemamba.datasets import Corpus
 from genemamba.datasets._factors import gene_vectors
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.checkpoint import read_checkpoint
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.recipe import Recipe
 
@@ -28,7 +27,7 @@ def new_model(corpus: Corpus, recipe: Recipe, training: np.ndarray) -> GeneMamba
         if folder == FACTORS:
             _use_vectors(model, gene_vectors(corpus, training, model.config.d_model, 0))
     else:
-        model = read_checkpoint(Path(folder).expanduser())
+        model = GeneMamba.from_pretrained(Path(folder).expanduser())
         _require_same_genes(model, corpus, folder)
         own = model.config.to_dict()
         for key, value in recipe.model.items():

@@ -13,7 +13,7 @@ import numpy as np
 from genemamba._files import ResumableFolder, sha256, write_json
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.checkpoint import read_json
+from genemamba.network.files import read_json
 from genemamba.tokens import Ranked
 from genemamba.train.label_model import LabelModel
 from genemamba.train.steps import load_state, save_state

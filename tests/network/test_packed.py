@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import Batch
+from genemamba.network.packed import PackedCells
 from genemamba.tokens import FIRST_GENE, PAD, Ranked
 
 from .test_genemamba import random_cells
@@ -20,9 +20,12 @@ def ranked() -> Ranked:
     return random_cells(6, 40)
 
 
-@pytest.mark.parametrize("lead", [None, 7])
-def test_every_token_stands_in_the_row_of_its_cell(ranked: Ranked, lead: int | None) -> None:
-    batch, extra = Batch.packed(ranked, ROWS, lead=lead), [lead] * (lead is not None)
+@pytest.mark.parametrize("prefix", [None, 7])
+def test_every_token_stands_in_the_row_of_its_cell(ranked: Ranked, prefix: int | None) -> None:
+    batch, extra = (
+        PackedCells.pack(ranked, ROWS, prefix_token=prefix),
+        [prefix] * (prefix is not None),
+    )
     assert batch.ids.shape == batch.segment.shape and batch.ids.shape[1] % 64 == 0
     for k, cell in enumerate(np.concatenate(ROWS)):
         own = ranked.tokens[ranked.indptr[cell] : ranked.indptr[cell + 1]].tolist()
@@ -38,9 +41,13 @@ def test_vectors_are_those_of_cells_alone(small_model: GeneMamba, ranked: Ranked
     cells = np.concatenate(ROWS)
     with torch.inference_mode():
         for pooling in ("mean", "cls"):
-            found = small_model.embed(Batch.packed(ranked, ROWS, lead=FIRST_GENE), pooling)
+            found = small_model.embed(
+                PackedCells.pack(ranked, ROWS, prefix_token=FIRST_GENE), pooling
+            )
             alone = [
-                small_model.embed(Batch.packed(ranked, [cells[[k]]], lead=FIRST_GENE), pooling)
+                small_model.embed(
+                    PackedCells.pack(ranked, [cells[[k]]], prefix_token=FIRST_GENE), pooling
+                )
                 for k in range(6)
             ]
             torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-5)
@@ -48,8 +55,8 @@ def test_vectors_are_those_of_cells_alone(small_model: GeneMamba, ranked: Ranked
 
 def test_rows_of_one_whole_cell_have_no_borders() -> None:
     ids = torch.arange(2, 14).reshape(2, 6)
-    assert Batch.padded(ids, torch.tensor([6, 6])).borders is None
-    padded = Batch.padded(ids, torch.tensor([6, 4]))
+    assert PackedCells.padded(ids, torch.tensor([6, 6])).borders is None
+    padded = PackedCells.padded(ids, torch.tensor([6, 4]))
     assert padded.borders is padded.segment
     assert padded.segment.tolist() == [[0] * 6, [1, 1, 1, 1, -1, -1]]
     states = torch.arange(12.0).reshape(2, 6, 1)

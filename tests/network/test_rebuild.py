@@ -10,7 +10,7 @@ import torch
 
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.reconstruct import (
+from genemamba.network.rebuild import (
     names_next_gene,
     rebuild_as_published,
     rebuild_hidden,
@@ -44,7 +44,7 @@ def rows(ranked: Ranked) -> list[np.ndarray]:
 @torch.no_grad()
 def test_hidden_genes_by_hand(model: GeneMamba, cells: Ranked) -> None:
     hidden = choose_hidden(cells, 0.3, np.random.default_rng(1))
-    rebuilt = rebuild_hidden(model, cells, hidden, MEASURED, batch_size="auto", runtime=CPU)
+    rebuilt = rebuild_hidden(model, cells, hidden, MEASURED, runtime=CPU)
     for i, (cell, where) in enumerate(
         zip(rows(cells), np.split(hidden, cells.indptr[1:-1]), strict=True)
     ):
@@ -69,7 +69,7 @@ def test_hidden_genes_by_hand(model: GeneMamba, cells: Ranked) -> None:
 def test_the_published_protocol_is_the_likeliest_gene_at_each_place(
     model: GeneMamba, cells: Ranked
 ) -> None:
-    rebuilt = rebuild_as_published(model, cells, batch_size="auto", runtime=CPU)
+    rebuilt = rebuild_as_published(model, cells, runtime=CPU)
     for i, cell in enumerate(rows(cells)):
         logits = model.lm_head(model(torch.from_numpy(cell)[None].long())[0])[:, 2:82]
         np.testing.assert_array_equal(rebuilt.cell(i), logits.argmax(-1).numpy() + 2)
@@ -84,7 +84,7 @@ def test_gene_after_gene_equals_reading_all_anew(
     for layer in model.mamba_mixer.layers:
         layer.bidirectional = False  # so that the model itself reads forwards
     asked = after_prefix(cells, 0.3)
-    rebuilt = rebuild_next(model, cells, asked, MEASURED, batch_size="auto", runtime=CPU)
+    rebuilt = rebuild_next(model, cells, asked, MEASURED, runtime=CPU)
     for i, (cell, where) in enumerate(
         zip(rows(cells), np.split(asked, cells.indptr[1:-1]), strict=True)
     ):
@@ -102,7 +102,7 @@ def test_batches_change_nothing(model: GeneMamba, cells: Ranked, batch_size: int
     hidden, asked = choose_hidden(cells, 0.3, np.random.default_rng(1)), after_prefix(cells, 0.3)
 
     def all_three(size: int | str) -> list[np.ndarray]:
-        settings = {"batch_size": size, "runtime": CPU}
+        settings = {"runtime": Runtime("cpu", "float32", batch_size=size)}
         return [
             rebuild_hidden(model, cells, hidden, MEASURED, **settings).tokens,
             rebuild_as_published(model, cells, **settings).tokens,
@@ -126,4 +126,4 @@ def test_a_model_without_mask_cannot_name_hidden_genes(
     assert names_next_gene(model)
     hidden = choose_hidden(cells, 0.3, np.random.default_rng(1))
     with pytest.raises(InputError, match="no \\[MASK\\]"):
-        rebuild_hidden(model, cells, hidden, MEASURED, batch_size="auto", runtime=CPU)
+        rebuild_hidden(model, cells, hidden, MEASURED, runtime=CPU)

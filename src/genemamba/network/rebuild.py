@@ -12,38 +12,33 @@ import torch
 from torch import Tensor
 
 from genemamba.errors import InputError
-from genemamba.network.batch import Batch
 from genemamba.network.genemamba import GeneMamba
 from genemamba.network.inference import Step, over_cells, placed
+from genemamba.network.packed import PackedCells
 from genemamba.network.recurrent import start, step
 from genemamba.network.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked, pad
-from genemamba.tokens.reconstruction import LIKELY, Reconstruction, assign
+from genemamba.tokens import reconstruction as core
+from genemamba.tokens.reconstruction import Reconstruction
 
-_CELLS_PER_STEP = 64  # a step reads all weights once, however many cells take it
+_CELLS_PER_STEP = 64  # a step reads all weights once, for any number of cells
 
 
 def names_next_gene(model: GeneMamba) -> bool:
     """Whether the head at a gene names the gene after it, as in the paper, or the gene itself."""
-    said = model.provenance.get("objective")
-    if said is not None:
-        return said.startswith("next gene")
+    if objective := model.provenance.get("objective"):
+        return objective.startswith("next gene")
     return model.vocab is None or not model.vocab.has_special("[MASK]")
 
 
 def rebuild_hidden(
-    model: GeneMamba,
-    ranked: Ranked,
-    hidden: np.ndarray,
-    measured: np.ndarray,
-    *,
-    runtime: Runtime,
+    model: GeneMamba, ranked: Ranked, hidden: np.ndarray, measured: np.ndarray, *, runtime: Runtime
 ) -> Reconstruction:
-    """Name the hidden genes and say where they stand.
+    """Name the hidden genes and estimate their ranks.
 
     Names: of the genes that were measured and are not visible, those the model expects most often
     in the hidden places, put where most are expected to be right. Ranks: the mean over the hidden
-    places, each weighted by how likely the gene is there, given that it is one of the hidden.
+    places, weighted by how probable the gene is in each.
     """
     assert model.vocab is not None
     if not model.vocab.has_special("[MASK]"):
@@ -52,13 +47,11 @@ def rebuild_hidden(
             "use protocol='next' or 'paper'",
         )
     network, mask = placed(model, runtime), model.vocab.special("[MASK]")
-    missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
-    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
-    rank = np.full(len(hidden), np.nan)
-    likely = np.full(len(hidden), np.nan)
+    excluded = _excluded(model, runtime, measured)
+    rank, likely = np.full((2, len(hidden)), np.nan)
 
-    def step(own: np.ndarray, batch: Batch) -> None:
-        covered = batch.ids.clone()
+    def step(own: np.ndarray, batch: PackedCells) -> list[np.ndarray]:
+        covered, rebuilt = batch.ids.clone(), []
         for k, i in enumerate(own):
             here = torch.from_numpy(hidden[ranked.indptr[i] : ranked.indptr[i + 1]])
             batch.of(covered, k)[here.to(covered.device)] = mask
@@ -67,17 +60,17 @@ def rebuild_hidden(
             part = slice(ranked.indptr[i], ranked.indptr[i + 1])
             places = torch.from_numpy(np.flatnonzero(hidden[part])).to(covered.device)
             logits_MV = network.lm_head(batch.of(states_RLD, k)[places]).float()
-            logits_MV[:, missing] = -torch.inf
+            logits_MV[:, excluded] = -torch.inf
             logits_MV[:, batch.of(covered, k)] = -torch.inf  # the visible ones
             truth = batch.of(batch.ids, k)[places]
             given = logits_MV.gather(1, truth[:, None])
-            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < LIKELY).cpu()
+            likely[part][hidden[part]] = ((logits_MV > given).sum(1) < core.LIKELY).cpu()
             rank[part][hidden[part]] = _expected_rank(logits_MV, truth, places).cpu()
-            cells[i] = ranked.tokens[part].copy()
-            cells[i][hidden[part]] = _named(logits_MV)
+            rebuilt.append(ranked.tokens[part].copy())
+            rebuilt[-1][hidden[part]] = _named(logits_MV)
+        return rebuilt
 
-    _do(step, ranked, runtime)
-    return Reconstruction.of(cells, rank, likely)
+    return Reconstruction.of(_each_cell(step, ranked, runtime), rank, likely)
 
 
 def _expected_rank(logits_MV: Tensor, truth_M: Tensor, places_M: Tensor) -> Tensor:
@@ -89,72 +82,68 @@ def _expected_rank(logits_MV: Tensor, truth_M: Tensor, places_M: Tensor) -> Tens
 def _named(logits_MV: Tensor) -> np.ndarray:
     """Return the gene to put at each place."""
     probability_MV = logits_MV.softmax(-1)
-    said_M = probability_MV.sum(0).topk(len(logits_MV)).indices
-    return said_M.cpu().numpy()[assign(probability_MV[:, said_M].cpu().numpy())]
+    named_M = probability_MV.sum(0).topk(len(logits_MV)).indices
+    return named_M.cpu().numpy()[core.assign(probability_MV[:, named_M].cpu().numpy())]
 
 
 def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) -> Reconstruction:
     """Feed whole cells in and take the likeliest gene at each place: nothing is hidden."""
-    network = placed(model, runtime)
-    special = torch.from_numpy(_missing(model)).to(runtime.device)
-    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
+    network, special = placed(model, runtime), _excluded(model, runtime)
 
-    def step(own: np.ndarray, batch: Batch) -> None:
-        states_RLD = network(batch.ids, batch.borders)
-        for k, i in enumerate(own):
+    def step(own: np.ndarray, batch: PackedCells) -> list[np.ndarray]:
+        states_RLD, rebuilt = network(batch.ids, batch.borders), []
+        for k in range(len(own)):
             logits_LV = network.lm_head(batch.of(states_RLD, k))
             logits_LV[:, special] = -torch.inf
-            cells[i] = logits_LV.argmax(-1).cpu().numpy().astype(np.int32)
+            rebuilt.append(logits_LV.argmax(-1).cpu().numpy().astype(np.int32))
+        return rebuilt
 
-    _do(step, ranked, runtime)
+    cells = _each_cell(step, ranked, runtime)
     return Reconstruction.with_ranks(ranked, cells, np.ones(len(ranked.tokens), dtype=bool))
 
 
 def rebuild_next(
-    model: GeneMamba,
-    ranked: Ranked,
-    asked: np.ndarray,
-    measured: np.ndarray,
-    *,
-    runtime: Runtime,
+    model: GeneMamba, ranked: Ranked, target: np.ndarray, measured: np.ndarray, *, runtime: Runtime
 ) -> Reconstruction:
-    """Add one measured gene at a time to what is given, up to the cell's length; none twice.
+    """Add one measured gene at a time to those given, up to the cell's length; none twice.
 
-    The model reads forwards only, with a recurrent state: a step costs the same at the end as at
-    the beginning. A model that names hidden genes is asked for a hidden one at the end.
+    `target` marks the tokens to rebuild. The model reads forwards only, with a recurrent state: a
+    step costs the same at the end as at the beginning. A model that names hidden genes reads a
+    hidden one at the end.
     """
     network = placed(model, runtime)
     if runtime.batch_size == "auto":
         runtime = replace(runtime, batch_size=_CELLS_PER_STEP)
-    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
-    given = np.bincount(ranked.cell[~asked], minlength=ranked.n_cells)
-    missing = torch.from_numpy(_missing(model, measured)).to(runtime.device)
+    given = np.bincount(ranked.cell[~target], minlength=ranked.n_cells)
+    excluded = _excluded(model, runtime, measured)
 
-    def step(own: np.ndarray, _: Batch) -> None:
-        rows, n = pad(ranked, own, multiple=1)  # all cells go on at once
+    def step(own: np.ndarray, _: PackedCells) -> list[np.ndarray]:
+        rows, n = pad(ranked, own, multiple=1)  # all cells advance together
         ids, kept = (torch.from_numpy(a).to(runtime.device) for a in (rows, given[own]))
-        written = _go_on(network, model, ids, kept, missing)
-        for k, i in enumerate(own):
-            cells[i] = written[k, : n[k]].cpu().numpy().astype(np.int32)
+        written = _continue(network, model, ids, kept, excluded)
+        return [row[:k].cpu().numpy().astype(np.int32) for row, k in zip(written, n, strict=True)]
 
-    _do(step, ranked, runtime)
-    return Reconstruction.with_ranks(ranked, cells, asked)
+    return Reconstruction.with_ranks(ranked, _each_cell(step, ranked, runtime), target)
 
 
-def _do(step: Step[None], ranked: Ranked, runtime: Runtime) -> None:
-    for _ in over_cells(step, ranked, runtime=runtime, doing="reconstruct"):
-        pass
+def _each_cell(step: Step[list[np.ndarray]], ranked: Ranked, runtime: Runtime) -> list[np.ndarray]:
+    """Return what `step` makes of each cell, in their own order; nothing for an empty one."""
+    cells: list[np.ndarray] = [np.empty(0, np.int32)] * ranked.n_cells
+    for own, rebuilt in over_cells(step, ranked, runtime=runtime, doing="reconstruct"):
+        for i, tokens in zip(own, rebuilt, strict=True):
+            cells[i] = tokens
+    return cells
 
 
-def _go_on(
-    network: GeneMamba, model: GeneMamba, rows_BL: Tensor, given_B: Tensor, missing_V: Tensor
+def _continue(
+    network: GeneMamba, model: GeneMamba, rows_BL: Tensor, given_B: Tensor, excluded_V: Tensor
 ) -> Tensor:
     """Keep the first `given_B` genes of each row and write the others."""
     assert model.vocab is not None
     by_mask = not names_next_gene(model)
     mask = model.vocab.special("[MASK]") if by_mask else 0
     written_BL = rows_BL.clone()
-    used_BV = missing_V.repeat(len(rows_BL), 1)
+    used_BV = excluded_V.repeat(len(rows_BL), 1)
     state, first = start(network, len(rows_BL)), int(given_B.min())
     for t in range(rows_BL.shape[1]):
         if t >= first:
@@ -168,10 +157,10 @@ def _go_on(
     return written_BL
 
 
-def _missing(model: GeneMamba, measured: np.ndarray | None = None) -> np.ndarray:
+def _excluded(model: GeneMamba, runtime: Runtime, measured: np.ndarray | None = None) -> Tensor:
     """Mark the tokens that cannot be an answer: special ones, and genes that were not measured."""
     assert model.vocab is not None
-    missing = np.ones(model.config.vocab_size, dtype=bool)
+    excluded = np.ones(model.config.vocab_size, dtype=bool)
     genes = np.arange(model.vocab.n_genes) + FIRST_GENE if measured is None else measured
-    missing[genes] = False
-    return missing
+    excluded[genes] = False
+    return torch.from_numpy(excluded).to(runtime.device)
