@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genemamba._keys import COMPARE, OBSM_EMBEDDING, recorded
 from genemamba._labels import CellTable, full_column
@@ -137,16 +138,16 @@ def compare(
     kinds |= {key: _kind(adata, key, label_key, keep) for key in reps}
     cells = cells[keep]
     _check(cells)
-    labels, batch, groups = (
-        cells[name].to_numpy(dtype=object) if name in cells else None for name in keys
-    )
+    arrays = {name: cells[name].to_numpy(dtype=object) for name in cells}
+    labels, batch, groups = arrays["label_key"], arrays.get("batch_key"), arrays.get("split")
     folds, text, unseen = make_split(labels, groups, keys["split"], seed)
     rows, by_fold = {}, {}
     for title, X in spaces.items():
-        by_fold[title] = score_folds(X[keep], labels, folds)
+        X = X[keep]
+        by_fold[title] = score_folds(X, labels, folds)
         scores = over_folds(by_fold[title])
-        if not hasattr(X, "toarray"):  # a sparse matrix is expression, not an embedding
-            scores |= score(X[keep], labels, batch, seed)
+        if not sparse.issparse(X):  # a sparse matrix is expression, not an embedding
+            scores |= score(X, labels, batch, seed)
         if not components:
             scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in SCORES}
         rows[title] = {"kind": kinds[title], **scores}
@@ -191,7 +192,7 @@ def _check(cells: pd.DataFrame) -> None:
 
 
 def _finite(spaces: dict[str, Space]) -> NDArray[np.bool_]:
-    dense = [X for X in spaces.values() if not hasattr(X, "toarray")]
+    dense = [X for X in spaces.values() if not sparse.issparse(X)]
     return np.all([np.isfinite(X).all(axis=1) for X in dense], axis=0)
 
 

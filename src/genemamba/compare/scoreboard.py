@@ -97,7 +97,7 @@ def score_folds(X: Space, labels: NDArray[Any], folds: Folds) -> pd.DataFrame:
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    is_space = not hasattr(X, "toarray")
+    is_space = not sparse.issparse(X)
     scores = []
     for train, test in folds:
         # Genes are not scaled: unit variance would inflate those that hardly any cell expresses.

@@ -40,11 +40,11 @@ def asw_batch(
     >>> round(score, 2)
     0.9
     """
-    X, batches, types = read(X, use_rep, batch=batch, labels=labels)
+    space, batches, types = read(X, use_rep, batch=batch, labels=labels)
     if types is None:
-        return float(1 - abs(silhouette(X, batches).mean()))
+        return float(1 - abs(silhouette(space, batches).mean()))
     widths = [
-        1 - np.abs(silhouette(X[cells], batches[cells])).mean()
+        1 - np.abs(silhouette(space[cells], batches[cells])).mean()
         for cells in types_in_batches(types, batches)
     ]
     return float(np.mean(widths))

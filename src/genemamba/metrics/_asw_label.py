@@ -29,5 +29,5 @@ def asw_label(X: Embedding, labels: Groups, *, use_rep: str = OBSM_EMBEDDING) ->
     >>> round(gm.metrics.asw_label(adata.obsm["X_pca"], adata.obs["bulk_labels"]), 2)
     0.55
     """
-    X, types = read(X, use_rep, labels=labels)
-    return float((silhouette(X, types).mean() + 1) / 2)
+    space, types = read(X, use_rep, labels=labels)
+    return float((silhouette(space, types).mean() + 1) / 2)

@@ -35,6 +35,6 @@ def bras(X: Embedding, batch: Groups, labels: Groups, *, use_rep: str = OBSM_EMB
     """
     from scib_metrics import bras as scib_bras
 
-    X, batches, types = read(X, use_rep, batch=batch, labels=labels)
+    space, batches, types = read(X, use_rep, batch=batch, labels=labels)
     cells = np.concatenate(types_in_batches(types, batches))
-    return float(scib_bras(X[cells], types[cells], batches[cells]))
+    return float(scib_bras(space[cells], types[cells], batches[cells]))

@@ -38,8 +38,8 @@ def graph_connectivity(
     """
     from scipy.sparse.csgraph import connected_components
 
-    X, types = read(X, use_rep, labels=labels)
-    graph = nearest_neighbors(X, rng).knn_graph_connectivities.tocsr()
+    space, types = read(X, use_rep, labels=labels)
+    graph = nearest_neighbors(space, rng).knn_graph_connectivities.tocsr()
     shares = []
     for t in np.unique(types):
         cells = np.flatnonzero(types == t)

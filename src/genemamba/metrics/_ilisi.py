@@ -37,5 +37,5 @@ def ilisi(X: Embedding, batch: Groups, *, use_rep: str = OBSM_EMBEDDING, rng: Rn
     """
     from scib_metrics import ilisi_knn
 
-    X, batches = read(X, use_rep, batch=batch)
-    return float(ilisi_knn(nearest_neighbors(X, rng, LISI_NEIGHBORS), batches))
+    space, batches = read(X, use_rep, batch=batch)
+    return float(ilisi_knn(nearest_neighbors(space, rng, LISI_NEIGHBORS), batches))

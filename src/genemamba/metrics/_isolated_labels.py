@@ -35,8 +35,8 @@ def isolated_labels(
     >>> 0.5 < gm.metrics.isolated_labels(adata, "phase", "bulk_labels", use_rep="X_pca") < 1
     True
     """
-    X, batches, types = read(X, use_rep, batch=batch, labels=labels)
+    space, batches, types = read(X, use_rep, batch=batch, labels=labels)
     n_batches = np.bincount(np.unique(np.stack([types, batches]), axis=1)[0])
-    widths = (silhouette(X, types) + 1) / 2
+    widths = (silhouette(space, types) + 1) / 2
     isolated = np.flatnonzero(n_batches == n_batches.min())
     return float(np.mean([widths[types == t].mean() for t in isolated]))

@@ -45,9 +45,9 @@ def leiden_agreement(
     import igraph
     from scib_metrics import nmi_ari_cluster_labels_leiden
 
-    X, types = read(X, use_rep, labels=labels)
+    space, types = read(X, use_rep, labels=labels)
     rng = np.random.default_rng(rng)
-    neighbors = nearest_neighbors(X, rng)
+    neighbors = nearest_neighbors(space, rng)
     seed = draw_seed(rng)
     best = {"nmi": -np.inf}
     try:

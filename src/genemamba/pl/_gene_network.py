@@ -61,7 +61,8 @@ def gene_network(network: GeneNetwork, *, n_edges: int = 30, ax: Axes | None = N
             ax.plot(*zip(place[a], place[b], strict=True), **style, zorder=1)
         if total := int((kinds == kind).sum()):
             ax.plot([], [], **style, label=f"{kind}: {len(lines)} of {total:,} edges")
-    ax.scatter(*np.array(list(place.values())).T, s=14, color="black", zorder=2)
+    x, y = np.array(list(place.values())).T
+    ax.scatter(x, y, s=14, color="black", zorder=2)
     halo = [withStroke(linewidth=2.5, foreground="white")]
     text: dict[str, Any] = {"ha": "center", "fontsize": 7.5, "path_effects": halo}
     for gene, xy in place.items():
