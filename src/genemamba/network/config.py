@@ -90,5 +90,5 @@ class GeneMambaConfig:
                 f"config: unknown setting {shown(unknown[0])}", f"use {', '.join(sorted(known))}"
             )
         if "vocab_size" not in values:
-            raise CheckpointError("config: vocab_size is missing", _FIX)
+            raise CheckpointError("config: vocab_size is missing", "fetch the checkpoint again")
         return cls(**values)
