@@ -57,7 +57,24 @@ LEFT = {
 EXCEPTIONS: dict[str, str] = {}
 """For a file of the package, text in which such a word has its plain sense."""
 
-ROOMS = ["cells", "tl", "pp", "cli.py"]
+ROOMS = [
+    "cells",
+    "tl",
+    "pp",
+    "cli.py",
+    "metrics",
+    "compare",
+    "pl",
+    "network",
+    "models",
+    "train",
+    "datasets",
+    "tokens",
+    "heads",
+    "genes",
+    "integration",
+    "ontology",
+]
 """Parts of the package whose text is checked; the others join when they are rewritten."""
 
 _PAGES = [

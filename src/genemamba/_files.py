@@ -100,7 +100,7 @@ class ResumableFolder:
                 raise
             raise InputError(
                 f"the disk is full; the {self.work} in {self.path} is not finished",
-                "make room and make the same call again: it resumes",
+                "free some space and make the same call again: it resumes",
             ) from None
 
 

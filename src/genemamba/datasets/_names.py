@@ -41,7 +41,7 @@ class GeneNames:
             or not table[0].str.fullmatch(r"ENSG\d{11}").all()
         ):
             raise InputError(
-                f"gene_names={str(file)!r} is no table of human Ensembl ids and symbols",
+                f"gene_names={str(file)!r} is not a table of human Ensembl ids and symbols",
                 "give a CSV of Ensembl id, symbol and, optionally, biotype and former symbols, "
                 "without header",
             )

@@ -59,7 +59,7 @@ def place(file: RemoteFile, folder: Path, *, source: Path | None = None) -> None
     except OSError as error:
         raise CheckpointError(
             f"{target} cannot be written ({error.strerror or error})",
-            "make room or correct the permissions, or set GENEMAMBA_HOME to another folder",
+            "free some space or correct the permissions, or set GENEMAMBA_HOME to another folder",
         ) from None
 
 

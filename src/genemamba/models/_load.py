@@ -36,7 +36,7 @@ def load(model: ModelLike, *, merge: Merge | None = None) -> GeneMamba:
           (``token_dictionary.pkl``, ``gene_median_dictionary.pkl``, and ``gene_name_id_dict.pkl``
           for gene symbols) or a ``genes.csv``;
         - such a ``.safetensors`` file, with the gene tables in the same folder;
-        - a loaded model, which is returned as it is.
+        - a loaded model, which is returned unchanged.
     merge
         How the two directions are merged, for files in the published layout, which do not say:
         ``"mean"`` (the default) or ``"sum"``; ``"gate"`` or ``"concat"`` for files with a tensor

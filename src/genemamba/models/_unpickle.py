@@ -66,7 +66,7 @@ class _Allowed(dict[int, Any]):
 
 
 class _Dtype:
-    """Stands in for numpy.dtype."""
+    """A replacement of numpy.dtype."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if code not in _NUMBERS:
@@ -75,7 +75,7 @@ class _Dtype:
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> int | float:
-    """Stand in for numpy's unpickler of scalars."""
+    """Replace numpy's unpickler of scalars."""
     return np.frombuffer(data, dtype.code).item()
 
 

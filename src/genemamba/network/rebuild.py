@@ -87,7 +87,7 @@ def _named(logits_MV: Tensor) -> np.ndarray:
 
 
 def rebuild_as_published(model: GeneMamba, ranked: Ranked, *, runtime: Runtime) -> Reconstruction:
-    """Feed whole cells in and take the likeliest gene at each place: nothing is hidden."""
+    """Feed whole cells in and take the most likely gene at each place: nothing is hidden."""
     network, special = placed(model, runtime), _excluded(model, runtime)
 
     def step(own: np.ndarray, batch: PackedCells) -> list[np.ndarray]:

@@ -160,5 +160,5 @@ def write_weights(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
             save_file(tensors, part, metadata=metadata)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} cannot be written ({error})", "make room, or write to another folder"
+            f"{path} cannot be written ({error})", "free some space, or write to another folder"
         ) from None

@@ -180,7 +180,7 @@ def _joined(
 
 
 def _batches(adata: AnnData, key: str) -> np.ndarray:
-    """One code for each cell; batches that cannot be integrated are refused."""
+    """One code for each cell; batches that cannot be integrated are rejected."""
     values = full_column(adata, key, "batch_key").astype(str)
     codes, names = pd.factorize(values, sort=True)
     if len(names) < 2:

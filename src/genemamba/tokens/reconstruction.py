@@ -19,7 +19,7 @@ from .scores import bleu, levenshtein, ranks_in, spearman
 from .vocab import FIRST_GENE
 
 LIKELY = 50
-"""A hidden gene counts as found if it is among this many likeliest ones for its position."""
+"""A hidden gene counts as found if it is among this many most likely ones for its position."""
 SCORES = ("exact_match", "levenshtein", "nld", "bleu", "spearman", "recall", "recall_50")
 JOINED = 10
 """The paper scores this many cells as one sequence."""
@@ -36,7 +36,7 @@ class Reconstruction:
     """``(n_input_tokens,)`` float32, reconstructed rank of each target, from 1; NaN elsewhere, and
     for targets that are missing."""
     likely: np.ndarray
-    """``(n_input_tokens,)`` float32, 1 or 0: whether a hidden gene is among the likeliest for its
+    """``(n_input_tokens,)`` float32, 1 or 0: whether a hidden gene is among the most likely for its
     position; NaN if it was not hidden."""
 
     @classmethod
@@ -75,7 +75,7 @@ def score(ranked: Ranked, rebuilt: Reconstruction, targets: np.ndarray) -> dict[
     recall
         Fraction of the targets that were found, at any rank.
     recall_50
-        Fraction of the hidden genes that are among the 50 likeliest for their position.
+        Fraction of the hidden genes that are among the 50 most likely for their position.
     """
     out = {name: np.full(ranked.n_cells, np.nan, np.float32) for name in SCORES}
     for i in np.flatnonzero(ranked.lengths).tolist():
