@@ -20,7 +20,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from genemamba._baselines import log_normalised
+from genemamba.cells.expression import read_expression
 
 FEWEST = 100  # cells of a batch that scGraph looks at
 
@@ -31,7 +31,7 @@ def scgraph(
     """Return the score (Corr-Weighted) of every embedding of the same cells."""
     from scgraph import scGraph
 
-    cells = log_normalised(adata, None)
+    cells = ad.AnnData(read_expression(adata, None))
     cells.obs_names, cells.var_names = adata.obs_names, adata.var_names
     batch = adata.obs[batch_key].astype(str) if batch_key else pd.Series("all", adata.obs_names)
     if batch.value_counts().max() < FEWEST:
