@@ -36,7 +36,7 @@ import pandas as pd
 from _data import SETS
 from _scgraph import scgraph
 from _tables import quality as tables
-from genemamba._baselines import make_baselines
+from genemamba.compare.baselines import make_baselines
 from genemamba.metrics._scoreboard import TITLES
 
 import genemamba as gm
