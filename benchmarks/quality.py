@@ -37,7 +37,7 @@ from _data import SETS
 from _scgraph import scgraph
 from _tables import quality as tables
 from genemamba.compare.baselines import make_baselines
-from genemamba.metrics._scoreboard import TITLES
+from genemamba.compare.scoreboard import TITLES
 
 import genemamba as gm
 

@@ -34,7 +34,7 @@ import pandas as pd
 from scipy import sparse
 
 import genemamba as gm
-from genemamba.cells.counts import opened as cells_in
+from genemamba.cells.files import opened as cells_in
 from genemamba.network import GeneMamba, GeneMambaConfig
 
 RUN = """
