@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import pool
+from genemamba.network.packed import pool
 from genemamba.tokens import FIRST_GENE, PAD
 from genemamba.train.packing import Batch, first_fit, make_batch
 from genemamba.train.recipe import Recipe

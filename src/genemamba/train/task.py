@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import pool
+from genemamba.network.packed import pool
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives import choose
 from genemamba.train.packing import Batch

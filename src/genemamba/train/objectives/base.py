@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import wide
+from genemamba.network.packed import wide
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.packing import Batch
 

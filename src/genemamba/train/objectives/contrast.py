@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import pool
+from genemamba.network.packed import pool
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.label_tree import LabelTree
 from genemamba.train.packing import Batch

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
-from genemamba.network.batch import pool, wide
+from genemamba.network.packed import pool, wide
 from genemamba.train.objectives.base import Objective
 from genemamba.train.objectives.label_tree import LabelTree
 from genemamba.train.packing import Batch

@@ -10,7 +10,7 @@ from torch import Tensor
 from genemamba.errors import InputError
 from genemamba.genes.enrichment import read_gmt
 from genemamba.network import GeneMamba
-from genemamba.network.batch import wide
+from genemamba.network.packed import wide
 from genemamba.tokens import FIRST_GENE, Vocabulary
 from genemamba.train.objectives.base import Objective
 from genemamba.train.packing import Batch

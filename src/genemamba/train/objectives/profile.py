@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genemamba.network import GeneMamba
-from genemamba.network.batch import pool, wide
+from genemamba.network.packed import pool, wide
 from genemamba.tokens import FIRST_GENE
 from genemamba.train.objectives.base import Objective
 from genemamba.train.packing import Batch
