@@ -117,6 +117,22 @@ def test_layer_knows_only_what_lies_below(layer: str) -> None:
     assert not [where(f, i) for f in files for i in imports(f) if within(i.name, FORBIDDEN[layer])]
 
 
+@pytest.mark.parametrize("layer", ["network", "models"])
+def test_imports_go_round_in_no_circle(layer: str) -> None:
+    """Those inside functions and for typing count as well."""
+    files = {f"genemamba.{layer}.{f.stem}": f for f in (PACKAGE / layer).glob("*.py")}
+    named = {name: [i.name for i in imports(f)] for name, f in files.items()}
+    below = {
+        name: {other for other in files if any(within(i, {other}) for i in named[name])}
+        for name in files
+        if not name.endswith("__init__")
+    }
+    while lowest := [name for name, others in below.items() if not others & below.keys()]:
+        for name in lowest:
+            del below[name]
+    assert not below
+
+
 @pytest.mark.parametrize("what", ONLY_IN)
 def test_named_in_its_own_places_only(what: str) -> None:
     modules, places = ONLY_IN[what]

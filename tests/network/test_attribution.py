@@ -7,6 +7,7 @@ import torch
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba, GeneMambaConfig
 from genemamba.network.attribution import attribute_tokens
+from genemamba.network.runtime import Runtime
 from genemamba.tokens import FIRST_GENE, Ranked, Vocabulary
 
 METHODS = ("gradient_x_input", "integrated_gradients")
@@ -95,6 +96,18 @@ def test_a_cell_alone_as_among_others(model, cells, weights, method):
         own = together.values[cells.indptr[i] : cells.indptr[i + 1]]
         np.testing.assert_allclose(alone.values, own, rtol=1e-3, atol=1e-5)
         assert alone.at_cell[0] == pytest.approx(together.at_cell[i], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_batches_change_nothing(model, cells, weights, batch_size):
+    one, other = (
+        attribute_tokens(
+            model, cells, weights, steps=4, runtime=Runtime("cpu", "float32", "numba", size)
+        )
+        for size in (batch_size, "auto")
+    )
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(one.at_cell, other.at_cell, rtol=1e-4, atol=1e-5)
 
 
 def test_refused(model, cells, weights):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network import GeneMamba, GeneMambaConfig, kernels, selftest
+from genemamba.network.backend import Backend
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
 
@@ -144,6 +145,17 @@ def test_a_model_on_kernels_embeds_the_same(merge: str) -> None:
     for packed in (None, segment):
         with torch.inference_mode():
             torch.testing.assert_close(other(ids, packed), model(ids, packed), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "triton", "numba"])
+def test_every_backend_has_gradients(backend: Backend) -> None:
+    """Where its own code has none, the plain code runs."""
+    model, ids = GeneMamba(SMALL).reset_parameters(0).eval(), torch.arange(2, 40)[None]
+    other = placed(model, Runtime("cpu", "float32", backend))
+    for network in (model, other):
+        network(ids).square().sum().backward()
+    found, expected = other.embeddings.weight.grad, model.embeddings.weight.grad
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
 
 
 def test_segments_are_counted_from_0_whichever_way_they_are_read() -> None:

@@ -100,3 +100,14 @@ def test_numbers_of_gpus_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_unknown_is_said(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}='tpu' is unknown\n  Fix: use 'auto', .* or "):
         choose_runtime(**{name: "tpu"})
+
+
+@pytest.mark.parametrize("size", ["auto", 1, 512])
+def test_a_runtime_carries_the_batch_size(size: int | str) -> None:
+    assert choose_runtime("cpu", "float32", "torch", size).batch_size == size
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, None, "many"])
+def test_a_batch_size_that_cannot_be(size: object) -> None:
+    with pytest.raises(InputError, match=f"batch_size={size!r} is not a positive integer"):
+        choose_runtime(batch_size=size)

@@ -66,17 +66,11 @@ class Published:
 
     def with_merge(self, merge: Merge | None) -> GeneMambaConfig:
         """Settle how directions are merged: by the caller, by config.json's `mode`, or the mean."""
-        mode = self._described.get("mode")
-        merge = merge or next((m for m in get_args(Merge) if m == mode), None)
         learned = self.config.merge == "gate"
-        if learned and merge is None:
-            raise CheckpointError(
-                f"{self.weights.path}: {_AGGR} serves merge='gate' as well as 'concat'",
-                "choose one: gm.models.load(..., merge='gate')",
-            )
-        merge = merge or "mean"
-        if learned != (merge in ("gate", "concat")):
-            fits = ("gate", "concat") if learned else ("mean", "sum")
+        fits: tuple[Merge, Merge] = ("gate", "concat") if learned else ("mean", "sum")
+        stated = self._described.get("mode")
+        merge = merge or (stated if stated in get_args(Merge) else None if learned else "mean")
+        if merge not in fits:
             raise CheckpointError(
                 f"merge={merge!r} does not fit {self.weights.path}, which has "
                 f"{'a' if learned else 'no'} tensor {_AGGR}.weight",
