@@ -36,10 +36,10 @@ import pandas as pd
 from _data import SETS
 from _scgraph import scgraph
 from _tables import quality as tables
-from genemamba.compare.baselines import make_baselines
-from genemamba.compare.scoreboard import TITLES
 
 import genemamba as gm
+from genemamba.compare.baselines import make_baselines
+from genemamba.compare.scoreboard import TITLES
 
 MODELS = ("model", "former")
 ROWS = {name: TITLES.get(name, "former release") for name in (*MODELS, "random", "pca", "hvg")}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ _GLOBALS = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    metastack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in; never import."""
         if (wanted := f"{module}.{name}") not in _GLOBALS:
@@ -121,7 +126,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
             )
         table[key] = value
 
-    dispatch = _Allowed({code: pickle._Unpickler.dispatch[code] for code in _OPCODES})  # type: ignore[attr-defined]
+    dispatch = _Allowed({code: pickle._Unpickler.dispatch[code] for code in _OPCODES})
     dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems

@@ -74,7 +74,8 @@ def _edges(segment_RL: Tensor | None, reach: int) -> list[tuple[Tensor, Tensor]]
     for shift in range(1, min(abs(reach), length)):
         differ = segment_RL[:, shift:] != segment_RL[:, :-shift]
         (near[:, shift:] if reach < 0 else near[:, :-shift]).logical_or_(differ)
-    return [torch.nonzero(near, as_tuple=True)]
+    rows, places = torch.nonzero(near, as_tuple=True)
+    return [(rows, places)]
 
 
 def _near(

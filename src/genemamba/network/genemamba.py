@@ -5,9 +5,10 @@ Shapes: B cells, L tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ class GeneMamba(nn.Module):
     @property
     def layers(self) -> list[BiMambaLayer]:
         """The layers, first to last."""
-        return list(self.mamba_mixer["layers"])  # type: ignore[arg-type]
+        return list(cast("Iterable[BiMambaLayer]", self.mamba_mixer["layers"]))
 
     @property
     def backend(self) -> Backend:

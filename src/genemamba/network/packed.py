@@ -64,8 +64,9 @@ class PackedCells:
             place = np.delete(place, offset)
         ids[place] = ranked.take(cells).tokens
         alone = len(cells) == len(rows) and bool((filled == length).all())
-        arrays = (ids.reshape(len(rows), -1), segment.reshape(len(rows), -1), begin, lengths)
-        return cls(*map(torch.from_numpy, arrays), alone)
+        grid = len(rows), length
+        t = torch.from_numpy
+        return cls(t(ids.reshape(grid)), t(segment.reshape(grid)), t(begin), t(lengths), alone)
 
     def to(self, device: str) -> PackedCells:
         """Copy to a device."""

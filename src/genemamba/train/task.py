@@ -65,5 +65,5 @@ class Task(nn.Module):
 
     def compile(self) -> None:
         """Compile each layer: they share their code, so compile time does not grow with depth."""
-        for layer in self.model.mamba_mixer.layers:
+        for layer in self.model.layers:
             layer.compile()
