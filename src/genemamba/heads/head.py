@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from genemamba.heads.calibration import (
 )
 from genemamba.heads.folds import held_out_folds
 from genemamba.heads.knn import NEAREST, VOTERS, Reference
-from genemamba.heads.probe import STRENGTHS, Probe
+from genemamba.heads.probe import STRENGTHS, Probe, fit_probes
 
 Kind = Literal["knn", "probe", "finetune"]
 Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -171,7 +171,8 @@ def fit_head(
         strength, temperature = _choose_strength(labelled, rng, n_folds=5)
         info = {"strength": strength}
         probe = labelled.fit(strength)
-        fold_probes = tuple(labelled.take(a).fit(strength) for a, _ in folds)
+        each = fit_probes(X, y, len(classes), [a for a, _ in folds], [(strength,)] * len(folds))
+        fold_probes = tuple(probes[0] for probes in each)
         logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
         judge = _nested(labelled, rng, n_folds=10 if small else 5)
@@ -241,7 +242,18 @@ def _choose_strength(
     """Return the penalty and temperature with the highest likelihood of held-out cells."""
     X, y, n_classes, _ = labelled
     folds, cells = labelled.folds(rng, n_folds)
-    paths = [[p.logits(X[b]) for p in Probe.path(X[a], y[a], n_classes)] for a, b in folds]
+    probes = fit_probes(X, y, n_classes, [a for a, _ in folds], [STRENGTHS] * len(folds))
+    return _best(X, y, folds, cells, probes)
+
+
+def _best(
+    X: np.ndarray,
+    y: np.ndarray,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    cells: np.ndarray,
+    probes: Sequence[Sequence[Probe]],
+) -> tuple[float, float]:
+    paths = [[p.logits(X[b]) for p in own] for own, (_, b) in zip(probes, folds, strict=True)]
     best = (np.inf, 0.0, 0.0)
     for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
         known, truth = _some(HeldOut(cells, np.concatenate(logits)).judged(y))[1:]
@@ -254,14 +266,20 @@ def _choose_strength(
 
 def _nested(labelled: _Labelled, rng: np.random.Generator, *, n_folds: int) -> HeldOut:
     """Hold out cells that did not help to choose the penalty of their classifier."""
+    X, y, n_classes, _ = labelled
     folds, cells = labelled.folds(rng, n_folds)
-    logits = []
-    for a, b in folds:
+    inner = [labelled.take(a).folds(rng, 3) for a, _ in folds]
+    training = [a[own] for (a, _), (parts, _) in zip(folds, inner, strict=True) for own, _ in parts]
+    paths = iter(fit_probes(X, y, n_classes, training, [STRENGTHS] * len(training)))
+    chosen = []
+    for (a, _), (parts, held_out) in zip(folds, inner, strict=True):
+        own = [next(paths) for _ in parts]
         try:
-            strength = _choose_strength(labelled.take(a), rng, n_folds=3)[0]
+            chosen.append(_best(X[a], y[a], parts, held_out, own)[0])
         except InputError:  # no cell to choose by: the strongest penalty
-            strength = STRENGTHS[0]
-        logits.append(labelled.take(a).fit(strength).logits(labelled.X[b]))
+            chosen.append(STRENGTHS[0])
+    last = fit_probes(X, y, n_classes, [a for a, _ in folds], [(c,) for c in chosen])
+    logits = [own[0].logits(X[b]) for own, (_, b) in zip(last, folds, strict=True)]
     return HeldOut(cells, np.concatenate(logits))
 
 
