@@ -14,7 +14,7 @@ def test_it_is_scikit_learns_regression(n_classes: int) -> None:
     X = rng.normal(size=(300, 6)).astype(np.float32) + y[:, None]
     probe = Probe.fit(X, y, n_classes, strength=0.1)
     scaled = (X - X.mean(0)) / X.std(0)
-    oracle = LogisticRegression(C=0.1, max_iter=500).fit(scaled, y)
+    oracle = LogisticRegression(C=0.1, max_iter=5000, tol=1e-10).fit(scaled, y)
     exp = np.exp(probe.logits(X) - probe.logits(X).max(1, keepdims=True))
     np.testing.assert_allclose(
         exp / exp.sum(1, keepdims=True), oracle.predict_proba(scaled), atol=1e-4
