@@ -97,7 +97,9 @@ def test_one_aggr_for_all_layers(publish: Callable, small_model: GeneMamba, merg
         "mamba_mixer.aggr.bias": torch.randn(32),
     }
     folder = publish(small_model, **shared)
-    with pytest.raises(CheckpointError, match=r"merge=None does not fit(?s:.)*use merge='gate' or 'concat'"):
+    with pytest.raises(
+        CheckpointError, match=r"merge=None does not fit(?s:.)*use merge='gate' or 'concat'"
+    ):
         gm.models.load(folder)
     with pytest.raises(CheckpointError, match="does not fit"):
         gm.models.load(folder, merge="mean")
