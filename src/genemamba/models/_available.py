@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genemamba.models._info import count_parameters
 from genemamba.models._registry import entries
 
 if TYPE_CHECKING:
@@ -19,11 +18,6 @@ def available() -> pd.DataFrame:
     Table with the name as index and the columns ``parameters`` (integer), ``vocabulary``,
     ``source``, ``licence`` and ``on_disk`` (whether all files exist; they are hashed when used).
 
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint in the package is damaged.
-
     Examples
     --------
     >>> import genemamba as gm
@@ -35,7 +29,7 @@ def available() -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "name": entry.name,
-            "parameters": count_parameters(entry),
+            "parameters": entry.parameters,
             "vocabulary": entry.vocabulary,
             "source": entry.source,
             "licence": entry.licence,

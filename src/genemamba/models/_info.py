@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genemamba.errors import CheckpointError
-from genemamba.models._registry import Entry, lookup, require
+from genemamba.models._registry import lookup, require
 
 
 def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
@@ -61,13 +61,6 @@ def info(name_or_path: str | PathLike[str]) -> dict[str, Any]:
         "licence": entry.licence,
         "files": listed or found["files"],
     }
-
-
-def count_parameters(entry: Entry) -> int | None:
-    """Return the number of weights, stated or counted in the package; None if unknown."""
-    if entry.parameters is None and entry.bundled and entry.complete:
-        return int(_of_path(entry.folder)["parameters"])
-    return entry.parameters
 
 
 def _of_path(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint with a name; `parameters` is None if they are counted in the file."""
+    """A checkpoint with a name."""
 
     name: str
     files: tuple[RemoteFile, ...]

@@ -41,8 +41,7 @@ def read(
     projected_BLT: Tensor,
     segment_BL: Tensor | None,
     directions: int,
-    *,
-    summed: bool = False,
+    summed: bool,
 ) -> Tensor:
     """Mix, gate and normalise in the order of the cell, forwards (1) or both ways (2 directions).
 

@@ -21,9 +21,7 @@ def convolve(x_RLK: Tensor, weight_KW: Tensor, bias_K: Tensor, segment_RL: Tenso
     return out
 
 
-@convolve.register_fake
-def _(x_RLK: Tensor, weight_KW: Tensor, bias_K: Tensor, segment_RL: Tensor | None) -> Tensor:
-    return torch.empty(x_RLK.shape, dtype=x_RLK.dtype, device=x_RLK.device)
+convolve.register_fake(lambda x, *_: x.new_empty(x.shape))
 
 
 @torch.library.custom_op("genemamba::convolve_backward", mutates_args=())
@@ -48,14 +46,8 @@ def convolve_backward(
 
 
 @convolve_backward.register_fake
-def _(
-    grad_RLK: Tensor, x_RLK: Tensor, weight_KW: Tensor, segment_RL: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        torch.empty(x_RLK.shape, dtype=x_RLK.dtype, device=x_RLK.device),
-        torch.empty(weight_KW.shape, dtype=weight_KW.dtype, device=weight_KW.device),
-        torch.empty(weight_KW.shape[:1], dtype=weight_KW.dtype, device=weight_KW.device),
-    )
+def _(grad, x, weight, segment):  # type: ignore[no-untyped-def]
+    return x.new_empty(x.shape), weight.new_empty(weight.shape), weight.new_empty(len(weight))
 
 
 def _correlate(x_RLK: Tensor, weight_KW: Tensor, bias_K: Tensor | None) -> Tensor:

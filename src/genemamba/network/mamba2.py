@@ -94,23 +94,27 @@ class Mamba2(nn.Module):
         return self.in_proj(u_BLD)
 
     def read(
-        self, projected_BLT: Tensor, segment_BL: Tensor | None, *, directions: int = 1
+        self,
+        projected_BLT: Tensor,
+        segment_BL: Tensor | None,
+        *,
+        directions: int = 1,
+        summed: bool = False,
     ) -> tuple[Tensor, ...]:
-        """Mix, gate and normalise, forwards or (2) in both directions; each B × L × E."""
+        """Mix, gate and normalise, forwards or (2) in both directions; each B × L × E.
+
+        Their sum is returned if `summed`, and the next call may overwrite it.
+        """
         if self.backend == "numba" and compiled.suits(projected_BLT):
-            return compiled.read(self.weights, projected_BLT, segment_BL, directions).unbind()
+            how = (directions, summed)
+            return compiled.read(self.weights, projected_BLT, segment_BL, *how).unbind()
         z, xbc, dt = self.split(projected_BLT)
         gate = F.silu(z)
         if directions == 1:
             return (self.norm(self.mix(xbc, dt, segment_BL) * gate),)
-        return tuple(self.norm(y * gate) for y in self.mix_both(projected_BLT, segment_BL))
-
-    def read_sum(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
-        """Return the sum of both directions, B × L × E; the next call may overwrite it."""
-        if self.backend == "numba" and compiled.suits(projected_BLT):
-            return compiled.read(self.weights, projected_BLT, segment_BL, 2, summed=True)[0]
-        forwards, backwards = self.read(projected_BLT, segment_BL, directions=2)
-        return forwards + backwards
+        forwards, backwards = self.mix_both(projected_BLT, segment_BL)
+        forwards, backwards = self.norm(forwards * gate), self.norm(backwards * gate)
+        return (forwards + backwards,) if summed else (forwards, backwards)
 
     def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mix forwards and backwards, each B × L × E in the order of the cell."""
@@ -180,7 +184,8 @@ class BiMambaLayer(nn.Module):
             (y,) = self.mamba.read(projected, segment_BL)
             return self.merge_forward(x_BLD, y)
         if self.how in ("mean", "sum"):  # linear, so add before projecting: one product, not two
-            both = self.mamba.out_proj(self.mamba.read_sum(projected, segment_BL))
+            (both,) = self.mamba.read(projected, segment_BL, directions=2, summed=True)
+            both = self.mamba.out_proj(both)
             return torch.add(x_BLD, both, alpha=0.5) if self.how == "mean" else 2 * x_BLD + both
         forwards, backwards = self.mamba.read(projected, segment_BL, directions=2)
         return self._learned_merge(

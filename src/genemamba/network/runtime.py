@@ -66,7 +66,11 @@ def choose_runtime(
             f"batch_size={batch_size!r} is not a positive integer", "give cells per batch or 'auto'"
         )
     device, why_device = _device(device)
-    precision, why_precision = _precision(precision, device)
+    why_precision = f"precision={precision!r} was given"
+    if precision == "auto":
+        unit = bfloat16_unit(device)
+        precision = "bfloat16" if unit else "float32"
+        why_precision = f"{unit or 'nothing here'} computes in bfloat16"
     backend, why_backend = _backend(backend, device, precision)
     why = tuple(filter(None, (why_device, why_precision, why_backend)))
     return Runtime(device, precision, backend, batch_size, why)  # type: ignore[arg-type]
@@ -95,14 +99,6 @@ def _device(wanted: str) -> tuple[str, str]:
             "use device='cuda:0'" + (f" to {last!r}" if present > 1 else ""),
         )
     return wanted, f"device={wanted!r} was given"
-
-
-def _precision(wanted: str, device: str) -> tuple[Any, str]:
-    if wanted != "auto":
-        return wanted, f"precision={wanted!r} was given"
-    if unit := bfloat16_unit(device):
-        return "bfloat16", f"{unit} computes in bfloat16"
-    return "float32", "nothing here computes in bfloat16"
 
 
 def bfloat16_unit(device: str) -> str:
