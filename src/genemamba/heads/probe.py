@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse L2 penalties to choose from (scikit-learn's C, on standardised features)."""
-_TOLERANCE, _ROUNDS = 1e-4, 500
+_TOLERANCE, _ROUNDS = 3e-5, 500
 _MOST_LOGITS = 2e7  # held at a time
 
 
