@@ -191,7 +191,7 @@ BAD = {
     "no such column": ({"label_key": "type"}, "not a column of reference.obs"),
     "measurements": ({"label_key": "n"}, "holds fractions"),
     "all missing": ({"label_key": "empty"}, "is empty"),
-    "one class": ({"label_key": "same"}, "one class"),
+    "one class": ({"label_key": "same"}, "two classes"),
     "unknown is a label": ({"label_key": "doubt"}, "is one of the labels"),
     "no such batch": ({"batch_key": "donor"}, "not a column"),
     "missing batch": ({"batch_key": "empty"}, "is missing"),

@@ -125,7 +125,7 @@ def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
     [
         ({"target": "B cell"}, "without a classifier(.|\n)*label_key="),
         ({"target": "NK", "label_key": "kind"}, "target='NK'(.|\n)*'B', 'T/NK'"),
-        ({"label_key": "kind"}, "of no use"),
+        ({"label_key": "kind"}, "has no effect"),
         ({"groupby": "donor"}, "groupby='donor'"),
         ({"method": "shap"}, "method='shap'"),
         ({"steps": 0}, "steps is 0"),

@@ -276,7 +276,7 @@ def test_it_survives_writing(cells, small_model, tmp_path: Path):
         ("CD3D", {"target": "B"}, "groupby is missing"),
         ("CD3D", {"groupby": "kind", "target": "NK"}, "'NK' is not in"),
         ("CD3D", {"groupby": "kind", "groups": ["NK"]}, "'NK' is not in"),
-        ("CD3D", {"groupby": "one", "target": "x"}, "one state"),
+        ("CD3D", {"groupby": "one", "target": "x"}, "already in the target state"),
         ("CD3D", {"n_controls": -1}, "n_controls is -1"),
         ("CD3D", {"key_added": "mine"}, "mine_cosine"),
         ("CD3D", {"layer": "scaled"}, "layer='scaled'"),

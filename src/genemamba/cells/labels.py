@@ -70,7 +70,7 @@ def read_labelled(
     names = values[there].astype(str).to_numpy(dtype=str)
     if len(np.unique(names)) < 2:
         raise InputError(
-            f"all labelled cells are {names[0]!r}, but a classifier needs two classes or more",
+            f"all labelled cells are {str(names[0])!r}, but a classifier needs two classes or more",
             "label cells of two or more types",
         )
     if unknown and UNKNOWN in names:

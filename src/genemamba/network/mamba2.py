@@ -132,17 +132,7 @@ class Mamba2(nn.Module):
         """Convolve and scan along the tokens, left to right; R × L × E."""
         if self.backend == "cuda":
             return kernels.mix(self.weights, xbc_RLK, dt_RLH, segment_RL)
-        c, weights, dtype = self.config, self.weights, xbc_RLK.dtype
-        taps_KW, bias_K = weights.conv_KW.to(dtype), weights.conv_bias_K.to(dtype)
-        xbc = F.silu(convolve(xbc_RLK, taps_KW, bias_K, segment_RL))
-        x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
-        x_RLHP = x.unflatten(-1, (c.n_heads, c.headdim))
-        # decays are summed along the cell, so they stay in float32 at least
-        wide = torch.promote_types(self.A_log.dtype, torch.float32)
-        dt = F.softplus(dt_RLH.to(wide) + self.dt_bias.to(wide))
-        A = -torch.exp(self.A_log.to(wide))
-        y = scan(x_RLHP, dt, A, b_RLN, c_RLN, segment_RL, chunk_size=c.chunk_size)
-        return torch.addcmul(y, x_RLHP, self.D.to(y.dtype)[:, None]).flatten(2)
+        return mix_plainly(self.weights, xbc_RLK, dt_RLH, segment_RL)
 
     def forward(self, u_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Read forwards only; B × L × D."""
@@ -206,6 +196,23 @@ class BiMambaLayer(nn.Module):
             return joined
         gate = torch.sigmoid(joined).to(forwards.dtype)  # autocast makes it another
         return torch.lerp(backwards, forwards, gate)
+
+
+def mix_plainly(
+    weights: MixerWeights, xbc_RLK: Tensor, dt_RLH: Tensor, segment_RL: Tensor | None
+) -> Tensor:
+    """Convolve and scan in plain torch, with gradients: the reference of every backend."""
+    c, dtype = weights.config, xbc_RLK.dtype
+    taps_KW, bias_K = weights.conv_KW.to(dtype), weights.conv_bias_K.to(dtype)
+    xbc = F.silu(convolve(xbc_RLK, taps_KW, bias_K, segment_RL))
+    x, b_RLN, c_RLN = xbc.split([c.d_inner, c.d_state, c.d_state], dim=-1)
+    x_RLHP = x.unflatten(-1, (c.n_heads, c.headdim))
+    # decays are summed along the cell, so they stay in float32 at least
+    wide = torch.promote_types(weights.A_log_H.dtype, torch.float32)
+    dt = F.softplus(dt_RLH.to(wide) + weights.dt_bias_H.to(wide))
+    A = -torch.exp(weights.A_log_H.to(wide))
+    y = scan(x_RLHP, dt, A, b_RLN, c_RLN, segment_RL, chunk_size=c.chunk_size)
+    return torch.addcmul(y, x_RLHP, weights.D_H.to(y.dtype)[:, None]).flatten(2)
 
 
 def _both_ways(t: Tensor) -> Tensor:
