@@ -41,6 +41,7 @@ ROWS: dict[str, Changes] = {
     "no pairs": {"data": {"pairs": 0.0}},
     "labels 1": {"objectives": {"labels": 1.0}},
     "no panels": {"data": {"panels": 0.0}},
+    "panels .6": {"data": {"panels": 0.6}},
     "former depths": {"data": {"shallowest": 400.0, "deepest": 4_000.0}},
     "even capture": {"data": {"capture": 0.0}},
     "384 tokens": {"data": {"length": 384, "cells": 32}},
@@ -50,6 +51,7 @@ ROWS: dict[str, Changes] = {
     "random start": {"model": {"start": ""}},
     "masked only": {"objectives": NONE | {"contrast": 0.0}, "data": {"pairs": 0.0}},
     "not masked": {"objectives": {"masked": 0.0}},
+    "masked 1": {"objectives": {"masked": 1.0}},
     "profile too": {"objectives": {"profile": 1.0}},
     "paper: next gene": {
         "objectives": NONE | {"next": 1.0, "masked": 0.0, "contrast": 0.0},
