@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse L2 penalties to choose from (scikit-learn's C, on standardised features)."""
@@ -76,7 +77,7 @@ def _fitted(
     """Return a row of weights and a bias for each class."""
     # the products are small: threads would only wait. A fit that stops early is one with a
     # slightly stronger penalty, and held-out cells choose among penalties.
-    with threadpool_limits(1), warnings.catch_warnings():
+    with _pools().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         linear.fit(X, y)
     coef, intercept = linear.coef_, linear.intercept_
@@ -84,3 +85,9 @@ def _fitted(
         coef = np.concatenate([-coef, coef]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
     return coef, intercept
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """Find the libraries that use threads, once: it takes as long as a small fit."""
+    return ThreadpoolController()
