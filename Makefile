@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The tested set; `make test PINS=` takes the newest releases, PINS=--pre what comes after them.
 PINS   ?= -c constraints.txt
+# A process takes about 2 GB; near its end the faster one takes tests of the other.
+SPREAD ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 # make mini FILES="one.h5ad two.h5ad" NAMES=names.csv PROFILES=types.h5ad [MINI=output-folder]
 # Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
 FILES  ?=
@@ -20,8 +22,8 @@ help: ## this list
 demo: $(VENV)/installed ## embed and cluster real cells with the bundled checkpoint, no network
 	$(BIN)/genemamba demo
 
-test: $(VENV)/installed-test ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-test ## all tests, on as many cores as there are up to four
+	$(BIN)/python -m pytest $(SPREAD)
 
 examples: $(VENV)/installed-test ## the examples of all docstrings
 	MPLBACKEND=Agg $(BIN)/python -m pytest --doctest-modules --ignore-glob='*/network/*' --ignore-glob='*/train/*' \

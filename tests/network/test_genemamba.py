@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -209,10 +210,18 @@ def test_no_more_than_a_few_are_prepared_ahead(n: int) -> None:
     assert begun == list(range(n))
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Set how many threads torch has, and set them back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_batches_at_once_come_in_order(n_threads: int) -> None:
-    before, cells, asked = torch.get_num_threads(), random_cells(40, 200), []
-    torch.set_num_threads(n_threads)
+def test_batches_at_once_come_in_order(n_threads: int, threads: Callable[[int], None]) -> None:
+    threads(n_threads)
+    cells, asked = random_cells(40, 200), []
 
     def step(cells: np.ndarray, batch: PackedCells) -> torch.Tensor:
         assert torch.is_inference_mode_enabled()
@@ -220,19 +229,16 @@ def test_batches_at_once_come_in_order(n_threads: int) -> None:
         asked.append(threading.get_ident())
         return batch.lengths
 
-    try:
-        runtime = Runtime("cpu", "float32", batch_size=7)
-        found = list(inference.over_cells(step, cells, runtime=runtime))
-        assert torch.get_num_threads() == n_threads == len(set(asked))
-    finally:
-        torch.set_num_threads(before)
+    runtime = Runtime("cpu", "float32", batch_size=7)
+    found = list(inference.over_cells(step, cells, runtime=runtime))
+    assert torch.get_num_threads() == n_threads == len(set(asked))
     order = np.argsort(-cells.lengths, kind="stable")
     assert np.array_equal(np.concatenate([own for own, _ in found]), order)
     assert np.array_equal(np.concatenate([n for _, n in found]), cells.lengths[order])
 
 
-def test_what_fails_in_a_thread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+def test_what_fails_in_a_thread_is_said(threads: Callable[[int], None]) -> None:
+    threads(2)
 
     def step(cells: np.ndarray, batch: PackedCells) -> None:
         raise InputError("it is dark", "light a candle")

@@ -222,6 +222,7 @@ print(before, torch.get_num_threads())
 def test_torch_keeps_its_threads(call: str) -> None:
     """In a process of its own: numba takes all cores when it first runs in parallel."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    environment.pop("NUMBA_NUM_THREADS", None)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CALLS.format(call=call)],
         env=environment, capture_output=True, text=True, check=True,
