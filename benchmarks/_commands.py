@@ -8,8 +8,8 @@ slowest of it, is measured on the first two folds of each set.
 from __future__ import annotations
 
 COMMANDS = (
-    "quality --data DATA --max-cells 4000 [--former FORMER]",
-    "robustness --data DATA [--former FORMER]",
+    "quality --data DATA --max-cells 2000 [--former FORMER]",
+    "robustness --data DATA --max-cells 500 [--former FORMER]",
     "annotate --data DATA --rows knn,probe,expression,pca",
     "annotate --data DATA --parts types --folds 2 --max-train 1000 --max-test 500",
     "integrate --data DATA",
