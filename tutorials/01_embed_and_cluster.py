@@ -91,7 +91,7 @@ for row in ["adata.layers['counts']", "genes", "unused (unknown genes)", "tokens
 # %% [markdown]
 # ## Which genes the model knows
 #
-# The model knows 15,955 genes by symbol, previous symbol or Ensembl id. Counts in other genes are
+# The model knows 19,713 genes by symbol, previous symbol or Ensembl id. Counts in other genes are
 # not used. This plot reveals if a file has mouse genes, or names that are not genes.
 
 # %%
