@@ -218,3 +218,10 @@ def test_import_is_quick_and_has_no_side_effects() -> None:
     done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True)
     assert not done.stdout + done.stderr
     assert done.returncode == 0
+
+
+def test_scripts_name_tests_that_exist() -> None:
+    scripts = [*(ROOT / ".ci").iterdir(), *(ROOT / ".github" / "workflows").iterdir()]
+    named = {path for s in scripts for path in re.findall(r"\btests/[\w/.]+\w", s.read_text())}
+    assert named
+    assert not [path for path in sorted(named) if not (ROOT / path).exists()]
