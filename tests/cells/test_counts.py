@@ -131,7 +131,7 @@ def test_a_path_that_leads_to_no_cells(content: bytes | None, tmp_path: Path) ->
     file = tmp_path / "cells.h5ad"
     if content is not None:
         file.write_bytes(content)
-    said = "not there" if content is None else "cannot be read"
+    said = "does not exist" if content is None else "cannot be read"
     with pytest.raises(InputError, match=said), opened(file):
         pass
 

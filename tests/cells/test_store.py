@@ -33,13 +33,13 @@ import sys, time
 import genemamba as gm
 from genemamba.cells import blocks as streamed
 from genemamba.cells import counts
-from genemamba.tl import _stream
+from genemamba.tl import _embedding
 counts.BLOCK = streamed.BLOCK = 64
-embed = _stream.EmbedBlock.__call__
+embed = _embedding.EmbedBlock.__call__
 def slowly(self, block):
     time.sleep(0.3)
     return embed(self, block)
-_stream.EmbedBlock.__call__ = slowly
+_embedding.EmbedBlock.__call__ = slowly
 gm.tl.embed(sys.argv[1], model=sys.argv[2], out=sys.argv[3], device="cpu", precision="float32")
 """
 

@@ -170,7 +170,7 @@ def test_only_genes_of_a_kind(names: Path, pbmc: AnnData, tmp_path: Path) -> Non
     assert {int(i[-1]) % 2 for i in corpus.vocab.ensembl_id} == {1}
 
 
-@pytest.mark.parametrize("stage", ["_filter", "_ranked_shard", "_mean_ranking"])
+@pytest.mark.parametrize("stage", ["_filter", "write_json", "_mean_ranking"])
 def test_a_build_that_broke_off_goes_on_to_the_same_bytes(
     two_files: list[Path], names: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +297,7 @@ def test_a_file_that_cannot_be_read(pbmc: AnnData, names: Path, tmp_path: Path, 
         file.write_bytes(file.read_bytes()[:-20_000])
     elif how == "text":
         file.write_text("cells")
-    said = "is not there" if how == "missing" else "cannot be read"
+    said = "does not exist" if how == "missing" else "cannot be read"
     with pytest.raises(InputError, match=rf"bad\.h5ad {said}"):
         build_corpus([file], tmp_path / "c", gene_names=names)
     assert not (tmp_path / "c").exists()
@@ -314,14 +314,14 @@ def test_a_matrix_that_is_damaged(pbmc: AnnData, names: Path, tmp_path: Path, ho
             data = file["X/data"][:-9]
             del file["X/data"]
             file["X/data"] = data
-    said = "is not there" if how == "missing" else "cannot be read"
+    said = "does not exist" if how == "missing" else "cannot be read"
     with pytest.raises(InputError, match=rf"bad\.h5ad {said}"):
         build_corpus([tmp_path / "bad.h5ad"], tmp_path / "c", gene_names=names)
 
 
 def test_a_table_of_names_that_is_none(two_files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("CD4,ENSG1\n")
-    with pytest.raises(InputError, match="no table of human Ensembl ids"):
+    with pytest.raises(InputError, match="not a table of human Ensembl ids"):
         build_corpus(two_files, tmp_path / "c", gene_names=tmp_path / "n.csv")
     with pytest.raises(InputError, match="there is no file"):
         build_corpus([], tmp_path / "c", gene_names=tmp_path / "n.csv")

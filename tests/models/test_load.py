@@ -20,7 +20,7 @@ def test_the_bundled_checkpoint_is_small_and_complete() -> None:
     assert model.provenance["name"] == "genemamba-mini"
     assert len(model.vocab) == model.config.vocab_size
     folder = Path(model.provenance["path"])
-    assert sum(f.stat().st_size for f in folder.iterdir()) < 12e6
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 14e6
     assert "not for" in (folder / "README.md").read_text().lower()
 
 

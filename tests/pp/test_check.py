@@ -177,7 +177,7 @@ BAD: dict[str, tuple[Change, str, str]] = {
     "inf": (values(put(np.inf)), "infinite", "counts"),
     "-inf": (values(put(-np.inf)), "infinite", "counts"),
     "negative": (values(put(-2)), "negative", "counts"),
-    "binary": (values(lambda x: (x > 0).astype(np.int32)), "one value only", "counts"),
+    "binary": (values(lambda x: (x > 0).astype(np.int32)), "only one value", "counts"),
     "bool": (values(lambda x: x > 0), "bool", "counts"),
     "complex": (values(lambda x: x.astype(complex)), "complex", "counts"),
     "all zero": (values(lambda x: x * 0), "no value above zero", "counts"),

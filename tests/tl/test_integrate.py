@@ -48,7 +48,7 @@ def test_batches_mix_and_types_stay(cells: AnnData) -> None:
     gm.tl.integrate(cells, "batch", max_tokens=128)
     mixed_before, types_before = mixing_and_types(cells, cells.obsm["X_genemamba"])
     mixed, types = mixing_and_types(cells, cells.obsm[KEY])
-    assert mixed_before < 0.35
+    assert mixed_before < 0.45
     assert mixed > 0.5
     assert types > types_before - 0.02
 

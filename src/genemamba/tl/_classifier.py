@@ -65,9 +65,9 @@ def fit_classifier(
         held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
     )
     head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
-    if head.temperature > 0.99 * WORST:
+    if head.temperature > 0.99 * WORST or _guesses(head, labelled):
         warnings.warn(
-            "these labels cannot be read from the embeddings: every answer is close to a guess "
+            "the embeddings do not predict these labels: every answer is close to a guess "
             f"(accuracy on held-out cells {head.info['held_out_accuracy']:.2f})",
             GeneMambaWarning,
             stacklevel=3,
@@ -143,3 +143,11 @@ def _warn_of_few(labelled: Labelled) -> None:
             GeneMambaWarning,
             stacklevel=4,
         )
+
+
+def _guesses(head: LabelHead, labelled: Labelled) -> bool:
+    """Whether held-out cells are labelled no better than by always naming the largest class."""
+    largest = np.unique(labelled.codes, return_counts=True)[1].max() / len(labelled.codes)
+    error = np.sqrt(largest * (1 - largest) / head.info["held_out_cells"])
+    even = head.info["held_out_macro_f1"] < 1.2 / len(head.classes)
+    return bool(even and head.info["held_out_accuracy"] < largest + 2 * error)
