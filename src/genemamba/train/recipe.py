@@ -225,7 +225,7 @@ class Recipe:
             found = values.get(section)
             if isinstance(found, Mapping) and key in found:
                 raise InputError(f"[{section}] {key} {why}", f"leave {key} out")
-        sections = {
+        sections: dict[str, Any] = {
             name: read_section(kind, values.get(name, {}), f"[{name}]")
             for name, kind in _SECTIONS.items()
         }
