@@ -37,7 +37,7 @@ def read_blocks(
             gene = tokens_of(file, reference)
             library = np.array([f"{file.path.stem}/{name}" for name in file.samples])
             names = [f"{f:03}-{b:05}" for b in range(-(-len(file.obs) // BLOCK))]
-            done = list(takewhile(bool, (known(raw, name) for name in names)))
+            done = list(filter(None, takewhile(bool, (known(raw, name) for name in names))))
             start = BLOCK * len(done)
             bar.update(min(start, len(file.obs)))
             with ThreadPoolExecutor(THREADS) as pool:
@@ -106,12 +106,8 @@ class Block(NamedTuple):
         entries = np.repeat(keep, lengths)
         starts = np.append(0, np.cumsum(lengths[keep]))
         per_cell = (self.hash, self.library, self.label, self.profile, self.total)
-        return Block(
-            *(values[keep] for values in per_cell),
-            starts,
-            self.genes[entries],
-            self.counts[entries],
-        )
+        per_gene = starts, self.genes[entries], self.counts[entries]
+        return Block._make([*(values[keep] for values in per_cell), *per_gene])
 
     def matrix(self, n_genes: int) -> sparse.csr_matrix:
         """Return cells × genes of the reference."""
