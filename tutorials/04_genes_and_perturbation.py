@@ -65,7 +65,7 @@ adata = blood_cells() if DATA is None else ad.read_h5ad(DATA)
 gm.pp.check(adata)
 
 # %% [markdown]
-# 748 genes are few: the model knows 19,713. This tutorial shows the methods; with a whole
+# 756 genes are few: the model knows 19,713. This tutorial shows the methods; with a whole
 # transcriptome, the model reads more genes per cell and the results are more reliable.
 #
 # The ten labels are fine-grained and were assigned by similarity to sorted cells, so we merge the
