@@ -18,7 +18,7 @@ from genemamba.heads.calibration import (
 )
 from genemamba.heads.folds import held_out_folds
 from genemamba.heads.knn import NEAREST, VOTERS, Reference
-from genemamba.heads.probe import STRENGTHS, Probe, fit_probes
+from genemamba.heads.probe import ROUGH, STRENGTHS, Probe, fit_probes
 
 Kind = Literal["knn", "probe", "finetune"]
 Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -242,7 +242,9 @@ def _choose_strength(
     """Return the penalty and temperature with the highest likelihood of held-out cells."""
     X, y, n_classes, _ = labelled
     folds, cells = labelled.folds(rng, n_folds)
-    probes = fit_probes(X, y, n_classes, [a for a, _ in folds], [STRENGTHS] * len(folds))
+    probes = fit_probes(
+        X, y, n_classes, [a for a, _ in folds], [STRENGTHS] * len(folds), tolerance=ROUGH
+    )
     return _best(X, y, folds, cells, probes)
 
 
@@ -270,7 +272,9 @@ def _nested(labelled: _Labelled, rng: np.random.Generator, *, n_folds: int) -> H
     folds, cells = labelled.folds(rng, n_folds)
     inner = [labelled.take(a).folds(rng, 3) for a, _ in folds]
     training = [a[own] for (a, _), (parts, _) in zip(folds, inner, strict=True) for own, _ in parts]
-    paths = iter(fit_probes(X, y, n_classes, training, [STRENGTHS] * len(training)))
+    paths = iter(
+        fit_probes(X, y, n_classes, training, [STRENGTHS] * len(training), tolerance=ROUGH)
+    )
     chosen = []
     for (a, _), (parts, held_out) in zip(folds, inner, strict=True):
         own = [next(paths) for _ in parts]

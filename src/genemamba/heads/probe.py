@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse L2 penalties to choose from (scikit-learn's C, on standardised features)."""
-_TOLERANCE, _ROUNDS = 3e-5, 500
+EXACT, ROUGH = 3e-5, 2e-4
+"""Tolerance of weights to use, and of those that only choose among penalties."""
+_ROUNDS = 500
 _MOST_LOGITS = 2e7  # held at a time
 
 
@@ -44,6 +47,8 @@ def fit_probes(
     n_classes: int,
     folds: Sequence[np.ndarray],
     strengths: Sequence[Sequence[float]],
+    *,
+    tolerance: float = EXACT,
 ) -> list[list[Probe]]:
     """Fit a probe to the cells of each fold, for each of its strengths; one list per fold.
 
@@ -54,9 +59,11 @@ def fit_probes(
     """
     most = max(1, int(_MOST_LOGITS / max(1, len(y) * n_classes)))
     found: list[list[Probe]] = []
-    for first in range(0, len(folds), most):
-        part = slice(first, first + most)
-        found += _Problems(X, y, n_classes, folds[part]).path(np.array(strengths[part]).T)
+    with threadpool_limits(1):  # the products are small: threads would wait for each other
+        for first in range(0, len(folds), most):
+            part = slice(first, first + most)
+            problems = _Problems(X, y, n_classes, folds[part])
+            found += problems.path(np.array(strengths[part]).T, tolerance)
     return found
 
 
@@ -84,7 +91,7 @@ class _Problems:
         twice = 1 + (self.present.sum(axis=1) == 2)
         self.cost = twice[:, None, None] / size[:, :, None]
 
-    def path(self, strengths: np.ndarray) -> list[list[Probe]]:
+    def path(self, strengths: np.ndarray, tolerance: float) -> list[list[Probe]]:
         """Return the probes of each fold; `strengths` is S × F."""
         W = np.zeros((*self.present.shape, self.X.shape[1] + 1))
         found: list[list[Probe]] = [[] for _ in self.present]
@@ -95,7 +102,7 @@ class _Problems:
             start[..., :-1] = W[..., :-1] @ root
             done = minimize(
                 self.loss, start.ravel(), (penalty, root), "L-BFGS-B", jac=True,
-                options={"maxiter": _ROUNDS, "gtol": _TOLERANCE, "ftol": 64 * np.finfo(float).eps},
+                options={"maxiter": _ROUNDS, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps},
             )  # fmt: skip
             W = self._weights(done.x, root)
             for f, probes in enumerate(found):
