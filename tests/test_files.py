@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from genemamba._files import ResumableFolder, replacing, sha256, write_json
+from genemamba._files import (
+    ResumableFolder,
+    load_array,
+    load_arrays,
+    replacing,
+    sha256,
+    write_json,
+)
 from genemamba.errors import InputError
 
 
@@ -61,3 +72,30 @@ def test_a_full_disk_says_that_the_call_resumes(tmp_path: Path, code: int) -> No
         raise OSError(code, "full")
     with pytest.raises(OSError, match="gone"), folder.writing():
         raise OSError(errno.EIO, "gone")
+
+
+def test_arrays_are_read_in_many_threads(tmp_path: Path) -> None:
+    """In Python 3.11, two threads that parse the header at a time end in a SystemError."""
+    array = np.arange(16, dtype="<i2")
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "b.npz", one=array, two=-array)
+
+    def read(_: int) -> bool:
+        mapped = load_array(tmp_path / "a.npy", "r")
+        one, two = load_arrays(tmp_path / "b.npz", "one", "two")
+        return bool((mapped == one).all() and (one == -two).all())
+
+    def other_thread(*_: object) -> None:
+        time.sleep(0)
+
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(other_thread)  # lets go of the interpreter in the midst of parsing
+    gc.set_threshold(10)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, range(400)))
+    finally:
+        gc.callbacks.remove(other_thread)
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])

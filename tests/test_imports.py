@@ -140,6 +140,12 @@ def test_named_in_its_own_places_only(what: str) -> None:
     assert not [where(f, i) for f in outside for i in imports(f) if within(i.name, modules)]
 
 
+def test_array_files_are_read_in_one_place() -> None:
+    """Its lock holds only for those who take it."""
+    readers = [f.name for f in FILES if re.search(r"\bnp\.load\(", f.read_text(encoding="utf-8"))]
+    assert readers == ["_files.py"]
+
+
 def test_extras_are_imported_inside_functions() -> None:
     # a Triton kernel is decorated, so its module is what is imported inside a function
     extra = EXTRA | {"torch.utils.tensorboard", "genemamba.network.triton_read"}

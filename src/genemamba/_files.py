@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from genemamba.errors import InputError, shown
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNFINISHED = ".new"
+_PARSING = threading.Lock()
 
 
 @contextmanager
@@ -38,6 +40,22 @@ def write_text(file: Path, text: str) -> None:
 def write_json(file: Path, values: dict[str, Any], indent: int | None = 2) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(file, json.dumps(values, indent=indent) + "\n")
+
+
+def load_array(file: Path | IO[bytes], mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """Read one array that :func:`numpy.save` wrote; from any thread.
+
+    NumPy parses the header with :mod:`ast`, which Python 3.11 cannot do in two threads at a time.
+    """
+    with _PARSING:
+        array: np.ndarray = np.load(file, mmap_mode=mmap_mode)
+    return array
+
+
+def load_arrays(file: Path, *names: str) -> list[np.ndarray]:
+    """Read arrays by name that :func:`numpy.savez` wrote; from any thread."""
+    with _PARSING, np.load(file) as saved:
+        return [saved[name] for name in names]
 
 
 def sha256(*parts: str | bytes | np.ndarray | Path) -> str:

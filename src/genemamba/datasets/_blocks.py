@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from genemamba._files import replacing, write_json
+from genemamba._files import load_array, replacing, write_json
 from genemamba._progress import tqdm
 from genemamba.datasets._sources import CellFile
 from genemamba.datasets._store import MOST
@@ -97,7 +97,7 @@ class Block(NamedTuple):
     def load(cls, file: Path) -> Block:
         """Read what :meth:`save` has written."""
         with file.open("rb") as saved:
-            return cls(*(np.load(saved) for _ in cls._fields))
+            return cls(*(load_array(saved) for _ in cls._fields))
 
     def take(self, keep: np.ndarray) -> Block:
         """Return the cells for which `keep` is true."""
@@ -119,7 +119,7 @@ class Block(NamedTuple):
 def hashes(file: Path) -> np.ndarray:
     """Read only the hashes of a block."""
     with file.open("rb") as saved:
-        return np.load(saved)
+        return load_array(saved)
 
 
 def file_of(raw: Path, name: str) -> Path:

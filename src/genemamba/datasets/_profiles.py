@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from genemamba._files import replacing
+from genemamba._files import load_arrays, replacing
 
 DEPTHS = 800, 15_000  # counts of a cell
 GAMMA = 1.5  # shape of the noise; its coefficient of variation is .82
@@ -70,9 +70,11 @@ class Profiles:
     @classmethod
     def load(cls, file: Path) -> Profiles:
         """Read what :meth:`save` has written."""
-        with np.load(file) as saved:
-            arrays = saved["data"].astype(np.float64), saved["indices"], saved["indptr"]
-            return cls(sparse.csr_matrix(arrays, shape=tuple(saved["shape"])), saved["table"])
+        data, indices, indptr, shape, table = load_arrays(
+            file, "data", "indices", "indptr", "shape", "table"
+        )
+        arrays = data.astype(np.float64), indices, indptr
+        return cls(sparse.csr_matrix(arrays, shape=tuple(shape)), table)
 
     @classmethod
     def joined(cls, parts: list[Profiles]) -> Profiles:

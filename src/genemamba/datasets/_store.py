@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from genemamba._files import replacing, sha256
+from genemamba._files import load_array, replacing, sha256
 from genemamba.datasets._profiles import Profiles
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, MeanRanking, Sketch, Vocabulary
@@ -61,7 +61,7 @@ class Shard:
     @classmethod
     def load(cls, folder: Path, name: str) -> Shard:
         """Map the arrays into memory."""
-        return cls(**{a: np.load(_file(folder, name, a), mmap_mode="r") for a in ARRAYS})
+        return cls(**{a: load_array(_file(folder, name, a), mmap_mode="r") for a in ARRAYS})
 
     def hash(self) -> str:
         """Hash all arrays."""
@@ -138,7 +138,7 @@ class Corpus:
     @cached_property
     def measured(self) -> np.ndarray:
         """``(n_libraries, n_genes)`` bool, the genes that each library measures."""
-        packed = np.load(self.folder / MEASURED)
+        packed = load_array(self.folder / MEASURED)
         return np.unpackbits(packed, axis=1, count=self.vocab.n_genes).astype(bool)
 
     def drawn(self, cells: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:

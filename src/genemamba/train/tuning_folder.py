@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genemamba._files import ResumableFolder, sha256, write_json
+from genemamba._files import ResumableFolder, load_arrays, sha256, write_json
 from genemamba.errors import InputError
 from genemamba.network import GeneMamba
 from genemamba.network.files import read_json
@@ -38,8 +38,7 @@ class TuningFolder(ResumableFolder):
             return None
         described = read_json(self.path / DONE)
         self._require_own(described.get("fingerprint"))
-        with np.load(self.path / HELD) as arrays:
-            held = {name: arrays[name] for name in _HELD}
+        held = dict(zip(_HELD, load_arrays(self.path / HELD, *_HELD), strict=True))
         kept = {name: described[name] for name in ("epoch", "history")}
         return {"model": LabelModel.load(self.path), **kept, **held}
 
