@@ -10,6 +10,7 @@ import importlib
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import _keys
-from genemamba.network import GeneMamba
+from genemamba.network import GeneMamba, runtime
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "genemamba"
@@ -148,6 +149,43 @@ def test_every_tool_reads_and_runs_by_the_same_keywords() -> None:
             row.append("yes" if same else repr(own[keyword].default) if there else "-")
         print(f"{name:18}" + "".join(f"{cell:>12}" for cell in row))
     assert holes == set(HOLES), {h: HOLES.get(h, "unexplained") for h in holes ^ set(HOLES)}
+
+
+TINY = {"tune": "head", "head_epochs": 2, "length": 20}
+FURTHER: dict[str, dict[str, Any]] = {  # more that a tool does with the model
+    "tl.annotate": {"method": "finetune", "recipe": TINY},
+    "tl.gene_embedding": {"groupby": "bulk_labels"},
+    "tl.reconstruct": {"n_cells": 5},
+}
+RUNS = [p for p in exported("tl") if "device" in inspect.signature(p.values[0].call).parameters]
+
+
+@pytest.mark.parametrize("f", RUNS)
+@pytest.mark.filterwarnings("ignore::genemamba.errors.GeneMambaWarning")
+def test_running_keywords_reach_the_model(
+    f: Public, pbmc: AnnData, small_model: GeneMamba, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many times a tool runs the model, it runs it as it was told to."""
+    given = {"device": "cpu", "precision": "float32", "backend": "torch", "batch_size": 7}
+    chosen: list[Any] = []
+    original = runtime.choose_runtime
+
+    def choose(*args: Any, **kwargs: Any) -> Any:
+        chosen.append(original(*args, **kwargs))
+        return chosen[-1]
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("genemamba.") and hasattr(module, "choose_runtime"):
+            monkeypatch.setattr(module, "choose_runtime", choose)
+    common = pbmc.obs["bulk_labels"].value_counts().index[:2]
+    adata = pbmc[pbmc.obs["bulk_labels"].isin(common)][:40].copy()
+    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))(adata)
+    own |= FURTHER.get(f"tl.{f.name}", {})
+    given = {k: v for k, v in given.items() if k in inspect.signature(f.call).parameters}
+    f.call(adata, model=small_model, **own, **given)
+    assert chosen
+    for found in chosen:
+        assert {k: getattr(found, k) for k in given} == given
 
 
 @on_cells

@@ -41,7 +41,8 @@ class Classifier:
         X = cells.vectors[asked]
         if self.tuned is None:
             return self.head.proba(X)
-        return self.head.proba(X, logits=self.tuned.logits(cells.tokens.ranked.take(asked)))
+        ranked = cells.tokens.ranked.take(asked)
+        return self.head.proba(X, logits=self.tuned.logits(ranked, runtime=cells.runtime))
 
 
 def fit_classifier(
@@ -131,6 +132,7 @@ def _tune(
         groups=labelled.groups,
         recipe=FineTuneRecipe(**{**(recipe or {}), "seed": seed_of(rng)}),
         folder=None if folder is None else Path(folder),
+        runtime=source.runtime,
     )
 
 
