@@ -35,6 +35,7 @@ def test_scanpy_goes_on_from_here(embedded: AnnData) -> None:
     assert embedded.uns["neighbors"]["params"]["use_rep"] == KEY
 
 
+@pytest.mark.slow  # UMAP compiles its transform
 def test_ingest_puts_other_cells_beside_the_reference(embedded: AnnData) -> None:
     reference, query = embedded[:500].copy(), embedded[500:].copy()
     sc.pp.neighbors(reference, use_rep=KEY)

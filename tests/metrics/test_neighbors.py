@@ -16,6 +16,7 @@ def test_agrees_with_all_distances(cells) -> None:
     np.testing.assert_allclose(found.distances, np.sort(distance, axis=1)[:, :15], atol=1e-4)
 
 
+@pytest.mark.slow  # pynndescent compiles
 def test_the_index_for_many_cells_finds_nearly_the_same(
     cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,7 +311,7 @@ def test_lost_counts_are_said_from_a_tenth_on(
     for call in (
         lambda: gm.tl.embed(pbmc, model=small_model),
         lambda: gm.tl.annotate(
-            bare, reference=bare.copy(), label_key="bulk_labels", model=small_model
+            bare, reference=bare.copy(), label_key="bulk_labels", model=small_model, method="knn"
         ),
     ):
         with warnings.catch_warnings(record=True) as caught:
