@@ -24,12 +24,20 @@ _CLUSTERS = """clusters
 _USE_REP = """use_rep
     Slot of ``obsm`` to read from an AnnData.
 """
-
-SHARED = {
-    "ax": """
+_AX = """
 ax
     Axes to draw on, otherwise those of a new figure.
-""",
+"""
+_NO_RESULT = """
+Raises
+------
+InputError
+    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
+    names, or an option is unknown.
+"""
+
+SHARED = {
+    "ax": _AX,
     "bad_groups": """
 Raises
 ------
@@ -48,6 +56,10 @@ InputError
 copy
     Return a modified copy and leave `adata` unchanged.
 """,
+    "geneformer": """
+.. [1] Theodoris et al., *Transfer learning enables predictions in network biology*,
+   Nature 2023.
+""",
     "label_key": """
 label_key
     Column of ``obs`` with the true cell type.
@@ -57,27 +69,14 @@ label_key
 model
     Name of a checkpoint, a checkpoint folder, or a loaded model.
 """,
-    "no_result": """
-Raises
-------
-InputError
-    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
-    names, or an option is unknown.
-""",
-    "plotted": """
-ax
-    Axes to draw on, otherwise those of a new figure.
-
+    "no_result": _NO_RESULT,
+    "plotted": _AX
+    + """
 Returns
 -------
 The axes. Nothing is written.
-
-Raises
-------
-InputError
-    If a slot, column or group does not exist, a column has NaN or holds measurements in place of
-    names, or an option is unknown.
-""",
+"""
+    + _NO_RESULT,
     "pred_key": """
 pred_key
     Column of ``obs`` with the predicted cell type.

@@ -86,7 +86,7 @@ def test_merge(published: Path, small_model: GeneMamba, tmp_path: Path) -> None:
     small_model.save_pretrained(tmp_path / "ours")
     assert gm.models.load(tmp_path / "ours", merge="mean").config.merge == "mean"
     for model in (tmp_path / "ours", small_model):
-        with pytest.raises(CheckpointError, match="this checkpoint says 'mean'"):
+        with pytest.raises(CheckpointError, match="this checkpoint has 'mean'"):
             gm.models.load(model, merge="sum")
 
 

@@ -175,12 +175,12 @@ def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Bas
         return [name for name in TITLES if batch_key or name != "harmony"]
     if unknown := [name for name in names if name not in TITLES]:
         raise InputError(
-            f"baselines names {unknown[0]!r}, which is unknown",
+            f"baselines={unknown[0]!r} is unknown",
             f"choose from {', '.join(map(repr, TITLES))}; pass an embedding in obsm as use_rep",
         )
     if "harmony" in names and not batch_key:
         raise InputError(
-            "baselines names 'harmony', which corrects for batches, without batch_key",
+            "baselines includes 'harmony', which corrects for batches, without batch_key",
             "pass batch_key, or leave out 'harmony'",
         )
     return [name for name in TITLES if name in names]

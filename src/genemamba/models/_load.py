@@ -123,7 +123,7 @@ def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
         _check_merge(parts.config, merge)
         if entry and entry.bundled and entry.weights_sha256 != parts.provenance["sha256"]:
             raise CheckpointError(
-                f"the weights of {entry.name} in the package are not those it was released with",
+                f"the weights of {entry.name} in the package do not match the release",
                 "install genemamba again: pip install --force-reinstall --no-deps genemamba",
             )
     else:
@@ -162,5 +162,5 @@ def _check_merge(config: GeneMambaConfig, merge: Merge | None) -> None:
     """Reject a merge that differs from the checkpoint's."""
     if merge not in (None, config.merge):
         raise CheckpointError(
-            f"merge={merge!r}, but this checkpoint says {config.merge!r}", "leave out merge"
+            f"merge={merge!r}, but this checkpoint has {config.merge!r}", "leave out merge"
         )

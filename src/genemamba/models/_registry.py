@@ -51,7 +51,7 @@ class RemoteFile:
                 return hashlib.file_digest(opened, "sha256").hexdigest() == self.sha256
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be read ({error.strerror})", "correct its permissions or its disk"
+                f"{path} cannot be read ({error.strerror})", "check its permissions and the disk"
             ) from None
 
 

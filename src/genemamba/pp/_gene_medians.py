@@ -75,8 +75,7 @@ def gene_medians(
 
     References
     ----------
-    .. [1] Theodoris et al., *Transfer learning enables predictions in network biology*,
-       Nature 2023.
+    {geneformer}
 
     Examples
     --------

@@ -87,8 +87,7 @@ def rank_tokenize(
 
     References
     ----------
-    .. [1] Theodoris et al., *Transfer learning enables predictions in network biology*,
-       Nature 2023.
+    {geneformer}
     .. [2] Qi et al., *GeneMamba: Efficient and Effective Foundation Model on Single Cell Data*,
        section 3.1.
 

@@ -152,8 +152,7 @@ def perturb(
 
     References
     ----------
-    .. [1] Theodoris et al., *Transfer learning enables predictions in network biology*,
-       Nature 2023.
+    {geneformer}
 
     Examples
     --------
