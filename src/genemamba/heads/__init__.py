@@ -1,12 +1,15 @@
 """The array core of annotation: from embeddings and class codes to calibrated labels."""
 
+from genemamba.heads.choose import HeldOut
+from genemamba.heads.components import Components
 from genemamba.heads.folds import held_out_folds
-from genemamba.heads.head import HeldOut, LabelHead, fit_head
+from genemamba.heads.head import LabelHead, fit_head
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 from genemamba.heads.store import is_head, read_head, write_head
 
 __all__ = [
+    "Components",
     "HeldOut",
     "LabelHead",
     "Probe",

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, cast
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
-from genemamba.errors import InputError
-from genemamba.heads.calibration import (
-    fit_temperature,
-    prediction_sets,
-    probabilities,
-)
-from genemamba.heads.folds import held_out_folds
+from genemamba.heads.calibration import fit_temperature, prediction_sets, probabilities
+from genemamba.heads.choose import Choice, HeldOut, Labelled, choose, choose_strength, nested, some
+from genemamba.heads.components import Components
 from genemamba.heads.knn import NEAREST, VOTERS, Reference
-from genemamba.heads.probe import ROUGH, STRENGTHS, Probe, fit_probes
+from genemamba.heads.probe import Probe
 
 Kind = Literal["knn", "probe", "finetune"]
-Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
+Reads = Literal["embedding", "expression", "joined"]
 FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
 SMALL = 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
+MOST_TO_CHOOSE = 6000
+"""Labelled cells, drawn at random, that decide among candidates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +48,10 @@ class LabelHead:
     """The fold of each reference cell, for ``"knn"``."""
     fold_probes: tuple[Probe, ...] = ()
     """The classifier that had not seen the fold, for each fold, for ``"probe"``."""
+    reads: Reads = "embedding"
+    """What `X` is: the embedding, components of expression, or both side by side."""
+    components: Components | None = None
+    """How expression becomes components, unless only the embedding is read."""
 
     def proba(self, X: np.ndarray, logits: np.ndarray | None = None) -> np.ndarray:
         """Return calibrated probabilities ``(n_cells, n_classes)``; NaN where `X` is NaN.
@@ -65,7 +66,7 @@ class LabelHead:
         return out
 
     def distance(self, X: np.ndarray) -> np.ndarray:
-        """Return the mean distance to the nearest reference cells; NaN where `X` is NaN."""
+        """Return the mean distance of embeddings to the nearest ones of the reference, or NaN."""
         out = np.full(len(X), np.nan, dtype=np.float32)
         known = np.isfinite(X).all(axis=1)
         if known.any():
@@ -104,99 +105,88 @@ class LabelHead:
         return self.probe.logits(X)
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Logits of cells from classifiers that had not seen them."""
-
-    cells: np.ndarray
-    """Indices into the reference."""
-    logits: np.ndarray
-    """``(len(cells), n_classes)``; ``-inf`` for a class the classifier had not seen."""
-
-    def judged(self, y: np.ndarray, *, every: bool = False) -> Judged:
-        """Return the cells that can be evaluated, their logits and classes.
-
-        Left out are cells of classifiers with one class and, unless `every`, cells of a class that
-        their classifier had not seen.
-        """
-        seen = np.isfinite(self.logits)
-        fair = seen.sum(axis=1) > 1
-        if not every:
-            fair &= seen[np.arange(len(self.cells)), y[self.cells]]
-        return self.cells[fair], self.logits[fair], y[self.cells[fair]]
-
-
 def fit_head(
     X: np.ndarray,
     y: np.ndarray,
     classes: tuple[str, ...],
-    kind: Kind,
+    kind: Kind | Literal["auto"],
     *,
     groups: np.ndarray | None = None,
     rng: np.random.Generator,
     held_out: HeldOut | None = None,
+    components: Components | None = None,
+    expressed: np.ndarray | None = None,
 ) -> LabelHead:
     """Fit a classifier, and calibrate it on cells that it had not seen.
 
     Penalty and temperature are chosen in separate folds. Prediction sets are based on other folds,
     whose classifiers are kept. The accuracy of a probe is that of outer folds whose cells did not
-    help to choose its penalty.
+    help to choose its penalty, nor, with "auto", what it reads.
 
     Parameters
     ----------
     X, y
         ``(n_cells, n_features)`` float32 embeddings, finite, and codes into `classes`.
     kind
-        ``"knn"``, ``"probe"`` or, with `held_out`, ``"finetune"``.
+        ``"knn"``, ``"probe"`` or, with `held_out`, ``"finetune"``. ``"auto"`` chooses among a probe
+        of embedding and expression, of either, and ``"knn"``.
     groups
         Donor or batch of each cell; groups are held out as wholes, otherwise `rng` draws folds.
     held_out
         Logits from another classifier, for cells that it was not chosen by.
+    components, expressed
+        For ``"auto"``: components of expression, and those of each cell.
 
     Raises
     ------
     InputError
         If no held-out group has a class that occurs in other groups.
     """
-    labelled = _Labelled(X, y, len(classes), groups)
+    n_classes = len(classes)
+    reads: Reads = "embedding"
+    info: dict[str, Any] = {}
+    judge: HeldOut | None = None
+    every = groups is None  # a class in one group only is uninformative about new groups
+    if kind == "auto":
+        spaces = {"embedding": Labelled(X, y, n_classes, groups)}
+        if expressed is not None:
+            spaces = _spaces(spaces["embedding"], expressed)
+        choice = _chosen(spaces, rng, every)
+        judge, kind = choice.held_out, "knn" if choice.name == "knn" else "probe"
+        info = {"candidates": choice.macro_f1, "clear": choice.clear}
+        reads = "embedding" if kind == "knn" else cast(Reads, choice.name)
+        labelled = spaces[reads]
+    else:
+        labelled = Labelled(X, y, n_classes, groups)
     small = len(y) <= SMALL
     folds, cells = labelled.folds(rng, 40 if small else 20)
     fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])[np.argsort(cells)]
-    reference = Reference(X, y, len(classes))
+    reference = Reference(X, y, n_classes)
     near = reference.without(X, reference.search(X, 2 * VOTERS), fold, fold)
     probe: Probe | None = None
     fold_probes: tuple[Probe, ...] = ()
-    info: dict[str, Any] = {}
     if kind == "probe":
-        strength, temperature = _choose_strength(labelled, rng, n_folds=5)
-        info = {"strength": strength}
-        probe = labelled.fit(strength)
-        each = fit_probes(X, y, len(classes), [a for a, _ in folds], [(strength,)] * len(folds))
+        strength, temperature = choose_strength(labelled, rng, n_folds=5)
+        info["strength"] = strength
+        probe = labelled.fit([np.arange(len(y))], [(strength,)])[0][0]
+        each = labelled.fit([a for a, _ in folds], [(strength,)] * len(folds))
         fold_probes = tuple(probes[0] for probes in each)
-        logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
+        logits = [p.logits(labelled.X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
-        judge = _nested(labelled, rng, n_folds=10 if small else 5)
+        judge = judge or nested(labelled, rng, n_folds=10 if small else 5)
     else:
         if kind == "knn":
             voters = reference.voters(fold)[fold]
             held_out = HeldOut(cells, reference.votes(near, voters)[cells])
         assert held_out is not None
-        judge = held_out
-        temperature = fit_temperature(*_some(held_out.judged(y))[1:])
-    # a class in one group only is uninformative about new groups
-    every = groups is None
-    logits_, truth = _some(judge.judged(y, every=every))[1:]
-    named = logits_.argmax(axis=1)
+        judge = judge or held_out
+        temperature = fit_temperature(*some(held_out.judged(y))[1:])
     info |= {
         "cells": len(y),
         "groups": 0 if groups is None else len(np.unique(groups)),
-        "held_out_cells": len(truth),
-        "held_out_accuracy": float((named == truth).mean()),
-        "held_out_macro_f1": float(
-            f1_score(truth, named, labels=np.unique(truth), average="macro")
-        ),
+        **_stats(*some(judge.judged(y, every=every))[1:]),
     }
-    judged, logits_, truth = _some(held_out.judged(y, every=every))
+    judged, logits_, truth = some(held_out.judged(y, every=every))
     true = probabilities(logits_, temperature)[np.arange(len(truth)), truth]
     crossed = kind != "finetune"
     return LabelHead(
@@ -212,86 +202,50 @@ def fit_head(
         info=info,
         fold=fold if kind == "knn" else None,
         fold_probes=fold_probes,
+        reads=reads,
+        components=None if reads == "embedding" else components,
     )
 
 
-class _Labelled(NamedTuple):
-    X: np.ndarray
-    y: np.ndarray
-    n_classes: int
-    groups: np.ndarray | None
-
-    def folds(
-        self, rng: np.random.Generator, n_folds: int
-    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """Return the folds, and the held-out cells of all in their order."""
-        folds = list(held_out_folds(len(self.y), self.groups, rng, n_folds))
-        return folds, np.concatenate([held_out for _, held_out in folds])
-
-    def take(self, cells: np.ndarray) -> _Labelled:
-        groups = None if self.groups is None else self.groups[cells]
-        return _Labelled(self.X[cells], self.y[cells], self.n_classes, groups)
-
-    def fit(self, strength: float) -> Probe:
-        return Probe.fit(self.X, self.y, self.n_classes, strength=strength)
+def _spaces(embedded: Labelled, expressed: np.ndarray) -> dict[str, Labelled]:
+    """Return what a probe may read, by name."""
+    width = embedded.X.shape[1]
+    both = np.hstack([embedded.X, expressed])
+    return {
+        "joined": embedded._replace(X=both, scaled=width),
+        "embedding": embedded,
+        "expression": embedded._replace(X=expressed, scaled=0),
+    }
 
 
-def _choose_strength(
-    labelled: _Labelled, rng: np.random.Generator, *, n_folds: int
-) -> tuple[float, float]:
-    """Return the penalty and temperature with the highest likelihood of held-out cells."""
-    X, y, n_classes, _ = labelled
-    folds, cells = labelled.folds(rng, n_folds)
-    probes = fit_probes(
-        X, y, n_classes, [a for a, _ in folds], [STRENGTHS] * len(folds), tolerance=ROUGH
-    )
-    return _best(X, y, folds, cells, probes)
+def _chosen(spaces: dict[str, Labelled], rng: np.random.Generator, every: bool) -> Choice:
+    """Compare a probe on each space, and the vote of neighbours, on the same folds."""
+    seed = int(rng.integers(2**31))
+    embedded = spaces["embedding"]
+    part = np.arange(len(embedded.y))
+    if len(part) > MOST_TO_CHOOSE:
+        part = np.sort(rng.choice(part, MOST_TO_CHOOSE, replace=False))
+    found = {}
+    for name, labelled in spaces.items():
+        found[name] = nested(labelled.take(part), np.random.default_rng(seed), n_folds=5)
+    embedded = embedded.take(part)
+    folds, cells = embedded.folds(np.random.default_rng(seed), 5)
+    fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])
+    own = np.empty_like(fold)
+    own[cells] = fold
+    reference = Reference(embedded.X, embedded.y, embedded.n_classes)
+    near = reference.without(embedded.X, reference.search(embedded.X, 2 * VOTERS), own, own)
+    votes = reference.votes(near, reference.voters(own)[own])[cells]
+    found["knn"] = HeldOut(cells, votes)
+    choice = choose(found, embedded.y, fold, every=every)
+    held_out = HeldOut(part[choice.held_out.cells], choice.held_out.logits)
+    return choice._replace(held_out=held_out)
 
 
-def _best(
-    X: np.ndarray,
-    y: np.ndarray,
-    folds: Sequence[tuple[np.ndarray, np.ndarray]],
-    cells: np.ndarray,
-    probes: Sequence[Sequence[Probe]],
-) -> tuple[float, float]:
-    paths = [[p.logits(X[b]) for p in own] for own, (_, b) in zip(probes, folds, strict=True)]
-    best = (np.inf, 0.0, 0.0)
-    for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
-        known, truth = _some(HeldOut(cells, np.concatenate(logits)).judged(y))[1:]
-        temperature = fit_temperature(known, truth)
-        scaled = log_softmax(known / temperature, axis=1)
-        loss = -float(scaled[np.arange(len(truth)), truth].mean())
-        best = min(best, (loss, strength, temperature))
-    return best[1:]
-
-
-def _nested(labelled: _Labelled, rng: np.random.Generator, *, n_folds: int) -> HeldOut:
-    """Hold out cells that did not help to choose the penalty of their classifier."""
-    X, y, n_classes, _ = labelled
-    folds, cells = labelled.folds(rng, n_folds)
-    inner = [labelled.take(a).folds(rng, 3) for a, _ in folds]
-    training = [a[own] for (a, _), (parts, _) in zip(folds, inner, strict=True) for own, _ in parts]
-    paths = iter(
-        fit_probes(X, y, n_classes, training, [STRENGTHS] * len(training), tolerance=ROUGH)
-    )
-    chosen = []
-    for (a, _), (parts, held_out) in zip(folds, inner, strict=True):
-        own = [next(paths) for _ in parts]
-        try:
-            chosen.append(_best(X[a], y[a], parts, held_out, own)[0])
-        except InputError:  # no cell to choose by: the strongest penalty
-            chosen.append(STRENGTHS[0])
-    last = fit_probes(X, y, n_classes, [a for a, _ in folds], [(c,) for c in chosen])
-    logits = [own[0].logits(X[b]) for own, (_, b) in zip(last, folds, strict=True)]
-    return HeldOut(cells, np.concatenate(logits))
-
-
-def _some(judged: Judged) -> Judged:
-    if not len(judged[0]):
-        raise InputError(
-            "no labelled cell can be held out for calibration: its class is in no other batch, or "
-            "has no other cell",
-            "leave out batch_key, or label cells of the same type in several batches",
-        )
-    return judged
+def _stats(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    named, classes = logits.argmax(axis=1), np.unique(truth)
+    return {
+        "held_out_cells": len(truth),
+        "held_out_accuracy": float((named == truth).mean()),
+        "held_out_macro_f1": float(f1_score(truth, named, labels=classes, average="macro")),
+    }

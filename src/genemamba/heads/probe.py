@@ -48,9 +48,12 @@ def fit_probes(
     folds: Sequence[np.ndarray],
     strengths: Sequence[Sequence[float]],
     *,
+    scaled: int | None = None,
     tolerance: float = EXACT,
 ) -> list[list[Probe]]:
     """Fit a probe to the cells of each fold, for each of its strengths; one list per fold.
+
+    The first `scaled` features, or all, are standardised; the others are only centred.
 
     The objective is scikit-learn's. All folds share matrix products, and their losses are summed
     and minimised together (L-BFGS), each strength starting from the previous one. Weights are
@@ -62,7 +65,7 @@ def fit_probes(
     with threadpool_limits(1):  # the products are small: threads would wait for each other
         for first in range(0, len(folds), most):
             part = slice(first, first + most)
-            problems = _Problems(X, y, n_classes, folds[part])
+            problems = _Problems(X, y, n_classes, folds[part], scaled)
             found += problems.path(np.array(strengths[part]).T, tolerance)
     return found
 
@@ -71,7 +74,12 @@ class _Problems:
     """Regressions on some cells each. F folds, N cells, C classes, D features."""
 
     def __init__(
-        self, X: np.ndarray, y: np.ndarray, n_classes: int, folds: Sequence[np.ndarray]
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        n_classes: int,
+        folds: Sequence[np.ndarray],
+        scaled: int | None,
     ) -> None:
         self.X = X.astype(np.float64)
         self.X -= self.X.mean(axis=0)  # for precision
@@ -83,6 +91,8 @@ class _Problems:
         self.mean = member @ self.X / size  # F D
         spread = np.sqrt(np.maximum(member @ self.X**2 / size - self.mean**2, 0))
         self.scale = np.where(spread > 1e-9 * np.abs(self.X).max(axis=0, initial=1e-300), spread, 1)
+        if scaled is not None:
+            self.scale[:, scaled:] = 1
         self.share = (member / size).T[:, :, None]  # N F 1
         one = np.eye(n_classes)[y]
         self.truth = one[:, None, :] * self.share  # N F C
@@ -143,7 +153,7 @@ class _Problems:
 
     def _root(self, penalty: float) -> np.ndarray:
         """Return the Cholesky factor of a bound of the Hessian, common to all folds and classes."""
-        X = self.X / np.where(self.X.std(axis=0) > 0, self.X.std(axis=0), 1)
+        X = self.X / self.scale.mean(axis=0)
         hessian = X.T @ X / (2 * len(X))
         hessian[np.diag_indices_from(hessian)] += penalty
         return np.linalg.cholesky(hessian)

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 
 from genemamba._files import sha256
 from genemamba.errors import CheckpointError
+from genemamba.heads.components import Components
 from genemamba.heads.head import LabelHead
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
@@ -39,6 +40,8 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
         arrays["reference.fold"] = head.fold.astype(np.int32)
     if head.probe is not None:
         arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
+    if head.components is not None:
+        arrays |= {f"components.{name}": value for name, value in vars(head.components).items()}
     if head.fold_probes:
         probes = [vars(probe) for probe in head.fold_probes]
         arrays |= {f"folds.{n}": np.stack([p[n] for p in probes]) for n in probes[0]}
@@ -48,6 +51,7 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
         "format": FORMAT,
         "arrays_sha256": sha256(data),
         "kind": head.kind,
+        "reads": head.reads,
         "classes": head.classes,
         "temperature": head.temperature,
         "farthest": head.farthest,
@@ -66,7 +70,9 @@ def read_head(folder: Path) -> LabelHead:
             raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load(data)
         classes = tuple(described["classes"])
-        probe, folds = (_named(arrays, part) for part in ("probe", "folds"))
+        probe, folds, components = (
+            _named(arrays, part) for part in ("probe", "folds", "components")
+        )
         fold_probes = tuple(
             Probe(**dict(zip(folds, parts, strict=True)))
             for parts in zip(*folds.values(), strict=True)
@@ -88,6 +94,8 @@ def read_head(folder: Path) -> LabelHead:
             info=described["info"],
             fold=fold,
             fold_probes=fold_probes,
+            reads=described.get("reads", "embedding"),
+            components=Components(**components) if components else None,
         )
     except (
         OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
@@ -102,13 +110,19 @@ def _named(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
 
 
 def _check(head: LabelHead, folder: Path) -> None:
-    n, width = len(head.classes), head.reference.X.shape[1]
+    n, c = len(head.classes), head.components
+    width = head.reference.X.shape[1] * (head.reads != "expression")
+    if c is not None:
+        width += c.loading.shape[1]
     fits = (
         head.kind in ("knn", "probe", "finetune")
         and len(head.reference.X) == len(head.reference.y) > 0
         and -1 <= head.reference.y.min() <= head.reference.y.max() < n
         and np.isfinite(head.reference.X).all()
         and (head.probe is not None) == (head.kind == "probe")
+        and head.reads in ("embedding", "expression", "joined")
+        and (c is None) == (head.reads == "embedding")
+        and (c is None or _fit_together(c))
         and all(
             probe.weight.shape == (n, width)
             for probe in (head.probe, *head.fold_probes)
@@ -123,3 +137,13 @@ def _check(head: LabelHead, folder: Path) -> None:
     )
     if not fits:
         raise CheckpointError(f"the parts of the label head in {folder} do not fit", AGAIN)
+
+
+def _fit_together(c: Components) -> bool:
+    n = len(c.place)
+    return (
+        len(c.mean) == len(c.scale) == len(c.loading) == n > 0
+        and c.loading.ndim == 2
+        and 0 <= c.place.min() <= c.place.max() < len(c.basis)
+        and bool((np.diff(c.basis) > 0).all())
+    )

@@ -175,7 +175,7 @@ def annotate(
             labelled = read_labelled(
                 theirs.adata, label_key, batch_key, unknown=unknown, of="reference"
             ).embedded(theirs.vectors)
-            fitted = fit_classifier(theirs, labelled, method, recipe, folder, rng)
+            fitted = fit_classifier(theirs, labelled, method, recipe, folder, rng, cells)
             if not theirs.reused and (text := lost(theirs.entry["counts_lost"])):
                 warnings.warn(f"of reference: {text}", GeneMambaWarning, stacklevel=3)
         else:
@@ -328,9 +328,13 @@ def _answer(
     asked = np.flatnonzero(given == "")
     proba = np.full((len(given), len(fitted.head.classes)), np.nan, dtype=np.float32)
     distance = np.full(len(given), np.nan, dtype=np.float32)
-    proba[asked] = fitted.proba(cells, asked)
+    X = fitted.features(cells, asked)
+    proba[asked] = fitted.proba(X, cells, asked)
     distance[asked] = fitted.head.distance(cells.vectors[asked])
-    sets = None if coverage is None else fitted.head.sets(cells.vectors, proba, coverage)
+    sets = None
+    if coverage is not None:
+        sets = np.zeros(proba.shape, dtype=bool)
+        sets[asked] = fitted.head.sets(X, proba[asked], coverage)
     return _Answer(given, proba, distance, sets)
 
 

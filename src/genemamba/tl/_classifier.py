@@ -18,6 +18,7 @@ from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
 from genemamba.tl._embedding import Embedding
+from genemamba.tl._expressed import components_of, fit_components
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
@@ -36,9 +37,18 @@ class Classifier:
     head: LabelHead
     tuned: LabelModel | None = None
 
-    def proba(self, cells: Embedding, asked: np.ndarray) -> np.ndarray:
-        """Return probabilities of the cells with these indices, ``(len(asked), n_classes)``."""
-        X = cells.vectors[asked]
+    def features(self, cells: Embedding, asked: np.ndarray) -> np.ndarray:
+        """Return what the head reads of the cells with these indices; NaN if not embedded."""
+        X, components = cells.vectors[asked], self.head.components
+        if components is None:
+            return X
+        expressed = components_of(cells, components)[asked]
+        if self.head.reads == "joined":
+            return np.hstack([X, expressed])
+        return np.where(np.isfinite(X).all(axis=1, keepdims=True), expressed, np.float32(np.nan))
+
+    def proba(self, X: np.ndarray, cells: Embedding, asked: np.ndarray) -> np.ndarray:
+        """Return probabilities of these cells from their features, ``(len(asked), n_classes)``."""
         if self.tuned is None:
             return self.head.proba(X)
         ranked = cells.tokens.ranked.take(asked)
@@ -52,19 +62,36 @@ def fit_classifier(
     recipe: Mapping[str, Any] | None,
     folder: str | PathLike[str] | None,
     rng: Rng,
+    query: Embedding | None = None,
 ) -> Classifier:
-    """Fit to labelled cells; keep the result in `folder`, if one is given."""
+    """Fit to labelled cells; keep the result in `folder`, if one is given.
+
+    With "auto", expression is read of the genes that `query` measures, too.
+    """
     _warn_of_few(labelled)
+    generator = np.random.default_rng(rng)
+    components: tuple[Any, ...] = (None, None)
+    unread = ""
+    if method == "auto":
+        try:
+            components = fit_components(source, labelled.cells, query, generator)
+        except InputError as error:  # the embedding was there, its counts are not any more
+            unread = error.what
     tuned = _tune(source, labelled, recipe, folder, rng) if method == "finetune" else None
     head = fit_head(
         source.vectors[labelled.cells],
         labelled.codes,
         labelled.classes,
-        "probe" if method == "auto" else method,
+        method,
         groups=labelled.groups,
-        rng=np.random.default_rng(rng),
+        rng=generator,
         held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
+        components=components[0],
+        expressed=components[1],
     )
+    if unread:
+        head.info["expression_unread"] = unread
+    _say_if_expression_wins(head)
     head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
     if head.temperature > 0.99 * WORST or _guesses(head, labelled):
         warnings.warn(
@@ -76,6 +103,20 @@ def fit_classifier(
     if folder is not None:
         write_head(head, Path(folder))
     return Classifier(head, None if tuned is None else tuned.model)
+
+
+def _say_if_expression_wins(head: LabelHead) -> None:
+    clear = head.info.pop("clear", ())
+    if ("expression", "embedding") in clear:
+        scores = head.info["candidates"]
+        warnings.warn(
+            f"expression predicts these labels better than the embedding (macro-F1 "
+            f"{scores['expression']:.2f}, {scores['embedding']:.2f} on held-out cells): labels "
+            f"come from {'both' if head.reads == 'joined' else head.reads}, but clusters of the "
+            "embedding may merge these types",
+            GeneMambaWarning,
+            stacklevel=4,
+        )
 
 
 def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) -> Classifier:
