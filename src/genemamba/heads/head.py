@@ -24,7 +24,7 @@ Kind = Literal["knn", "probe", "finetune"]
 Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
 FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
-SMALL = 2000
+FEW, SMALL = 1000, 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
 
 
@@ -175,7 +175,7 @@ def fit_head(
         fold_probes = tuple(probes[0] for probes in each)
         logits = [p.logits(X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
-        judge = _nested(labelled, rng, n_folds=10 if small else 5)
+        judge = _nested(labelled, rng, n_folds=20 if len(y) <= FEW else 10 if small else 5)
     else:
         if kind == "knn":
             voters = reference.voters(fold)[fold]
