@@ -175,7 +175,7 @@ def normal(distribution: str) -> str:
 
 POSIX_ONLY = """
 import anndata, concurrent.futures, dask, lightning_fabric, logging, mudata, random, scanpy, torch
-import numba, pooch, scib_metrics, sklearn, tqdm.auto  # theirs is their own affair
+import numba, pooch, sklearn, tqdm.auto  # theirs is their own affair
 import errno, os, pkgutil, importlib, signal, sys
 for name in ("register_at_fork", "fork", "getuid", "sysconf", "sched_getaffinity", "uname", "nice",
              "getloadavg", "kill", "killpg", "setsid", "statvfs", "chown", "mkfifo", "pread"):

@@ -230,7 +230,7 @@ def test_cells_without_an_embedding_are_left_out_of_all_rows(cells):
         (None, {"batch_key": "plate"}, "'plate' is not a column"),
         (None, {"split": "plate"}, "'plate' is not a column"),
         (None, {"use_rep": ["X_genemamba", "X_scVI"]}, "no 'X_scVI'"),
-        (None, {"baselines": ["umap"]}, "'umap', which is unknown"),
+        (None, {"baselines": ["umap"]}, "baselines='umap' is unknown"),
         (None, {"baselines": ["harmony"]}, "without batch_key"),
         (None, {"layer": "counts"}, "'counts' is not in adata.layers"),
         (lambda a: a.obs.insert(0, "n", np.arange(a.n_obs) % 9 / 2), {"label_key": "n"},

@@ -19,6 +19,7 @@ def test_exact_search_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(distance, expected, atol=1e-4)
 
 
+@pytest.mark.slow  # pynndescent compiles
 def test_the_index_finds_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     X, Q = cells(1500), cells(200, seed=1)
     exact = Reference(X, np.zeros(1500, int), 1).search(Q, 10)[0]

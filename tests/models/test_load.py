@@ -33,7 +33,7 @@ def test_the_bundled_weights_are_those_of_the_registry_and_the_card(
     assert f"`{entry.weights_sha256}`" in (entry.folder / "README.md").read_text()
     other = replace(entry, weights_sha256="0" * 64)
     monkeypatch.setitem(_registry._ENTRIES, entry.name, other)
-    with pytest.raises(CheckpointError, match=r"not those it was released with\n.*pip install"):
+    with pytest.raises(CheckpointError, match=r"do not match the release\n.*pip install"):
         gm.models.load(entry.name)
 
 

@@ -440,7 +440,7 @@ def test_names_with_a_slash_can_be_written(pbmc: AnnData, suffix: str, tmp_path:
             return list(tree.columns)
         if not hasattr(tree, "items"):
             return []
-        return [k for key, value in tree.items() for k in (key, *keys(value))]
+        return [k for key, value in tree.items() if key for k in (key, *keys(value))]
 
     written = [cells.obs, cells.var, cells.obsm, cells.varm, cells.layers, cells.uns]
     assert not [key for part in written for key in keys(part) if "/" in key]

@@ -482,7 +482,7 @@ def test_no_class_leaves_training_with_its_donor() -> None:
 @pytest.mark.parametrize("signal", [False, True])
 def test_cells_set_apart_say_how_good_it_is(n: int, signal: bool) -> None:
     rows = []
-    for seed in range(40):
+    for seed in range(120 if n == 150 else 40):  # 22 cells set apart say little each time
         rng = np.random.default_rng([seed, n])
         cells, labels, _ = make_cells(n + 600, seed=seed)
         order = rng.permutation(n + 600)

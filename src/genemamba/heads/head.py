@@ -19,7 +19,7 @@ Kind = Literal["knn", "probe", "finetune"]
 Reads = Literal["embedding", "expression", "joined"]
 FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
-SMALL = 2000
+FEW, SMALL = 1000, 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
 MOST_TO_CHOOSE = 6000
 """Labelled cells, drawn at random, that decide among candidates."""
@@ -173,7 +173,7 @@ def fit_head(
         fold_probes = tuple(probes[0] for probes in each)
         logits = [p.logits(labelled.X[b]) for p, (_, b) in zip(fold_probes, folds, strict=True)]
         held_out = HeldOut(cells, np.concatenate(logits))
-        judge = judge or nested(labelled, rng, n_folds=10 if small else 5)
+        judge = judge or nested(labelled, rng, n_folds=20 if len(y) <= FEW else 10 if small else 5)
     else:
         if kind == "knn":
             voters = reference.voters(fold)[fold]
@@ -225,11 +225,11 @@ def _chosen(spaces: dict[str, Labelled], rng: np.random.Generator, every: bool) 
     part = np.arange(len(embedded.y))
     if len(part) > MOST_TO_CHOOSE:
         part = np.sort(rng.choice(part, MOST_TO_CHOOSE, replace=False))
-    found = {}
+    found, n_folds = {}, 10 if len(part) <= FEW else 5
     for name, labelled in spaces.items():
-        found[name] = nested(labelled.take(part), np.random.default_rng(seed), n_folds=5)
+        found[name] = nested(labelled.take(part), np.random.default_rng(seed), n_folds=n_folds)
     embedded = embedded.take(part)
-    folds, cells = embedded.folds(np.random.default_rng(seed), 5)
+    folds, cells = embedded.folds(np.random.default_rng(seed), n_folds)
     fold = np.repeat(np.arange(len(folds)), [len(b) for _, b in folds])
     own = np.empty_like(fold)
     own[cells] = fold
