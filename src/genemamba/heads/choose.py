@@ -114,9 +114,7 @@ class Choice(NamedTuple):
 
 
 def choose(found: Mapping[str, HeldOut], y: np.ndarray, fold: np.ndarray, *, every: bool) -> Choice:
-    """Choose among classifiers by macro-F1 of the same held-out cells.
-
-    The first is used unless another is better by more than the standard error over folds.
+    """Choose the classifier with the highest macro-F1 of held-out cells, in the mean over folds.
 
     Parameters
     ----------
@@ -127,24 +125,26 @@ def choose(found: Mapping[str, HeldOut], y: np.ndarray, fold: np.ndarray, *, eve
     every
         Also evaluate cells of classes that their classifier had not seen.
     """
-    by_fold = {name: _macro_f1_by_fold(own, y, fold, every) for name, own in found.items()}
-    table = np.array(list(by_fold.values()))
-    judged = np.isfinite(table[0])
     names = list(found)
-    folds = np.arange(table.shape[1])
-    chosen = [names[_first_or_better(table[:, judged & (folds != k)])] for k in folds]
+    table = np.array([_macro_f1_by_fold(own, y, fold, every) for own in found.values()])
+    judged = np.flatnonzero(np.isfinite(table[0]))
     one = next(iter(found.values()))
     logits = np.empty_like(one.logits)
-    for k in folds:
-        logits[fold == k] = found[chosen[k]].logits[fold == k]
-    mean = {name: float(np.mean(own[judged])) for name, own in by_fold.items()}
+    for k in range(table.shape[1]):
+        others = judged[judged != k] if len(judged) > 1 else judged
+        logits[fold == k] = found[names[_best_row(table[:, others])]].logits[fold == k]
+    table = table[:, judged]
     clear = tuple(
-        (a, b) for a in names for b in names
-        if a != b and _lead(by_fold[a][judged], by_fold[b][judged])[1]
+        (a, b) for a, i in zip(names, table, strict=True) for b, j in zip(names, table, strict=True)
+        if _clearly(i, j)
     )  # fmt: skip
-    return Choice(
-        names[_first_or_better(table[:, judged])], mean, clear, HeldOut(one.cells, logits)
-    )
+    mean = dict(zip(names, map(float, table.mean(axis=1)), strict=True)) if len(judged) else {}
+    return Choice(names[_best_row(table)], mean, clear, HeldOut(one.cells, logits))
+
+
+def _best_row(table: np.ndarray) -> int:
+    """Return the row with the highest mean; the first, if there is nothing to tell."""
+    return int(table.mean(axis=1).argmax()) if table.size else 0
 
 
 def _macro_f1_by_fold(own: HeldOut, y: np.ndarray, fold: np.ndarray, every: bool) -> np.ndarray:
@@ -158,21 +158,10 @@ def _macro_f1_by_fold(own: HeldOut, y: np.ndarray, fold: np.ndarray, every: bool
     return scores
 
 
-def _first_or_better(table: np.ndarray) -> int:
-    """Return the row that is used: the first, or one that is better by its standard error."""
-    best = 0
-    for row in range(1, len(table)):
-        if table.shape[1] and _lead(table[row], table[best])[0]:
-            best = row
-    return best
-
-
-def _lead(one: np.ndarray, other: np.ndarray) -> tuple[bool, bool]:
-    """Whether one is better by more than the standard error, and by more than the spread."""
+def _clearly(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one is better by more than the spread of the difference over folds."""
     difference = one - other
-    spread = float(difference.std(ddof=1)) if len(difference) > 1 else np.inf
-    lead = float(difference.mean()) if len(difference) else 0.0
-    return lead > spread / np.sqrt(max(1, len(difference))), lead > spread
+    return len(difference) > 1 and float(difference.mean()) > float(difference.std(ddof=1))
 
 
 def _best(

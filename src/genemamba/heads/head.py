@@ -21,6 +21,8 @@ FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
 FEW, SMALL = 1000, 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
+JOINED = 50
+"""Components that are joined with an embedding; on unseen sets more of them only added noise."""
 MOST_TO_CHOOSE = 6000
 """Labelled cells, drawn at random, that decide among candidates."""
 
@@ -209,11 +211,10 @@ def fit_head(
 
 def _spaces(embedded: Labelled, expressed: np.ndarray) -> dict[str, Labelled]:
     """Return what a probe may read, by name."""
-    width = embedded.X.shape[1]
-    both = np.hstack([embedded.X, expressed])
+    both = np.hstack([embedded.X, expressed[:, :JOINED]])
     return {
-        "joined": embedded._replace(X=both, scaled=width),
         "embedding": embedded,
+        "joined": embedded._replace(X=both),
         "expression": embedded._replace(X=expressed, scaled=0),
     }
 

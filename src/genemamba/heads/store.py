@@ -11,8 +11,8 @@ from safetensors.numpy import load, save
 
 from genemamba._files import sha256
 from genemamba.errors import CheckpointError
-from genemamba.heads.components import Components
-from genemamba.heads.head import LabelHead
+from genemamba.heads.components import MOST_COMPONENTS, Components
+from genemamba.heads.head import JOINED, LabelHead
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 
@@ -113,7 +113,7 @@ def _check(head: LabelHead, folder: Path) -> None:
     n, c = len(head.classes), head.components
     width = head.reference.X.shape[1] * (head.reads != "expression")
     if c is not None:
-        width += c.loading.shape[1]
+        width += min(c.loading.shape[1], JOINED if head.reads == "joined" else MOST_COMPONENTS)
     fits = (
         head.kind in ("knn", "probe", "finetune")
         and len(head.reference.X) == len(head.reference.y) > 0

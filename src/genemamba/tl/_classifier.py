@@ -17,6 +17,7 @@ from genemamba.cells.labels import Labelled
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
+from genemamba.heads.head import JOINED
 from genemamba.tl._embedding import Embedding
 from genemamba.tl._expressed import components_of, fit_components
 
@@ -44,7 +45,7 @@ class Classifier:
             return X
         expressed = components_of(cells, components)[asked]
         if self.head.reads == "joined":
-            return np.hstack([X, expressed])
+            return np.hstack([X, expressed[:, :JOINED]])
         return np.where(np.isfinite(X).all(axis=1, keepdims=True), expressed, np.float32(np.nan))
 
     def proba(self, X: np.ndarray, cells: Embedding, asked: np.ndarray) -> np.ndarray:
