@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,7 +41,12 @@ def missing(values: pd.Series) -> np.ndarray:
 
 def names(values: pd.Series, what: str) -> pd.Series:
     """Return the names of groups, NaN where missing; whole numbers are names, measurements not."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        numeric = pd.api.types.is_numeric_dtype(values.cat.categories)
+        values = values.astype(values.cat.categories.dtype) if numeric else values
     values = values.infer_objects()
+    if pd.api.types.is_complex_dtype(values) or not _hashable(values):
+        raise InputError(f"{what} holds values that are no names", "give a column of names")
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         longest = max((len(str(name)) for name in values.unique()), default=0)
         if longest > _LONGEST_NAME:  # numpy gives every cell the width of the longest name
@@ -60,6 +66,10 @@ def names(values: pd.Series, what: str) -> pd.Series:
     return pd.Series(named[codes], values.index, dtype=object)  # code -1, missing: the last
 
 
+def _hashable(values: pd.Series) -> bool:
+    return values.dtype != object or all(isinstance(v, Hashable) for v in values)
+
+
 def column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.Series:
     """Return the :func:`names` in a column of ``obs``."""
     have = ", ".join(map(repr, adata.obs.columns))
@@ -77,10 +87,19 @@ def column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.S
     return names(adata.obs[key], f"{of}.obs[{key!r}]")
 
 
-def full_column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.Series:
-    """Return the :func:`names` in a column of ``obs``, in which every cell must have one."""
+def full_column(
+    adata: CellTable,
+    key: Any,
+    argument: str,
+    of: str = "adata",
+    needed: np.ndarray | None = None,
+) -> pd.Series:
+    """Return the :func:`names` in a column of ``obs``; every cell that is `needed` must have one.
+
+    `needed` is a mask of the cells; all of them, if there is none.
+    """
     values, given = column(adata, key, argument, of), adata.obs[key]
-    without = values.isna().to_numpy()
+    without = values.isna().to_numpy() & (True if needed is None else needed)
     if without.any():
         known = f'{of}.obs["{key}"].notna()'
         if not given.isna()[without].all():  # "", or NaN as text

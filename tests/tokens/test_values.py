@@ -93,7 +93,7 @@ def test_counts_corrected_for_collisions_are_not_square_roots(others: list[str])
     rng = np.random.default_rng(1)
     further = {
         "whole": dense[::-1] * 1000,
-        "hundredths": np.round(dense * rng.gamma(4, 0.25, dense.shape), 2),
+        "hundredths": np.round(dense * rng.gamma(4, 0.25, dense.shape), 2)[:8],
     }
     assert kind(np.vstack([corrected, *(further[name] for name in others)])) == "normalised"
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from genemamba._rng import Rng, seed_of
+from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
-from genemamba.tl._embedding import Embedding
+from genemamba.tl._embedding import Embedding, known_by
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
@@ -62,10 +62,10 @@ def fit_classifier(
         labelled.classes,
         "probe" if method == "auto" else method,
         groups=labelled.groups,
-        rng=np.random.default_rng(rng),
+        rng=generator_of(rng),
         held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
     )
-    head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
+    head.info["model_sha256"] = known_by(source.loaded)
     if head.temperature > 0.99 * WORST or _guesses(head, labelled):
         warnings.warn(
             "the embeddings do not predict these labels: every answer is close to a guess "
@@ -95,7 +95,7 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
             "read the file first: reference = anndata.read_h5ad(path)",
         )
     head = read_head(folder)
-    made, this = head.info.get("model_sha256"), loaded.provenance.get("sha256", "unsaved")
+    made, this = head.info.get("model_sha256"), known_by(loaded)
     if made != this:
         raise InputError(
             f"the annotation in {folder} was fitted on embeddings of another model "

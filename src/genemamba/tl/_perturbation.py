@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from genemamba.errors import InputError
 from genemamba.genes.enrichment import fdr
 from genemamba.tl._edited import MEASURES, Editor, Job, Sample
 from genemamba.tl._shift import Direction, Profile, control_p
@@ -96,15 +97,23 @@ class Run:
             return [None] * len(self.states)
         cells = {s.name: s.cells for s in self.states if s.name is not None}
         others = np.concatenate([c for name, c in cells.items() if name != self.target])
+        if not self._there(cells[self.target]).size:
+            raise InputError(
+                f"no cell of the target state {self.target!r} expresses a gene of the model",
+                "choose another target, or check layer and gene_ids",
+            )
         to = self._centroid(cells[self.target])
         return [
-            None if s.name is None
+            None if s.name is None or not self._there(s.cells).size
             else Direction(self._centroid(others if s.name == self.target else s.cells), to)
             for s in self.states
         ]  # fmt: skip
 
+    def _there(self, cells: np.ndarray) -> np.ndarray:
+        return cells[np.isfinite(self.before[cells]).all(axis=1)]
+
     def _centroid(self, cells: np.ndarray) -> np.ndarray:
-        return np.nanmean(self.before[cells], axis=0)
+        return self.before[self._there(cells)].mean(axis=0)
 
     def _jobs(self) -> Iterator[Job]:
         for p, perturbation in enumerate(self.asked):
