@@ -78,7 +78,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     Parameters
     ----------
     model
-        As for :func:`load`.
+        As for :func:`~genemamba.models.load`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     Raises
     ------
     CheckpointError
-        As :func:`load`; also if a loaded model carries no vocabulary.
+        As :func:`~genemamba.models.load`; also if a loaded model carries no vocabulary.
 
     Examples
     --------
