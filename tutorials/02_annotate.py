@@ -225,10 +225,10 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %% [markdown]
 # Missing B cells, CD34+ cells and NK cells are detected: nearly all of them become unknown, but
-# half of the CD34+ cells and a quarter of the NK cells were unknown before. So are 72 % of the dendritic
-# cells, and 37 % of the cytotoxic T cells, of which 26 % were unknown before. Missing monocytes are
-# not detected: they are called dendritic cells, and the other T-cell subtypes are called one
-# another.
+# half of the CD34+ cells and a quarter of the NK cells were unknown before. So are 72 % of the
+# dendritic cells, and 37 % of the cytotoxic T cells, of which 26 % were unknown before. Missing
+# monocytes are not detected: they are called dendritic cells, and the other T-cell subtypes are
+# called one another.
 #
 # So distance detects a type that is far from all others, but misses one with a close relative in
 # the reference. Few unknown cells do not prove that the reference is complete: check marker genes
