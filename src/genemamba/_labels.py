@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from genemamba.errors import InputError
 
-_NONE = ["", "nan", "NaN", "None", "<NA>"]
+NONE = ["", "nan", "NaN", "None", "<NA>"]
 _LONGEST_NAME = 1_000
 
 
@@ -35,7 +34,7 @@ def missing(values: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(values):
         return none
     names = pd.Series(pd.unique(values.astype(object)), dtype=object)
-    empty = names[names.astype(str).str.strip().isin(_NONE)]
+    empty = names[names.astype(str).str.strip().isin(NONE)]
     return none | values.astype(object).isin(empty).to_numpy()
 
 
@@ -45,10 +44,14 @@ def names(values: pd.Series, what: str) -> pd.Series:
         numeric = pd.api.types.is_numeric_dtype(values.cat.categories)
         values = values.astype(values.cat.categories.dtype) if numeric else values
     values = values.infer_objects()
-    if pd.api.types.is_complex_dtype(values) or not _hashable(values):
-        raise InputError(f"{what} holds values that are no names", "give a column of names")
+    no_names = InputError(f"{what} holds values that are no names", "give a column of names")
+    if pd.api.types.is_complex_dtype(values):
+        raise no_names
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        longest = max((len(str(name)) for name in values.unique()), default=0)
+        try:
+            longest = max((len(str(name)) for name in values.unique()), default=0)
+        except TypeError:  # lists have no hash
+            raise no_names from None
         if longest > _LONGEST_NAME:  # numpy gives every cell the width of the longest name
             raise InputError(
                 f"{what} holds a name of {longest:,} characters",
@@ -64,10 +67,6 @@ def names(values: pd.Series, what: str) -> pd.Series:
         )
     named = np.array([str(int(number)) for number in numbers] + [np.nan], dtype=object)
     return pd.Series(named[codes], values.index, dtype=object)  # code -1, missing: the last
-
-
-def _hashable(values: pd.Series) -> bool:
-    return values.dtype != object or all(isinstance(v, Hashable) for v in values)
 
 
 def column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.Series:

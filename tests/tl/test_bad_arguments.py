@@ -203,3 +203,12 @@ def test_a_store_that_cannot_be_made(cells: AnnData, small_model: GeneMamba) -> 
         gm.tl.embed(cells, model=small_model, out="/proc/genemamba/x.zarr")
     with pytest.raises(InputError, match="out=5 is not a path"):
         gm.tl.embed(cells, model=small_model, out=5)  # type: ignore[arg-type]
+
+
+def test_genes_and_groups_in_any_kind_of_list(cells: AnnData, small_model: GeneMamba) -> None:
+    states = cells.obs["bulk_labels"].unique()[:2].to_numpy(str)
+    how: dict[str, Any] = {"groupby": "bulk_labels", "n_controls": 0, "model": small_model}
+    gm.tl.perturb(cells, (name for name in ("CD3D", "LYZ")), groups=states, **how)
+    table = cells.uns["genemamba"]["genemamba_perturb"]["table"]
+    assert set(table["perturbation"]) == {"CD3D", "LYZ"}
+    assert set(table["group"]) == set(states)

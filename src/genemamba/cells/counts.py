@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from genemamba._labels import NONE
 from genemamba.errors import InputError
 from genemamba.tokens import Values, as_csr, judge, linear, recheck
 
@@ -23,7 +24,6 @@ _OTHERS = {"adt", "adts", "antibody", "antibodies", "antibody capture", "antigen
            "bcr", "chromatin accessibility", "crispr", "crispr guide capture", "custom", "grna",
            "guide", "guides", "hashtag", "hashtags", "hto", "htos", "multiplexing capture", "peak",
            "peaks", "protein", "proteins", "sgrna", "surface protein", "tcr", "vdj"}  # fmt: skip
-_NO_KIND = {"", "nan", "none", "<na>"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def is_gene(var: pd.DataFrame) -> np.ndarray | None:
     kind = given.where(given.notna(), "").astype(str).str.casefold()
     kind = kind.str.replace(r"[\s_-]+", " ", regex=True).str.strip().to_numpy()
     known = np.isin(kind, list(_GENES))
-    genes = known | np.isin(kind, list(_NO_KIND))
+    genes = known | np.isin(kind, [name.casefold() for name in NONE])
     if not known.any():
         genes = ~np.isin(kind, list(_OTHERS))
     return None if genes.all() else genes

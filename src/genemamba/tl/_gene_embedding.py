@@ -17,7 +17,7 @@ from genemamba._settings import check_whole
 from genemamba.cells.labels import full_column
 from genemamba.cells.names import match_genes, own_tokens
 from genemamba.cells.open import cells_of
-from genemamba.cells.read import Reading, Tokens, no_genes, tokenise
+from genemamba.cells.read import Reading, no_genes, tokenise
 from genemamba.cells.record import check_slots, entry_of, identity, record
 from genemamba.errors import InputError
 from genemamba.network.gene_states import GeneStates, gene_states
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import GeneMamba
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
-    from genemamba.tokens import Vocabulary
 
 
 Kind = Literal["static", "context"]
@@ -141,9 +140,10 @@ def gene_embedding(
                 raise no_genes()
             states = gene_states(loaded, tokens.ranked, codes, runtime=runtime)
             warn(tokens.report(), key_added)
+            token = own_tokens(cells, tokens.genes, tokens.where, vocab)
             if groupby is not None:
-                return _of_groups(cells, tokens, states, groups, min_cells, vocab)
-            made = _context(cells, tokens, states, 0, min_cells, vocab)
+                return _of_groups(cells.var_names, token, states, groups, min_cells)
+            made = _context(token, states, 0, min_cells)
             made.entry.update(
                 entry_of(loaded, reading, runtime, given=model, kind=kind, min_cells=min_cells)
             )
@@ -217,16 +217,8 @@ def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]
     return codes.astype(np.int64), names.tolist()
 
 
-def _context(
-    adata: AnnData,
-    tokens: Tokens,
-    states: GeneStates,
-    group: int,
-    min_cells: int,
-    vocab: Vocabulary,
-) -> _Made:
-    """Arrange the means of one group by the genes of `adata`."""
-    token = own_tokens(adata, tokens.genes, tokens.where, vocab)
+def _context(token: np.ndarray, states: GeneStates, group: int, min_cells: int) -> _Made:
+    """Arrange the means of one group by the `token` of each gene."""
     row = np.searchsorted(states.tokens, token).clip(max=len(states.tokens) - 1)
     read = states.tokens[row] == token
     n_cells = np.where(read, states.n_cells[group, row], 0)
@@ -235,19 +227,14 @@ def _context(
 
 
 def _of_groups(
-    adata: AnnData,
-    tokens: Tokens,
-    states: GeneStates,
-    groups: list[str],
-    min_cells: int,
-    vocab: Vocabulary,
+    names: pd.Index, token: np.ndarray, states: GeneStates, groups: list[str], min_cells: int
 ) -> dict[str, pd.DataFrame]:
     """Return one table per group, of the genes read often enough."""
     tables = {}
     for group, name in enumerate(groups):
-        made = _context(adata, tokens, states, group, min_cells, vocab)
+        made = _context(token, states, group, min_cells)
         enough = np.isfinite(made.vectors).all(axis=1)
-        tables[name] = _table(made.vectors[enough], adata.var_names[enough])
+        tables[name] = _table(made.vectors[enough], names[enough])
     return tables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -166,7 +166,7 @@ def perturb(
     """
     seed = recorded_seed(rng)
     check_key(key_added, PERTURB)
-    _check_arguments(how, n_controls, control_cells, max_tokens)
+    _check_arguments(how, n_controls, control_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
     reading = Reading(layer, gene_ids, max_tokens)
     with cells_of(adata, mod, copy) as (cells, result):
@@ -215,13 +215,12 @@ def perturb(
     return result
 
 
-def _check_arguments(how: str, n_controls: int, control_cells: int, max_tokens: int) -> None:
+def _check_arguments(how: str, n_controls: int, control_cells: int) -> None:
     if how not in get_args(How):
         raise InputError(f"how={how!r} is unknown", "use 'delete' or 'overexpress'")
     for name, value, least in (
         ("n_controls", n_controls, 0),
         ("control_cells", control_cells, 1),
-        ("max_tokens", max_tokens, 1),
     ):
         check_whole(name, value, least)
 
@@ -231,16 +230,13 @@ def _read_perturbations(
 ) -> list[Perturbation]:
     """Find the genes; one name is one perturbation, a list of names a joint one."""
     asked: list[Perturbation] = []
-    if not isinstance(genes, Iterable) or not all(
-        isinstance(entry, Iterable) and all(isinstance(name, str) for name in entry)
-        for entry in genes
-    ):
-        raise InputError(
-            f"genes={shown(genes)} is neither a gene nor a list of genes",
-            "give names, such as 'CD3D', or ['CD79A', ('CD3D', 'CD3E')]",
-        )
-    for entry in [genes] if isinstance(genes, str) else genes:
-        names = [entry] if isinstance(entry, str) else [str(name) for name in entry]
+    for entry in _listed(genes):
+        names = _listed(entry)
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(
+                f"genes={shown(genes)} is neither a gene nor a list of genes",
+                "give names, such as 'CD3D', or ['CD79A', ('CD3D', 'CD3E')]",
+            )
         if not names:
             raise InputError("genes holds an empty set of genes", "name at least one gene")
         tokens = tuple(find_genes(names, vocab).tolist())
@@ -252,11 +248,9 @@ def _read_perturbations(
     return asked
 
 
-def _named(groups: str | Sequence[str]) -> list[str]:
-    wanted = [groups] if isinstance(groups, str) else groups
-    if not isinstance(wanted, Sequence) or not len(wanted):
-        raise InputError(f"groups={shown(groups)} names no state", "name states, or leave it out")
-    return list(wanted)
+def _listed(given: Any) -> list[Any]:
+    """Return what was given as a list: a name, or what is not iterable, is its only entry."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
 def _read_states(
@@ -274,7 +268,9 @@ def _read_states(
     names = values.astype(str).to_numpy(dtype=str)
     there = values.notna().to_numpy()
     known = np.unique(names[there]).tolist()
-    wanted = known if groups is None else _named(groups)
+    wanted = known if groups is None else _listed(groups)
+    if not wanted:
+        raise InputError(f"groups={shown(groups)} names no state", "name states, or leave it out")
     for argument, state in [("groups", g) for g in wanted] + [("target", target)]:
         if state is not None and state not in known:
             raise InputError(

@@ -97,23 +97,24 @@ class Run:
             return [None] * len(self.states)
         cells = {s.name: s.cells for s in self.states if s.name is not None}
         others = np.concatenate([c for name, c in cells.items() if name != self.target])
-        if not self._there(cells[self.target]).size:
+        to = self._centroid(cells[self.target])
+        if to is None:
             raise InputError(
                 f"no cell of the target state {self.target!r} expresses a gene of the model",
                 "choose another target, or check layer and gene_ids",
             )
-        to = self._centroid(cells[self.target])
-        return [
-            None if s.name is None or not self._there(s.cells).size
-            else Direction(self._centroid(others if s.name == self.target else s.cells), to)
+        starts = [
+            None if s.name is None
+            else self._centroid(others if s.name == self.target else s.cells)
             for s in self.states
         ]  # fmt: skip
+        return [None if start is None else Direction(start, to) for start in starts]
 
-    def _there(self, cells: np.ndarray) -> np.ndarray:
-        return cells[np.isfinite(self.before[cells]).all(axis=1)]
-
-    def _centroid(self, cells: np.ndarray) -> np.ndarray:
-        return self.before[self._there(cells)].mean(axis=0)
+    def _centroid(self, cells: np.ndarray) -> np.ndarray | None:
+        """Return the mean vector; None if no cell has one."""
+        vectors = self.before[cells]
+        vectors = vectors[np.isfinite(vectors).all(axis=1)]
+        return vectors.mean(axis=0) if len(vectors) else None
 
     def _jobs(self) -> Iterator[Job]:
         for p, perturbation in enumerate(self.asked):

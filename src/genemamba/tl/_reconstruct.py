@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -196,7 +196,7 @@ def reconstruct(
 
 
 def _check_settings(protocol: str, mask: float, prefix: float, n_cells: int | None) -> None:
-    if protocol not in list(NOTES):
+    if protocol not in get_args(Protocol):
         raise InputError(f"protocol={protocol!r} is unknown", "use 'masked', 'next' or 'paper'")
     check_share("mask_fraction", mask)
     check_share("prefix_fraction", prefix)
