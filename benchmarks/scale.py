@@ -8,9 +8,9 @@ memory is its own.
 
 tokenise   gm.pp.rank_tokenize from a path (h5ad and zarr) into a store.
 embed      gm.tl.embed from a path into a store with a model of one layer, 5,000 and 50,000 cells.
-kill       a streamed embedding killed at ten random moments, each time gone on with, beside one
-           that was not: are both stores the same, byte for byte?
-dask       gm.tl.embed of a dask array with two worker processes, beside one process of one thread.
+kill       a streamed embedding killed at ten random moments and resumed each time, compared with
+           an uninterrupted one: are both stores the same, byte for byte?
+dask       gm.tl.embed of a dask array with two worker processes, compared with one of one thread.
 The last line printed is the same as JSON.
 """
 

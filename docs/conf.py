@@ -43,7 +43,8 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(anndata|collections|mudata|np|numpy|pandas|pd|scipy|sparse|torch|matplotlib)\..*",
     ),
-    (r"py:class", r"(os\.|pathlib\.)?(AnnData|ArrayLike|Axes|MuData|Path|PathLike)"),
+    (r"py:class", r"(os\.|pathlib\.)?(AnnData|ArrayLike|Axes|BatchSize|MuData|Path|PathLike)"),
+    (r"py:class", r"genemamba\._labels\.CellTable"),  # an AnnData, for metrics
     (r"py:class", "TypeAliasForwardRef"),  # of autodoc_type_aliases itself
 ]
 

@@ -180,6 +180,21 @@ def test_no_column_is_a_gene(pbmc: AnnData, small_model: GeneMamba) -> None:
         gm.tl.embed(pbmc, model=small_model)
 
 
+@pytest.mark.parametrize(
+    ("genes", "others"),
+    [("GEX", "ADT"), ("rna", "protein"), ("RNA", "ATAC"), ("Gene Expression ", "Antibody Capture "),
+     ("gene_expression", "antibody_capture"), ("Genes", "Antibody"), ("mRNA", "sgRNA"),
+     ("nan", "HTO"), ("Gene Expression", "anything"), (np.nan, "Peaks")],
+)  # fmt: skip
+def test_words_for_what_is_no_gene(
+    pbmc: AnnData, small_model: GeneMamba, genes: Any, others: str
+) -> None:
+    expected = tokens(pbmc[:, 3:].copy(), small_model)
+    pbmc.X[:, :3] = 300
+    pbmc.var["feature_types"] = [others] * 3 + [genes] * 762
+    np.testing.assert_array_equal(tokens(pbmc, small_model), expected)
+
+
 @pytest.mark.parametrize("said", ["protein_coding", "", np.nan])
 def test_a_column_that_does_not_say_what_is_a_gene(
     pbmc: AnnData, small_model: GeneMamba, said: Any

@@ -9,7 +9,7 @@ import pandas as pd
 
 from genemamba.errors import InputError
 
-_NONE = ["", "nan", "NaN", "None", "<NA>"]
+NONE = ["", "nan", "NaN", "None", "<NA>"]
 _LONGEST_NAME = 1_000
 
 
@@ -34,15 +34,24 @@ def missing(values: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(values):
         return none
     names = pd.Series(pd.unique(values.astype(object)), dtype=object)
-    empty = names[names.astype(str).str.strip().isin(_NONE)]
+    empty = names[names.astype(str).str.strip().isin(NONE)]
     return none | values.astype(object).isin(empty).to_numpy()
 
 
 def names(values: pd.Series, what: str) -> pd.Series:
     """Return the names of groups, NaN where missing; whole numbers are names, measurements not."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        numeric = pd.api.types.is_numeric_dtype(values.cat.categories)
+        values = values.astype(values.cat.categories.dtype) if numeric else values
     values = values.infer_objects()
+    no_names = InputError(f"{what} holds values that are no names", "give a column of names")
+    if pd.api.types.is_complex_dtype(values):
+        raise no_names
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        longest = max((len(str(name)) for name in values.unique()), default=0)
+        try:
+            longest = max((len(str(name)) for name in values.unique()), default=0)
+        except TypeError:  # lists have no hash
+            raise no_names from None
         if longest > _LONGEST_NAME:  # numpy gives every cell the width of the longest name
             raise InputError(
                 f"{what} holds a name of {longest:,} characters",
@@ -77,10 +86,19 @@ def column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.S
     return names(adata.obs[key], f"{of}.obs[{key!r}]")
 
 
-def full_column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.Series:
-    """Return the :func:`names` in a column of ``obs``, in which every cell must have one."""
+def full_column(
+    adata: CellTable,
+    key: Any,
+    argument: str,
+    of: str = "adata",
+    needed: np.ndarray | None = None,
+) -> pd.Series:
+    """Return the :func:`names` in a column of ``obs``; every cell that is `needed` must have one.
+
+    `needed` is a mask of the cells; all of them, if there is none.
+    """
     values, given = column(adata, key, argument, of), adata.obs[key]
-    without = values.isna().to_numpy()
+    without = values.isna().to_numpy() & (True if needed is None else needed)
     if without.any():
         known = f'{of}.obs["{key}"].notna()'
         if not given.isna()[without].all():  # "", or NaN as text

@@ -10,12 +10,28 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, field, fields
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from genemamba.errors import InputError, shown
 
 Settings = TypeVar("Settings")
 _LARGEST = 1e300  # an int can be larger than any float
+
+
+def check_whole(name: str, value: Any, least: int = 1, also: str = "") -> None:
+    """Raise unless an argument is a whole number, Python's or NumPy's, of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise InputError(
+            f"{name}={shown(value)} is not a whole number of {least} or more",
+            f"give {name}={max(least, 10)}, say{also}",
+        )
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise unless an argument is a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise InputError(f"{name}={shown(value)} is not between 0 and 1", f"give {name}=0.5, say")
 
 
 def number(default: float, low: float = 0.0, high: float = math.inf) -> Any:

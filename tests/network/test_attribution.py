@@ -113,5 +113,5 @@ def test_batches_change_nothing(model, cells, weights, batch_size):
 def test_refused(model, cells, weights):
     with pytest.raises(InputError, match="method='shap'"):
         attribute_tokens(model, cells, weights, method="shap")
-    with pytest.raises(InputError, match="steps is 0"):
+    with pytest.raises(InputError, match="steps=0 is not"):
         attribute_tokens(model, cells, weights, steps=0)

@@ -109,5 +109,5 @@ def test_a_runtime_carries_the_batch_size(size: int | str) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, None, "many"])
 def test_a_batch_size_that_cannot_be(size: object) -> None:
-    with pytest.raises(InputError, match=f"batch_size={size!r} is not a positive integer"):
+    with pytest.raises(InputError, match=f"batch_size={size!r} is not a whole number"):
         choose_runtime(batch_size=size)

@@ -128,7 +128,7 @@ def test_it_survives_subsetting_and_writing(cells, small_model, tmp_path: Path):
         ({"label_key": "kind"}, "has no effect"),
         ({"groupby": "donor"}, "groupby='donor'"),
         ({"method": "shap"}, "method='shap'"),
-        ({"steps": 0}, "steps is 0"),
+        ({"steps": 0}, "steps=0 is not"),
         ({"key_added": "mine"}, "layers\\['mine'\\]"),
         ({"layer": "scaled"}, "layer='scaled'"),
     ],

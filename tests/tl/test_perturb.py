@@ -277,7 +277,7 @@ def test_it_survives_writing(cells, small_model, tmp_path: Path):
         ("CD3D", {"groupby": "kind", "target": "NK"}, "'NK' is not in"),
         ("CD3D", {"groupby": "kind", "groups": ["NK"]}, "'NK' is not in"),
         ("CD3D", {"groupby": "one", "target": "x"}, "already in the target state"),
-        ("CD3D", {"n_controls": -1}, "n_controls is -1"),
+        ("CD3D", {"n_controls": -1}, "n_controls=-1 is not"),
         ("CD3D", {"key_added": "mine"}, "mine_cosine"),
         ("CD3D", {"layer": "scaled"}, "layer='scaled'"),
         ("CD3D", {"pooling": "max"}, "pooling='max'"),

@@ -85,6 +85,19 @@ def test_fractional_counts_are_linear() -> None:
     assert kind(shallow) == "normalised"
 
 
+@pytest.mark.parametrize("others", [[], ["whole"], ["hundredths"], ["whole", "hundredths"]])
+def test_counts_corrected_for_collisions_are_not_square_roots(others: list[str]) -> None:
+    """Of 256 identifiers: 1.002, 2.008, 3.018, …, whose squares are nearly whole up to 9.05."""
+    dense = counts()
+    corrected = -256 * np.log1p(-np.minimum(dense, 255) / 256)
+    rng = np.random.default_rng(1)
+    further = {
+        "whole": dense[::-1] * 1000,
+        "hundredths": np.round(dense * rng.gamma(4, 0.25, dense.shape), 2)[:8],
+    }
+    assert kind(np.vstack([corrected, *(further[name] for name in others)])) == "normalised"
+
+
 def test_a_note_decides_where_entries_do_not() -> None:
     noise = np.random.default_rng(0).uniform(0.1, 5, (60, 40))
     with pytest.raises(InputError, match=r"adata.X holds fractions up to .* do not tell"):

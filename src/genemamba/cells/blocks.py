@@ -18,9 +18,10 @@ from genemamba._progress import Progress
 from genemamba._version import __version__
 from genemamba.cells import cluster
 from genemamba.cells.counts import BLOCK, Counts
+from genemamba.cells.open import is_path
 from genemamba.cells.read import losses, no_genes, report
 from genemamba.cells.store import filling
-from genemamba.errors import InputError
+from genemamba.errors import InputError, shown
 
 if TYPE_CHECKING:
     from genemamba.tokens import GeneMatch, Ranked
@@ -136,6 +137,8 @@ def into_store(
     InputError
         If `out` does not end in .zarr; see :func:`~genemamba.cells.store.filling`.
     """
+    if not is_path(out):
+        raise InputError(f"out={shown(out)} is not a path", "give a name that ends in .zarr")
     path = Path(out)
     if path.suffix != ".zarr":
         raise InputError(

@@ -12,14 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from genemamba._labels import NONE
 from genemamba.errors import InputError
 from genemamba.tokens import Values, as_csr, judge, linear, recheck
 
 BLOCK = 1_024  # cells read, embedded and stored at a time
 _PIECES, _PIECE = 16, 64  # what is looked at of counts that are not in memory
-_GENES = "gene expression"
-_OTHERS = {"antibody capture", "antigen capture", "crispr guide capture", "custom",
-           "multiplexing capture", "peaks"}  # fmt: skip
+_GENES = {"gene expression", "expression", "gene", "genes", "gex", "mrna", "rna", "transcript",
+          "transcripts", "transcriptome"}  # fmt: skip
+_OTHERS = {"adt", "adts", "antibody", "antibodies", "antibody capture", "antigen capture", "atac",
+           "bcr", "chromatin accessibility", "crispr", "crispr guide capture", "custom", "grna",
+           "guide", "guides", "hashtag", "hashtags", "hto", "htos", "multiplexing capture", "peak",
+           "peaks", "protein", "proteins", "sgrna", "surface protein", "tcr", "vdj"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +147,18 @@ def count(matrix: Any, var: pd.DataFrame, *, where: str, log1p_hint: float | Non
 def is_gene(var: pd.DataFrame) -> np.ndarray | None:
     """Return which rows of a table of features are genes; None if all are.
 
-    ``feature_types`` is Cell Ranger's column; in a merged file it may be missing for some rows.
+    ``feature_types`` is Cell Ranger's column, which others fill with words of their own ("GEX" and
+    "ADT"); in a merged file it may be missing for some rows. Unknown words are genes, unless other
+    rows say that they are.
     """
     if "feature_types" not in var:
         return None
     given = var["feature_types"].astype(object)
-    kind = given.where(given.notna(), "").astype(str).str.casefold().to_numpy()
-    genes = (kind == _GENES) | (kind == "")
-    if not (kind == _GENES).any():
+    kind = given.where(given.notna(), "").astype(str).str.casefold()
+    kind = kind.str.replace(r"[\s_-]+", " ", regex=True).str.strip().to_numpy()
+    known = np.isin(kind, list(_GENES))
+    genes = known | np.isin(kind, [name.casefold() for name in NONE])
+    if not known.any():
         genes = ~np.isin(kind, list(_OTHERS))
     return None if genes.all() else genes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,12 +74,9 @@ def read_labelled(
             f"all labelled cells are {str(names[0])!r}, but a classifier needs two classes or more",
             "label cells of two or more types",
         )
-    if unknown and UNKNOWN in names:
-        raise InputError(
-            f"{UNKNOWN!r} is one of the labels, but this name is reserved for unfamiliar cells",
-            "set these labels to NaN, or use unknown=False",
-        )
-    groups = read_groups(adata, batch_key, of)
+    if unknown:
+        require_no_unknown(names)
+    groups = read_groups(adata, batch_key, of, there)
     given = np.full(adata.n_obs, "", dtype=object)
     given[there] = names
     cells = np.flatnonzero(there)
@@ -104,8 +102,23 @@ def _say_lost(lost: list[str], n_left: int, of: str) -> None:
     )
 
 
-def read_groups(adata: AnnData, key: str | None, of: str = "adata") -> np.ndarray | None:
-    """Return the donor or batch of every cell as str; ``None`` if no key is given."""
+def require_no_unknown(names: Iterable[str]) -> None:
+    """Raise if "unknown" is the name of a class."""
+    if UNKNOWN in names:
+        raise InputError(
+            f"{UNKNOWN!r} is one of the labels, but this name is reserved for unfamiliar cells",
+            "set these labels to NaN, or use unknown=False",
+        )
+
+
+def read_groups(
+    adata: AnnData, key: str | None, of: str = "adata", labelled: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Return the donor or batch of every cell as str; ``None`` if no key is given.
+
+    It may be missing for cells that are not `labelled`.
+    """
     if key is None:
         return None
-    return full_column(adata, key, "batch_key", of).astype(str).to_numpy(dtype=str)
+    groups = full_column(adata, key, "batch_key", of, labelled)
+    return groups.astype(str).to_numpy(dtype=str)

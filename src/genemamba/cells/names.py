@@ -11,10 +11,12 @@ import pandas as pd
 from genemamba._files import sha256
 from genemamba.cells.counts import is_gene
 from genemamba.errors import InputError
-from genemamba.tokens import GeneMatch, match
+from genemamba.tokens import FIRST_GENE, GeneMatch, match
 from genemamba.tokens.genes import guess, look_up
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from genemamba.tokens import Vocabulary
 
 
@@ -68,6 +70,20 @@ def _names(var: pd.DataFrame, gene_ids: str | Sequence[str] | None) -> tuple[lis
             f"gene_ids has {len(names)} names for {len(var)} genes", "give one name per gene"
         )
     return names, "gene_ids"
+
+
+def own_tokens(adata: AnnData, genes: GeneMatch, where: str, vocab: Vocabulary) -> np.ndarray:
+    """Return the token of each gene of ``adata.var``, -1 for none, if `genes` are those of `where`.
+
+    Genes of ``adata.raw`` are found by name; by gene, if they were renamed since.
+    """
+    if where != "adata.raw.X":
+        return genes.token
+    raw = pd.Series(genes.token, adata.raw.var_names)
+    raw = raw[~raw.index.duplicated()]
+    token = raw.reindex(adata.var_names).fillna(-1).to_numpy(dtype=np.int64)
+    renamed = look_up(adata.var_names.astype(str).tolist(), vocab)[0] + FIRST_GENE
+    return np.where((token < 0) & np.isin(renamed, genes.tokens), renamed, token)
 
 
 def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tuple[str, str]:

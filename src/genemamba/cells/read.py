@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from genemamba._settings import check_whole
 from genemamba.cells.counts import Counts, by_columns, count, is_lazy
 from genemamba.cells.names import genes_sha256, match_genes
 from genemamba.cells.open import require_anndata
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.tokens import GeneMatch, Ranked, Values, rank_csr
 
 if TYPE_CHECKING:
@@ -33,11 +34,24 @@ class Reading:
     gene_ids: str | Sequence[str] | None = None
     max_tokens: int = 2048
 
+    def __post_init__(self) -> None:
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise InputError(
+                f"layer={shown(self.layer)} is a {type(self.layer).__name__}",
+                "give the name of one layer, or 'raw'",
+            )
+        if self.gene_ids is not None and not isinstance(self.gene_ids, Iterable):
+            raise InputError(
+                f"gene_ids={shown(self.gene_ids)} is a {type(self.gene_ids).__name__}",
+                "give the name of a column of var, or one name per gene",
+            )
+        check_whole("max_tokens", self.max_tokens)
+
     @property
     def params(self) -> dict[str, Any]:
         """What a record keeps of it."""
         gene_ids = self.gene_ids if isinstance(self.gene_ids, str) else ""
-        return {"layer": self.layer or "", "gene_ids": gene_ids, "max_tokens": self.max_tokens}
+        return {"layer": self.layer or "", "gene_ids": gene_ids, "max_tokens": int(self.max_tokens)}
 
 
 @dataclass(frozen=True, eq=False)

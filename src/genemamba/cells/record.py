@@ -11,7 +11,7 @@ from genemamba._keys import OWN_RECORDS, UNS
 from genemamba._keys import recorded as recorded
 from genemamba._version import __version__
 from genemamba.cells.open import check_backed, require_anndata
-from genemamba.errors import InputError
+from genemamba.errors import InputError, shown
 
 if TYPE_CHECKING:
     from genemamba.cells.read import Reading
@@ -20,12 +20,19 @@ if TYPE_CHECKING:
     from genemamba.network.runtime import Runtime
 
 
-def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
+def check_slots(adata: AnnData, key: str, default: str, **slots: Sequence[str]) -> None:
     """Raise if an AnnData cannot be written to, or genemamba did not write these slots.
 
-    Slots with default names belong to genemamba even if their record is missing.
+    Slots with default names belong to genemamba even if their record is missing, and each to one
+    tool, whose `default` it is.
     """
     require_anndata(adata)
+    check_key(key, default)
+    if key in OWN_RECORDS and key != default:
+        raise InputError(
+            f"key_added={key!r} is where another tool writes, and is read as its result",
+            "choose another key_added",
+        )
     if any(slots.values()):
         check_backed(adata, copy=False)
     ours = key in _records(adata) or key in OWN_RECORDS
@@ -40,6 +47,12 @@ def check_slots(adata: AnnData, key: str, **slots: Sequence[str]) -> None:
                     f"adata.{slot}[{name!r}] exists and was not written by genemamba",
                     f"choose another key_added, or delete it first: del adata.{slot}[{name!r}]",
                 )
+
+
+def check_key(key: str, default: str) -> None:
+    """Raise unless `key_added` is a name."""
+    if not isinstance(key, str) or not key:
+        raise InputError(f"key_added={shown(key)} is not a name", f"give key_added={default!r}")
 
 
 def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str]:

@@ -216,7 +216,13 @@ def filling(
         yield store
         return
     with _room(store):
-        store.partial.mkdir(parents=True, exist_ok=True)
+        try:
+            store.partial.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            raise InputError(
+                f"out={str(out)!r} cannot be made ({error.strerror})",
+                "choose a folder that you can write to",
+            ) from None
         lock = FileLock(store.partial / "lock")
         try:
             lock.acquire(timeout=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -120,9 +121,11 @@ def compare(
     >>> list(table.index)
     ['X_pca', 'PCA-50', 'HVG']
     """
-    check_slots(adata, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
+    check_slots(adata, OBSM_EMBEDDING, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
     seed = seed_of(rng)
     reps = [use_rep] if isinstance(use_rep, str) else list(use_rep)
+    if not reps:
+        raise InputError("use_rep names no embedding", "give a slot of obsm, or several")
     wanted = _choose(baselines, batch_key)
     spaces: dict[str, Space] = {key: as_embedding(slot(adata, key)) for key in reps}
     keys = {"label_key": label_key, "batch_key": batch_key, "split": split or batch_key}
@@ -171,6 +174,7 @@ def compare(
 
 def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Baseline]:
     """Return the baselines in the order of the table."""
+    names = cast("list[Baseline]", [names]) if isinstance(names, str) else names
     if names is None:
         return [name for name in TITLES if batch_key or name != "harmony"]
     if unknown := [name for name in names if name not in TITLES]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from genemamba._docs import documented
 from genemamba._keys import OBSM_EMBEDDING
-from genemamba._rng import Rng
+from genemamba._rng import Rng, generator_of
 from genemamba.metrics._check import Embedding, Groups, read
 from genemamba.metrics._neighbors import draw_seed, nearest_neighbors
 
@@ -46,7 +46,7 @@ def leiden_agreement(
     from scib_metrics import nmi_ari_cluster_labels_leiden
 
     space, types = read(X, use_rep, labels=labels)
-    rng = np.random.default_rng(rng)
+    rng = generator_of(rng)
     neighbors = nearest_neighbors(space, rng)
     seed = draw_seed(rng)
     best = {"nmi": -np.inf}

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genemamba._rng import Rng, generator_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scib_metrics.nearest_neighbors import NeighborsResults
-
-    from genemamba._rng import Rng
 
 N_NEIGHBORS = 15  # scanpy's default, the cell itself included
 EXACT_UP_TO = 20_000
@@ -38,4 +38,4 @@ def nearest_neighbors(
 
 def draw_seed(rng: Rng) -> int:
     """Return a seed for libraries that take an integer."""
-    return int(np.random.default_rng(rng).integers(2**31 - 1))
+    return int(generator_of(rng).integers(2**31 - 1))

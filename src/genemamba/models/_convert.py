@@ -26,12 +26,12 @@ def convert(
     Parameters
     ----------
     path
-        Checkpoint to read: as for :func:`load`, except a loaded model.
+        Checkpoint to read: as for :func:`~genemamba.models.load`, except a loaded model.
     out
         Folder to write, new or empty, with ``model.safetensors``, ``config.json`` (of the
         published layout: with the names of the published code) and ``genes.csv``.
     merge
-        As for :func:`load`.
+        As for :func:`~genemamba.models.load`.
 
     Returns
     -------

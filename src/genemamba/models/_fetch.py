@@ -26,7 +26,7 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
         A name that :func:`available` lists.
     to
         Folder to write to, for a machine without internet: copy it there and
-        :func:`load` it by its path. Default: the cache (see ``GENEMAMBA_HOME``).
+        :func:`~genemamba.models.load` it by its path. Default: the cache (see ``GENEMAMBA_HOME``).
 
     Returns
     -------

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from genemamba.errors import CheckpointError
+from genemamba.errors import CheckpointError, InputError, shown
 from genemamba.models._registry import Entry, lookup, nearest, on_disk
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     Parameters
     ----------
     model
-        As for :func:`load`.
+        As for :func:`~genemamba.models.load`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
     Raises
     ------
     CheckpointError
-        As :func:`load`; also if a loaded model carries no vocabulary.
+        As :func:`~genemamba.models.load`; also if a loaded model carries no vocabulary.
 
     Examples
     --------
@@ -136,6 +136,11 @@ def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
 
 def _find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
     """Find the folder or file of a name or path, and its entry; a known name comes first."""
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"model={shown(model)} is a {type(model).__name__}",
+            "give the name of a checkpoint, its folder, or a loaded model",
+        )
     name, path, entry = str(model), Path(model), lookup(str(model))
     if entry:
         path = entry.folder

@@ -19,7 +19,7 @@ def register(
     vocabulary: str = "not stated",
     licence: str = "not stated",
 ) -> None:
-    """Name a checkpoint on a web server for :func:`fetch` and :func:`load`, in this session.
+    """Name a checkpoint on a web server, so that it can be fetched and loaded in this session.
 
     Nothing is downloaded. With ``config.json`` and ``genes.csv`` the checkpoint is in the layout of
     this package, otherwise in the published one; without ``genes.csv``, Geneformer V1's gene tables

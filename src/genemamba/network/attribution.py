@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.network.genemamba import GeneMamba
 from genemamba.network.inference import over_cells, placed
@@ -62,8 +63,7 @@ def attribute_tokens(
     InputError
         If the method is unknown.
     """
-    if steps < 1:
-        raise InputError(f"steps is {steps}", "give steps of at least 1")
+    check_whole("steps", steps)
     if method not in get_args(Method):
         raise InputError(
             f"method={method!r} is unknown", "use 'gradient_x_input' or 'integrated_gradients'"

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
+from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.network import backend as backends
 from genemamba.network import selftest
@@ -61,10 +62,9 @@ def choose_runtime(
         if value not in get_args(kind):
             *others, last = map(repr, get_args(kind))
             raise InputError(f"{name}={value!r} is unknown", f"use {', '.join(others)} or {last}")
-    if batch_size != "auto" and not (type(batch_size) is int and batch_size > 0):
-        raise InputError(
-            f"batch_size={batch_size!r} is not a positive integer", "give cells per batch or 'auto'"
-        )
+    if not (isinstance(batch_size, str) and batch_size == "auto"):
+        check_whole("batch_size", batch_size, also=", or 'auto'")
+        batch_size = int(batch_size)
     device, why_device = _device(device)
     why_precision = f"precision={precision!r} was given"
     if precision == "auto":
@@ -77,6 +77,7 @@ def choose_runtime(
 
 
 def _device(wanted: str) -> tuple[str, str]:
+    wanted = {"cpu:0": "cpu"}.get(str(wanted), str(wanted))  # also a torch.device
     if wanted == "auto":
         found = torch.cuda.is_available()
         return ("cuda", "torch finds a CUDA device") if found else ("cpu", "no CUDA device")

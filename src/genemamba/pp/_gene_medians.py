@@ -88,7 +88,7 @@ def gene_medians(
     if method not in get_args(Method):
         raise InputError(f"method={method!r} is unknown", "use 'exact' or 'tdigest'")
     with cells_of(adata, mod, copy) as (cells, result):
-        check_slots(cells, key_added, var=[key_added])
+        check_slots(cells, key_added, VAR_MEDIAN, var=[key_added])
         counts = read_counts(cells, layer)
         var, where = counts.var, counts.where
         if not var.index.is_unique and where == "adata.raw.X":

@@ -103,7 +103,7 @@ def rank_tokenize(
     (3,)
     """
     with cells_of(adata, mod, copy, out) as (cells, result):
-        check_slots(cells, key_added, obsm=[] if out else [key_added])
+        check_slots(cells, key_added, OBSM_TOKENS, obsm=[] if out else [key_added])
         vocab, reading = models.vocabulary(model), Reading(layer, gene_ids, max_tokens)
         entry = {"vocabulary_sha256": vocab.sha256, "params": reading.params}
         if out is not None:

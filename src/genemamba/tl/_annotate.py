@@ -15,12 +15,19 @@ from anndata import AnnData
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, AnnotationKeys, annotation_keys
-from genemamba._rng import Rng
-from genemamba.cells.labels import UNKNOWN, read_labelled
+from genemamba._keys import (
+    ANNOTATION,
+    OBSM_EMBEDDING,
+    UNS_ANNOTATE,
+    AnnotationKeys,
+    annotation_keys,
+)
+from genemamba._rng import Rng, recorded_seed
+from genemamba._settings import check_share
+from genemamba.cells.labels import UNKNOWN, read_labelled, require_no_unknown
 from genemamba.cells.open import cells_of, is_path, modality
 from genemamba.cells.read import Reading, lost
-from genemamba.cells.record import check_slots, entry_of, record, recorded
+from genemamba.cells.record import check_key, check_slots, entry_of, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
 from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
@@ -156,20 +163,26 @@ def annotate(
     >>> "B cell" in set(adata.obs["genemamba_label"])
     True
     """
+    seed = recorded_seed(rng)
+    check_key(key_added, ANNOTATION)
     keys = annotation_keys(key_added)
-    _check_arguments(reference, reference_layer, label_key, method, coverage, recipe, folder)
+    _check_arguments(
+        reference, reference_layer, label_key, method, coverage, recipe, folder, batch_key
+    )
     reading, running = (
         Reading(layer, gene_ids, max_tokens),
         Running(device, precision, backend, batch_size),
     )
     with cells_of(adata, mod, copy) as (own, result):
-        check_slots(own, keys.record, obs=keys.obs, obsm=keys.obsm)
+        check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
         loaded = models.load(model)
         _refuse_other_model(own, loaded, "adata")
         cells = Embedding(own, loaded, reading, running)
         given = np.full(own.n_obs, "", dtype=object)
         if label_key is None:
             fitted = read_classifier(reference, loaded)
+            if unknown:
+                require_no_unknown(fitted.head.classes)
         elif reference is not None:
             theirs = _reference(reference, mod, cells, reference_layer)
             labelled = read_labelled(
@@ -198,7 +211,7 @@ def annotate(
             "batch_key": batch_key or "",
             "unknown": unknown,
             "coverage": coverage or 0.0,
-            "rng": rng if isinstance(rng, int) else "",
+            "rng": seed,
         }
         about = {
             **entry_of(loaded, reading, cells.runtime, **params),
@@ -227,7 +240,7 @@ def annotate(
 
 def _reference(reference: Any, mod: str | None, cells: Embedding, layer: str | None) -> Embedding:
     """Return the cells of the reference, read as `adata` is unless it says otherwise."""
-    adata = modality(reference, mod)
+    adata = modality(reference, mod if hasattr(reference, "mod") else None)
     theirs = cells.reading
     own_layer = {None: theirs.layer, "X": None}.get(layer, layer)
     column = theirs.gene_ids if isinstance(theirs.gene_ids, str) else None
@@ -286,13 +299,14 @@ def _check_arguments(
     coverage: float | None,
     recipe: Any,
     folder: Any,
+    batch_key: str | None,
 ) -> None:
     if method not in ("auto", "knn", "probe", "finetune"):
         raise InputError(
             f"method={method!r} is unknown", "use 'auto', 'knn', 'probe' or 'finetune'"
         )
-    if coverage is not None and not 0 < coverage < 1:
-        raise InputError(f"coverage={coverage!r} is not between 0 and 1", "give e.g. coverage=0.9")
+    if coverage is not None:
+        check_share("coverage", coverage)
     if recipe is not None and method != "finetune":
         raise InputError(f"recipe={recipe!r} needs method='finetune'", "also set method='finetune'")
     if reference is not None and not is_path(reference):
@@ -314,7 +328,7 @@ def _check_arguments(
             "leave out label_key, or give the labelled AnnData as reference",
         )
     if label_key is None:
-        for name, value in (("method", method), ("folder", folder)):
+        for name, value in (("method", method), ("folder", folder), ("batch_key", batch_key)):
             if value not in ("auto", None):
                 raise InputError(
                     f"{name}={value!r}, but there are no labels to fit to",

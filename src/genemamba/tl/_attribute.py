@@ -12,8 +12,9 @@ from scipy import sparse
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import ATTRIBUTION
-from genemamba._rng import Rng
+from genemamba._rng import Rng, recorded_seed
 from genemamba.cells.labels import column, read_labelled
+from genemamba.cells.names import own_tokens
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, Tokens
 from genemamba.cells.record import check_slots, entry_of, record
@@ -139,10 +140,11 @@ def attribute(
     >>> b_cells = adata.varm["genemamba_attribution"][:, groups.index("CD19+ B")]
     >>> top = adata.var_names[b_cells.argsort()[::-1][:5]]
     """
+    seed = recorded_seed(rng)
     reading = Reading(layer, gene_ids, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy) as (own, result):
-        check_slots(own, key_added, layers=(key_added,), varm=(key_added,))
+        check_slots(own, key_added, ATTRIBUTION, layers=(key_added,), varm=(key_added,))
         loaded = models.load(model)
         groups = _read_groups(own, groupby)
         cells = Embedding(own, loaded, reading, running)
@@ -151,7 +153,8 @@ def attribute(
         found = attribute_tokens(
             loaded, tokens.ranked, aim.weights, method=method, steps=steps, runtime=cells.runtime
         )
-        matrix = _by_gene(own, tokens, found.values)
+        token = own_tokens(own, tokens.genes, tokens.where, models.vocabulary(loaded))
+        matrix = _by_gene(own.shape, token, tokens, found.values)
         names = np.unique(groups[groups != ""])
         means = [matrix[np.flatnonzero(groups == name)].mean(axis=0) for name in names]
         own.layers[key_added] = matrix
@@ -162,7 +165,7 @@ def attribute(
             "groupby": groupby or "",
             "label_key": label_key or "",
             "steps": steps,
-            "rng": rng if isinstance(rng, int) else "",
+            "rng": seed,
         }
         about = {
             **entry_of(loaded, reading, cells.runtime, given=model, **params),
@@ -250,21 +253,21 @@ def _head(cells: Embedding, label_key: str | None, rng: Rng) -> LabelHead:
     return head
 
 
-def _by_gene(adata: AnnData, tokens: Tokens, values: np.ndarray) -> sparse.csr_matrix:
-    """Lay out the values of tokens as cells × genes of `adata`."""
-    columns = np.arange(len(tokens.genes.token))
-    if tokens.where == "adata.raw.X":  # it has genes that adata has not
-        columns = adata.var_names.get_indexer(adata.raw.var_names)
-    known = np.flatnonzero((tokens.genes.token >= 0) & (columns >= 0))
-    # of several columns of a gene the one that names it best comes last, and stays
-    known = known[np.argsort(tokens.genes.status[known] != "duplicate", kind="stable")]
+def _by_gene(
+    shape: tuple[int, int], token: np.ndarray, tokens: Tokens, values: np.ndarray
+) -> sparse.csr_matrix:
+    """Lay out the values of tokens as cells × genes, whose `token` each is."""
+    known = np.flatnonzero(token >= 0)
+    if token is tokens.genes.token:
+        # of several columns of a gene the one that names it best comes last, and stays
+        known = known[np.argsort(tokens.genes.status[known] != "duplicate", kind="stable")]
     place = np.full(tokens.genes.token.max() + 1, -1)
-    place[tokens.genes.token[known]] = columns[known]
+    place[token[known]] = known
     column_of = place[tokens.ranked.tokens]
-    cell = np.repeat(np.arange(adata.n_obs), tokens.ranked.lengths)
+    cell = np.repeat(np.arange(shape[0]), tokens.ranked.lengths)
     there = column_of >= 0
     matrix = sparse.csr_matrix(
-        (values[there], (cell[there], column_of[there])), shape=adata.shape, dtype=np.float32
+        (values[there], (cell[there], column_of[there])), shape=shape, dtype=np.float32
     )
     matrix.sort_indices()
     return matrix

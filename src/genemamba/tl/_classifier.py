@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from genemamba._rng import Rng, seed_of
+from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
 from genemamba.heads.head import JOINED
-from genemamba.tl._embedding import Embedding
+from genemamba.tl._embedding import Embedding, known_by
 from genemamba.tl._expressed import components_of, fit_components
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def fit_classifier(
     With "auto", expression is read of the genes that `query` measures, too.
     """
     _warn_of_few(labelled)
-    generator = np.random.default_rng(rng)
+    generator = generator_of(rng)
     components: tuple[Any, ...] = (None, None)
     unread = ""
     if method == "auto":
@@ -93,7 +93,7 @@ def fit_classifier(
     if unread:
         head.info["expression_unread"] = unread
     _say_if_expression_wins(head)
-    head.info["model_sha256"] = source.loaded.provenance.get("sha256", "unsaved")
+    head.info["model_sha256"] = known_by(source.loaded)
     if head.temperature > 0.99 * WORST or _guesses(head, labelled):
         warnings.warn(
             "the embeddings do not predict these labels: every answer is close to a guess "
@@ -137,7 +137,7 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
             "read the file first: reference = anndata.read_h5ad(path)",
         )
     head = read_head(folder)
-    made, this = head.info.get("model_sha256"), loaded.provenance.get("sha256", "unsaved")
+    made, this = head.info.get("model_sha256"), known_by(loaded)
     if made != this:
         raise InputError(
             f"the annotation in {folder} was fitted on embeddings of another model "

@@ -109,7 +109,7 @@ def embed(
     """
     running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy, out) as (cells, result):
-        check_slots(cells, key_added, obsm=[] if out else [key_added])
+        check_slots(cells, key_added, OBSM_EMBEDDING, obsm=[] if out else [key_added])
         loaded = models.load(model)
         reading = Reading(layer, gene_ids, max_tokens)
         embedding = Embedding(cells, loaded, reading, running, pooling=pooling, reuse=False)

@@ -192,7 +192,9 @@ class Embedding:
             read != (self.reading.max_tokens, self.pooling)
         ):
             return None
-        return np.asarray(self.adata.obsm[OBSM_EMBEDDING], dtype=np.float32)
+        vectors = np.asarray(self.adata.obsm[OBSM_EMBEDDING], dtype=np.float32)
+        embedded = "batch_key" not in params and vectors.shape[1] == self.loaded.config.d_model
+        return vectors if embedded else None
 
 
 def embed_into(out: str | PathLike[str], cells: Embedding, key: str, given: ModelLike) -> None:
@@ -200,7 +202,7 @@ def embed_into(out: str | PathLike[str], cells: Embedding, key: str, given: Mode
     counts, genes, step, entry = _steps(cells)
     entry |= identity(cells.loaded, given)
     if entry["model_sha256"] == "unsaved":  # another call has to recognise it
-        entry["model_sha256"] = f"unsaved {_weights_digest(cells.loaded)[:16]}"
+        entry["model_sha256"] = known_by(cells.loaded)
     width = cells.loaded.config.d_model
     entry = into_store(
         out, cells.adata, counts, genes, step,
@@ -252,13 +254,16 @@ def _entry(cells: Embedding, runtime: Runtime) -> dict[str, Any]:
     )
 
 
-def _weights_digest(model: GeneMamba) -> str:
-    """Hash the weights of a model that no file holds."""
+def known_by(model: GeneMamba) -> str:
+    """Return the hash of a checkpoint; of the weights, if the model was never saved."""
+    saved = str(model.provenance.get("sha256", "unsaved"))
+    if saved != "unsaved":
+        return saved
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+    return f"unsaved {digest.hexdigest()[:16]}"
 
 
 @contextmanager

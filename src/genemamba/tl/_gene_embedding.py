@@ -13,16 +13,16 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import VARM_GENE, gene_cells_key
+from genemamba._settings import check_whole
 from genemamba.cells.labels import full_column
-from genemamba.cells.names import match_genes
+from genemamba.cells.names import match_genes, own_tokens
 from genemamba.cells.open import cells_of
-from genemamba.cells.read import Reading, Tokens, no_genes, tokenise
+from genemamba.cells.read import Reading, no_genes, tokenise
 from genemamba.cells.record import check_slots, entry_of, identity, record
 from genemamba.errors import InputError
 from genemamba.network.gene_states import GeneStates, gene_states
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embedding import warn
-from genemamba.tl._gene_tables import check_count
 from genemamba.tokens import FIRST_GENE
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def gene_embedding(
     runtime = choose_runtime(device, precision, backend, batch_size)
     reading = Reading(layer, gene_ids, max_tokens)
     with cells_of(adata, mod, copy) as (cells, result):
-        check_slots(cells, key_added, varm=[key_added], var=[gene_cells_key(key_added)])
+        check_slots(cells, key_added, VARM_GENE, varm=[key_added], var=[gene_cells_key(key_added)])
         loaded = models.load(model)
         if kind == "static":
             made = _static(cells, loaded, gene_ids)
@@ -134,14 +134,16 @@ def gene_embedding(
             made.entry.update(identity(loaded, model), params=params)
         else:
             codes, groups = _groups(cells, groupby)
-            tokens = tokenise(cells, models.vocabulary(loaded), reading)
+            vocab = models.vocabulary(loaded)
+            tokens = tokenise(cells, vocab, reading)
             if not len(tokens.ranked.tokens):
                 raise no_genes()
             states = gene_states(loaded, tokens.ranked, codes, runtime=runtime)
             warn(tokens.report(), key_added)
+            token = own_tokens(cells, tokens.genes, tokens.where, vocab)
             if groupby is not None:
-                return _of_groups(cells, tokens, states, groups, min_cells)
-            made = _context(cells, tokens, states, 0, min_cells)
+                return _of_groups(cells.var_names, token, states, groups, min_cells)
+            made = _context(token, states, 0, min_cells)
             made.entry.update(
                 entry_of(loaded, reading, runtime, given=model, kind=kind, min_cells=min_cells)
             )
@@ -176,7 +178,7 @@ def _check(adata: AnnData | None, kind: str, groupby: str | None, min_cells: int
         )
     if kind == "context" and adata is None:
         raise InputError("context vectors need cells", "give adata, or use kind='static'")
-    check_count("min_cells", min_cells, 10)
+    check_whole("min_cells", min_cells)
 
 
 def _of_model(loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> pd.DataFrame:
@@ -215,14 +217,8 @@ def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]
     return codes.astype(np.int64), names.tolist()
 
 
-def _context(
-    adata: AnnData, tokens: Tokens, states: GeneStates, group: int, min_cells: int
-) -> _Made:
-    """Arrange the means of one group by the genes of `adata`."""
-    token = tokens.genes.token
-    if tokens.where == "adata.raw.X":
-        place = adata.raw.var_names.get_indexer(adata.var_names)
-        token = np.where(place >= 0, token[place], -1)
+def _context(token: np.ndarray, states: GeneStates, group: int, min_cells: int) -> _Made:
+    """Arrange the means of one group by the `token` of each gene."""
     row = np.searchsorted(states.tokens, token).clip(max=len(states.tokens) - 1)
     read = states.tokens[row] == token
     n_cells = np.where(read, states.n_cells[group, row], 0)
@@ -231,14 +227,14 @@ def _context(
 
 
 def _of_groups(
-    adata: AnnData, tokens: Tokens, states: GeneStates, groups: list[str], min_cells: int
+    names: pd.Index, token: np.ndarray, states: GeneStates, groups: list[str], min_cells: int
 ) -> dict[str, pd.DataFrame]:
     """Return one table per group, of the genes read often enough."""
     tables = {}
     for group, name in enumerate(groups):
-        made = _context(adata, tokens, states, group, min_cells)
+        made = _context(token, states, group, min_cells)
         enough = np.isfinite(made.vectors).all(axis=1)
-        tables[name] = _table(made.vectors[enough], adata.var_names[enough])
+        tables[name] = _table(made.vectors[enough], names[enough])
     return tables
 
 

@@ -10,11 +10,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from genemamba._rng import generator_of
+from genemamba._settings import check_whole
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.genes.enrichment import fdr
 from genemamba.genes.network import adjacency, distance_matrix, jaccard_test, mean_distance
 from genemamba.genes.results import GeneNetwork
-from genemamba.tl._gene_tables import check_count, common_genes, read_tables
+from genemamba.tl._gene_tables import common_genes, read_tables
 
 _MOST_GENES = 2_000
 
@@ -87,7 +89,7 @@ def gene_network(
     tables = read_tables(embeddings)
     if threshold != "mean" and not (isinstance(threshold, float) and 0 < threshold < 1):
         raise InputError(f"threshold={threshold!r}", "use 'mean', or a share between 0 and 1")
-    check_count("n_permutations", n_permutations, 999)
+    check_whole("n_permutations", n_permutations)
     chosen = _choose(common_genes(tables), genes)
     distances = {name: distance_matrix(t.loc[chosen].to_numpy()) for name, t in tables.items()}
     limits = {name: _limit(d, threshold) for name, d in distances.items()}
@@ -136,7 +138,7 @@ def _edges(near: Mapping[str, np.ndarray], genes: pd.Index) -> pd.DataFrame:
 
 def _overlap(near: Mapping[str, np.ndarray], n_permutations: int, rng: int) -> pd.DataFrame:
     two = list(combinations(near, 2))
-    generator = np.random.default_rng(rng)
+    generator = generator_of(rng)
     tested = [jaccard_test(near[a], near[b], n_permutations, generator) for a, b in two]
     index = pd.MultiIndex.from_tuples(two, names=["embedding_a", "embedding_b"])
     table = pd.DataFrame(tested, index, ["jaccard", "by_chance", "p_value"], dtype=float)

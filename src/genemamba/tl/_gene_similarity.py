@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genemamba._rng import generator_of
+from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.genes.pairs import (
     MEASURES,
@@ -21,7 +23,7 @@ from genemamba.genes.pairs import (
     similarities,
 )
 from genemamba.genes.results import GenePairs
-from genemamba.tl._gene_tables import check_count, common_genes, read_tables
+from genemamba.tl._gene_tables import common_genes, read_tables
 
 _SHAPE = "give a table with three columns: gene, gene, and 1 (related) or 0 (not)"
 
@@ -111,7 +113,7 @@ def gene_similarity(
     1.0
     """
     tables = read_tables(embeddings)
-    check_count("n_boot", n_boot, 200)
+    check_whole("n_boot", n_boot)
     given = _read_pairs(pairs)
     genes = common_genes(tables)
     used, lost = _usable(given, _both_in(given, genes))
@@ -190,7 +192,7 @@ class _Task:
 
 def _random(vectors: Mapping[str, np.ndarray], rng: int) -> dict[str, np.ndarray]:
     """Draw one Gaussian embedding for each width there is."""
-    generator = np.random.default_rng(rng)
+    generator = generator_of(rng)
     shapes = list(dict.fromkeys(x.shape for x in vectors.values()))
     names = ["random"] if len(shapes) == 1 else [f"random, {shape[1]} wide" for shape in shapes]
     for name in names:

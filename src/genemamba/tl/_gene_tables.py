@@ -41,12 +41,6 @@ def common_genes(tables: Mapping[str, pd.DataFrame]) -> pd.Index:
     return first
 
 
-def check_count(name: str, value: Any, example: int) -> None:
-    """Raise if this is not a number of samples."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name}={value!r}", f"give a number, 1 or more, such as {example}")
-
-
 def _read_table(table: Any, name: str) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"{name} is a {type(table).__name__}, not a table", _FIX)

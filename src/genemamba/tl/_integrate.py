@@ -14,7 +14,7 @@ from genemamba import models
 from genemamba._docs import documented
 from genemamba._expression import log_normalised
 from genemamba._keys import OBSM_INTEGRATED
-from genemamba._rng import Rng
+from genemamba._rng import Rng, generator_of, recorded_seed
 from genemamba.cells.expression import variable_genes
 from genemamba.cells.labels import column, full_column
 from genemamba.cells.open import cells_of
@@ -126,9 +126,9 @@ def integrate(
     """
     reading = Reading(layer, gene_ids, max_tokens)
     running = Running(device, precision, backend, batch_size)
-    generator = np.random.default_rng(rng)
+    generator = generator_of(rng)
     with cells_of(adata, mod, copy) as (own, result):
-        check_slots(own, key_added, obsm=[key_added])
+        check_slots(own, key_added, OBSM_INTEGRATED, obsm=[key_added])
         batch = _batches(own, batch_key)
         labels = None if label_key is None else _labels(own, label_key, batch, batch_key)
         cells = Embedding(own, models.load(model), reading, running)
@@ -146,7 +146,7 @@ def integrate(
         entry["params"] |= {
             "batch_key": batch_key,
             "label_key": label_key or "",
-            "rng": rng if isinstance(rng, int) else "",
+            "rng": recorded_seed(rng),
         }
         entry |= sizes | seen
         entry["embedding_reused"] = cells.reused

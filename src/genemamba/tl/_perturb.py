@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -13,12 +13,13 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import OBSM_PERTURB, PERTURB
-from genemamba._rng import Rng, seed_of
+from genemamba._rng import Rng, recorded_seed, seed_of
+from genemamba._settings import check_whole
 from genemamba.cells.labels import column
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, tokenise
-from genemamba.cells.record import check_slots, entry_of, record
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.cells.record import check_key, check_slots, entry_of, record
+from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.network.inference import check_pooling
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._edited import Editor, How
@@ -163,12 +164,14 @@ def perturb(
     >>> table["perturbation"].tolist()
     ['CD79A', 'CD3D+CD3E']
     """
-    _check_arguments(how, n_controls, control_cells, max_tokens)
+    seed = recorded_seed(rng)
+    check_key(key_added, PERTURB)
+    _check_arguments(how, n_controls, control_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
     reading = Reading(layer, gene_ids, max_tokens)
     with cells_of(adata, mod, copy) as (cells, result):
         slots = tuple(key_added + s.removeprefix(PERTURB) for s in OBSM_PERTURB)
-        check_slots(cells, key_added, obsm=slots)
+        check_slots(cells, key_added, PERTURB, obsm=slots)
         loaded = models.load(model)
         vocab = models.vocabulary(loaded)
         check_pooling(loaded, pooling)
@@ -192,7 +195,7 @@ def perturb(
             "n_controls": n_controls,
             "control_cells": control_cells,
             "pooling": pooling,
-            "rng": rng if isinstance(rng, int) else "",
+            "rng": seed,
         }
         about = {
             **entry_of(loaded, reading, runtime, given=model, **params),
@@ -212,16 +215,14 @@ def perturb(
     return result
 
 
-def _check_arguments(how: str, n_controls: int, control_cells: int, max_tokens: int) -> None:
+def _check_arguments(how: str, n_controls: int, control_cells: int) -> None:
     if how not in get_args(How):
         raise InputError(f"how={how!r} is unknown", "use 'delete' or 'overexpress'")
     for name, value, least in (
         ("n_controls", n_controls, 0),
         ("control_cells", control_cells, 1),
-        ("max_tokens", max_tokens, 1),
     ):
-        if value < least:
-            raise InputError(f"{name} is {value}", f"give {name} of at least {least}")
+        check_whole(name, value, least)
 
 
 def _read_perturbations(
@@ -229,8 +230,13 @@ def _read_perturbations(
 ) -> list[Perturbation]:
     """Find the genes; one name is one perturbation, a list of names a joint one."""
     asked: list[Perturbation] = []
-    for entry in [genes] if isinstance(genes, str) else genes:
-        names = [entry] if isinstance(entry, str) else [str(name) for name in entry]
+    for entry in _listed(genes):
+        names = _listed(entry)
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(
+                f"genes={shown(genes)} is neither a gene nor a list of genes",
+                "give names, such as 'CD3D', or ['CD79A', ('CD3D', 'CD3E')]",
+            )
         if not names:
             raise InputError("genes holds an empty set of genes", "name at least one gene")
         tokens = tuple(find_genes(names, vocab).tolist())
@@ -240,6 +246,11 @@ def _read_perturbations(
     if not asked:
         raise InputError("genes is empty", "name at least one gene")
     return asked
+
+
+def _listed(given: Any) -> list[Any]:
+    """Return what was given as a list: a name, or what is not iterable, is its only entry."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
 def _read_states(
@@ -257,7 +268,9 @@ def _read_states(
     names = values.astype(str).to_numpy(dtype=str)
     there = values.notna().to_numpy()
     known = np.unique(names[there]).tolist()
-    wanted = known if groups is None else [groups] if isinstance(groups, str) else list(groups)
+    wanted = known if groups is None else _listed(groups)
+    if not wanted:
+        raise InputError(f"groups={shown(groups)} names no state", "name states, or leave it out")
     for argument, state in [("groups", g) for g in wanted] + [("target", target)]:
         if state is not None and state not in known:
             raise InputError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from genemamba.errors import InputError
 from genemamba.genes.enrichment import fdr
 from genemamba.tl._edited import MEASURES, Editor, Job, Sample
 from genemamba.tl._shift import Direction, Profile, control_p
@@ -97,14 +98,23 @@ class Run:
         cells = {s.name: s.cells for s in self.states if s.name is not None}
         others = np.concatenate([c for name, c in cells.items() if name != self.target])
         to = self._centroid(cells[self.target])
-        return [
+        if to is None:
+            raise InputError(
+                f"no cell of the target state {self.target!r} expresses a gene of the model",
+                "choose another target, or check layer and gene_ids",
+            )
+        starts = [
             None if s.name is None
-            else Direction(self._centroid(others if s.name == self.target else s.cells), to)
+            else self._centroid(others if s.name == self.target else s.cells)
             for s in self.states
         ]  # fmt: skip
+        return [None if start is None else Direction(start, to) for start in starts]
 
-    def _centroid(self, cells: np.ndarray) -> np.ndarray:
-        return np.nanmean(self.before[cells], axis=0)
+    def _centroid(self, cells: np.ndarray) -> np.ndarray | None:
+        """Return the mean vector; None if no cell has one."""
+        vectors = self.before[cells]
+        vectors = vectors[np.isfinite(vectors).all(axis=1)]
+        return vectors.mean(axis=0) if len(vectors) else None
 
     def _jobs(self) -> Iterator[Job]:
         for p, perturbation in enumerate(self.asked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,12 @@ from scipy import sparse
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._keys import RECONSTRUCTION, ReconstructionKeys, reconstruction_keys
-from genemamba._rng import Rng
+from genemamba._keys import RECONSTRUCTION, UNS_RECONSTRUCT, ReconstructionKeys, reconstruction_keys
+from genemamba._rng import Rng, generator_of, recorded_seed
+from genemamba._settings import check_share, check_whole
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, tokenise
-from genemamba.cells.record import check_slots, entry_of, record
+from genemamba.cells.record import check_key, check_slots, entry_of, record
 from genemamba.errors import InputError
 from genemamba.network.rebuild import (
     names_next_gene,
@@ -155,12 +156,13 @@ def reconstruct(
     >>> bool(table.loc["model", "spearman"] > table.loc["mean ranking", "spearman"])
     True
     """
+    check_key(key_added, RECONSTRUCTION)
     keys = reconstruction_keys(key_added)
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
-    reading, generator = Reading(layer, gene_ids, max_tokens), np.random.default_rng(rng)
+    reading, generator = Reading(layer, gene_ids, max_tokens), generator_of(rng)
     with cells_of(adata, mod, copy) as (own, result):
-        check_slots(own, keys.record, obs=keys.obs, obsm=keys.obsm)
+        check_slots(own, keys.record, UNS_RECONSTRUCT, obs=keys.obs, obsm=keys.obsm)
         loaded = models.load(model)
         vocab = models.vocabulary(loaded)
         tokens = tokenise(own, vocab, reading)
@@ -176,7 +178,7 @@ def reconstruct(
             "protocol": protocol,
             "mask_fraction": mask_fraction,
             "prefix_fraction": prefix_fraction,
-            "rng": rng if isinstance(rng, int) else "",
+            "rng": recorded_seed(rng),
         }
         entry = {
             **entry_of(loaded, reading, runtime, given=model, **params),
@@ -194,13 +196,12 @@ def reconstruct(
 
 
 def _check_settings(protocol: str, mask: float, prefix: float, n_cells: int | None) -> None:
-    if protocol not in NOTES:
+    if protocol not in get_args(Protocol):
         raise InputError(f"protocol={protocol!r} is unknown", "use 'masked', 'next' or 'paper'")
-    for name, share in (("mask_fraction", mask), ("prefix_fraction", prefix)):
-        if not 0 < share < 1:
-            raise InputError(f"{name}={share!r} is not between 0 and 1", f"{name}=0.15, say")
-    if n_cells is not None and (not isinstance(n_cells, int) or n_cells < 1):
-        raise InputError(f"n_cells={n_cells!r}", "give a number of cells, or None for all")
+    check_share("mask_fraction", mask)
+    check_share("prefix_fraction", prefix)
+    if n_cells is not None:
+        check_whole("n_cells", n_cells, also=", or None for all")
 
 
 def _choose_cells(ranked: Ranked, n_cells: int | None, rng: np.random.Generator) -> np.ndarray:

@@ -236,12 +236,14 @@ def _by_steps(cells: list[np.ndarray]) -> Values | str | None:
 def _note(found: dict[Any, float], scale: object, cells: list[np.ndarray]) -> None:
     """Record how far entries are from multiples of their cell's smallest, if they are close.
 
-    Doubles must occur: arcsinh undone as a log in base 10 leaves only 4 and 10.
+    Doubles must be common: arcsinh undone as a log in base 10 leaves only 4 and 10, and counts
+    squared leave 4 and 9.
     """
     steps = np.concatenate([entries / entries.min() for entries in cells] or [np.empty(0)])
     steps = steps[(steps > 1.01) & (steps < 12)]  # above, 2 % is close to any integer
     error = np.abs(steps - np.rint(steps)) / steps
-    if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95 and (np.rint(steps) == 2).any():
+    twice, fourfold = ((np.rint(steps) == n).sum() for n in (2, 4))
+    if len(steps) >= _FEW and np.mean(error < 0.02) > 0.95 and twice >= max(1, fourfold / 2):
         found[scale] = float(error.mean())
 
 
