@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
+
+from genemamba.heads.descent import minimise
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse L2 penalties to choose from (scikit-learn's C, on standardised features)."""
-EXACT, ROUGH = 3e-5, 2e-4
+EXACT, ROUGH = 1e-5, 2e-4
 """Tolerance of weights to use, and of those that only choose among penalties."""
 _ROUNDS = 500
+_NEVER = np.float32(-1e30)  # logit of a class that is not trained on; no NaN comes of it
 _MOST_LOGITS = 2e7  # held at a time
 
 
@@ -81,40 +84,39 @@ class _Problems:
         folds: Sequence[np.ndarray],
         scaled: int | None,
     ) -> None:
-        self.X = X.astype(np.float64)
-        self.X -= self.X.mean(axis=0)  # for precision
         self.origin = X.mean(axis=0, dtype=np.float64)
-        member = np.zeros((len(folds), len(y)))
+        self.X = (X - self.origin).astype(np.float32)
+        member = np.zeros((len(folds), len(y)), dtype=np.float32)
         for f, cells in enumerate(folds):
             member[f, cells] = 1
         size = member.sum(axis=1, keepdims=True)
         self.mean = member @ self.X / size  # F D
         spread = np.sqrt(np.maximum(member @ self.X**2 / size - self.mean**2, 0))
-        self.scale = np.where(spread > 1e-9 * np.abs(self.X).max(axis=0, initial=1e-300), spread, 1)
+        self.scale = np.where(spread > 1e-6 * np.abs(self.X).max(axis=0, initial=1e-30), spread, 1)
         if scaled is not None:
             self.scale[:, scaled:] = 1
         self.share = (member / size).T[:, :, None]  # N F 1
-        one = np.eye(n_classes)[y]
+        one = np.eye(n_classes, dtype=np.float32)[y]
         self.truth = one[:, None, :] * self.share  # N F C
         self.present = self.truth.any(axis=0)  # F C
         # scikit-learn has one row of weights for two classes: twice the penalty of two rows
         twice = 1 + (self.present.sum(axis=1) == 2)
-        self.cost = twice[:, None, None] / size[:, :, None]
+        self.cost = (twice[:, None, None] / size[:, :, None]).astype(np.float32)
 
     def path(self, strengths: np.ndarray, tolerance: float) -> list[list[Probe]]:
         """Return the probes of each fold; `strengths` is S × F."""
-        W = np.zeros((*self.present.shape, self.X.shape[1] + 1))
+        W = np.zeros((*self.present.shape, self.X.shape[1] + 1), dtype=np.float32)
         found: list[list[Probe]] = [[] for _ in self.present]
         for own in strengths:
-            penalty = self.cost / own[:, None, None]
+            penalty = self.cost / own[:, None, None].astype(np.float32)
             root = self._root(float(np.exp(np.log(penalty).mean())))
             start = W.copy()
             start[..., :-1] = W[..., :-1] @ root
-            done = minimize(
-                self.loss, start.ravel(), (penalty, root), "L-BFGS-B", jac=True,
-                options={"maxiter": _ROUNDS, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps},
+            done = minimise(
+                partial(self.loss, penalty=penalty, root=root),
+                start.reshape(len(W), -1), tolerance=tolerance, rounds=_ROUNDS,
             )  # fmt: skip
-            W = self._weights(done.x, root)
+            W = self._weights(done, root)
             for f, probes in enumerate(found):
                 there = self.present[f]
                 weight = np.where(there[:, None], W[f, :, :-1], 0).astype(np.float32)
@@ -125,20 +127,21 @@ class _Problems:
 
     def loss(
         self, flat: np.ndarray, penalty: np.ndarray, root: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Return the sum of the losses of all folds, and its gradient."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the loss of each fold and its gradient."""
         W = self._weights(flat, root)
         weight, bias = W[..., :-1], W[..., -1]
         V = weight / self.scale[:, None]
         shift = bias - np.einsum("fcd,fd->fc", V, self.mean)
         logits = (self.X @ _rows(V).T).reshape(-1, *shift.shape) + shift
-        logits = np.where(self.present, logits, -np.inf)
+        logits[:, ~self.present] = _NEVER
         logits -= logits.max(axis=2, keepdims=True)
-        p = np.exp(logits)
+        own = np.einsum("nfc,nfc->nf", self.truth, logits)
+        p = np.exp(logits, out=logits)
         whole = p.sum(axis=2, keepdims=True)
+        own -= (self.share * np.log(whole))[..., 0]
+        total = (penalty * weight**2).sum(axis=(1, 2)) / 2 - own.sum(axis=0, dtype=np.float64)
         p *= self.share / whole
-        log_p = np.where(self.present, logits - np.log(whole), 0)
-        total = (penalty * weight**2).sum() / 2 - np.sum(self.truth * log_p)
         p -= self.truth
         by_class = p.sum(axis=0)  # F C
         by_feature = (p.reshape(len(self.X), -1).T @ self.X).reshape(V.shape)
@@ -149,14 +152,14 @@ class _Problems:
             V.shape
         )
         gradient[..., -1] = by_class
-        return float(total), gradient.ravel()
+        return total, gradient.reshape(len(W), -1)
 
     def _root(self, penalty: float) -> np.ndarray:
         """Return the Cholesky factor of a bound of the Hessian, common to all folds and classes."""
         X = self.X / self.scale.mean(axis=0)
         hessian = X.T @ X / (2 * len(X))
         hessian[np.diag_indices_from(hessian)] += penalty
-        return np.linalg.cholesky(hessian)
+        return np.linalg.cholesky(hessian.astype(np.float64)).astype(np.float32)
 
     def _weights(self, flat: np.ndarray, root: np.ndarray) -> np.ndarray:
         W = flat.reshape(*self.present.shape, -1).copy()
