@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 MOST_COMPONENTS = 200
 """As many components of 2,000 genes predict cell types as well as the genes do."""
@@ -41,12 +43,13 @@ class Components:
         scale = np.where(spread > 1e-6, spread, 1)
         eye = np.eye(len(place), dtype=np.float32)
         unrotated = cls(basis, place, mean.astype(np.float32), scale.astype(np.float32), eye)
-        product = np.zeros((len(place), len(place)))
-        for dense in unrotated._standardised(logged, np.ones(len(basis), dtype=bool)):
-            product += dense.T @ dense
         n = max(1, min(MOST_COMPONENTS, len(place), logged.shape[0] - 1))
-        vectors = eigh(product, subset_by_index=[len(place) - n, len(place) - 1])[1]
-        loading = np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
+        blocks = unrotated._standardised(logged, np.ones(len(basis), dtype=bool))
+        with threadpool_limits(1):  # on a busy machine threads wait for each other
+            if logged.shape[0] < len(place):
+                loading = _few(np.concatenate([*blocks]), n)
+            else:
+                loading = _many(blocks, len(place), n)
         return cls(basis, place, unrotated.mean, unrotated.scale, loading)
 
     def of(self, logged: sparse.csr_matrix, measured: np.ndarray) -> np.ndarray:
@@ -57,10 +60,34 @@ class Components:
         parts = [dense @ self.loading for dense in self._standardised(logged, measured)]
         return np.concatenate(parts) if parts else np.empty((0, self.loading.shape[1]), np.float32)
 
-    def _standardised(self, logged: sparse.csr_matrix, measured: np.ndarray):  # type: ignore[no-untyped-def]
+    def _standardised(
+        self, logged: sparse.csr_matrix, measured: np.ndarray
+    ) -> Iterator[np.ndarray]:
         there = measured[self.place]
         for start in range(0, logged.shape[0], _BLOCK):
             dense = logged[start : start + _BLOCK][:, self.place].toarray()
             dense = np.clip((dense - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
             dense[:, ~there] = 0
             yield dense.astype(np.float32)
+
+
+def _many(blocks: Iterable[np.ndarray], n_genes: int, n: int) -> np.ndarray:
+    """Return the first `n` principal axes, ``(n_genes, n)``."""
+    product = np.zeros((n_genes, n_genes))
+    for dense in blocks:
+        product += dense.T @ dense
+    return _leading(product, n)
+
+
+def _few(dense: np.ndarray, n: int) -> np.ndarray:
+    """Return the same by the products of cells, of which there are fewer than genes."""
+    axes = dense.T @ _leading((dense @ dense.T).astype(np.float64), n)
+    length = np.linalg.norm(axes, axis=0)
+    return np.ascontiguousarray(axes / np.where(length > 0, length, 1), dtype=np.float32)
+
+
+def _leading(product: np.ndarray, n: int) -> np.ndarray:
+    """Return the eigenvectors of the `n` largest eigenvalues, the largest first, as float32."""
+    last = len(product)
+    vectors = eigh(product, subset_by_index=[last - n, last - 1])[1]
+    return np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
