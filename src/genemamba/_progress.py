@@ -14,7 +14,7 @@ with warnings.catch_warnings():  # no ipywidgets
     warnings.simplefilter("ignore")
     from tqdm.auto import tqdm as _tqdm
 
-__all__ = ["Progress", "duration", "say", "tqdm"]
+__all__ = ["Progress", "duration", "say", "tell", "tqdm"]
 
 _ESTIMATED_AFTER, _LONG = 2.0, 30.0  # seconds until an estimate; shown if it is longer
 
@@ -34,6 +34,14 @@ def say(text: str, to: str = "stdout") -> None:
     if _is_open(stream):
         encoding = getattr(stream, "encoding", None) or "utf-8"
         tqdm.write(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def tell(text: str) -> None:
+    """Print to standard error, unless bars are disabled (``TQDM_DISABLE``)."""
+    with tqdm(delay=3, leave=False) as bar:
+        quiet = bar.disable
+    if not quiet:
+        say(text, "stderr")
 
 
 def _is_open(stream: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Reading:
     layer: str | None = None
     gene_ids: str | Sequence[str] | None = None
     max_tokens: int = 2048
+    only: np.ndarray | None = field(default=None, compare=False)
+    """Tokens of the genes to read; all that the model knows if None."""
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
@@ -46,6 +48,11 @@ class Reading:
                 "give the name of a column of var, or one name per gene",
             )
         check_whole("max_tokens", self.max_tokens)
+
+    def matched(self, var: pd.DataFrame, vocab: Vocabulary, cells: pd.Index) -> GeneMatch:
+        """Return the genes of a table that are read."""
+        genes = match_genes(var, vocab, gene_ids=self.gene_ids, cells=cells)
+        return genes if self.only is None else genes.among(self.only)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -78,7 +85,7 @@ class Tokens:
 def tokenise(adata: AnnData, vocab: Vocabulary, reading: Reading) -> Tokens:
     """Rank the genes of every cell; counts that are not in memory are read block by block."""
     counts = read_counts(adata, reading.layer)
-    genes = match_genes(counts.var, vocab, gene_ids=reading.gene_ids, cells=adata.obs_names)
+    genes = reading.matched(counts.var, vocab, adata.obs_names)
     blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
     parts = [rank(block, genes, reading.max_tokens) for block in blocks]
     return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
@@ -92,7 +99,7 @@ def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens
 def genes_of(adata: AnnData, vocab: Vocabulary, reading: Reading) -> tuple[GeneMatch, str]:
     """Return the genes of the matrix to read and its name, without reading a count."""
     _, var, where = _matrix(adata, reading.layer)
-    return match_genes(var, vocab, gene_ids=reading.gene_ids, cells=adata.obs_names), where
+    return reading.matched(var, vocab, adata.obs_names), where
 
 
 def read_counts(adata: AnnData, layer: str | None) -> Counts:

@@ -14,6 +14,7 @@ from genemamba.heads.choose import Choice, HeldOut, Labelled, choose, choose_str
 from genemamba.heads.components import Components
 from genemamba.heads.knn import NEAREST, VOTERS, Reference
 from genemamba.heads.probe import Probe
+from genemamba.tokens import Measured
 
 Kind = Literal["knn", "probe", "finetune"]
 Reads = Literal["embedding", "expression", "joined"]
@@ -54,6 +55,8 @@ class LabelHead:
     """What `X` is: the embedding, components of expression, or both side by side."""
     components: Components | None = None
     """How expression becomes components, unless only the embedding is read."""
+    measured: Measured | None = None
+    """The genes that the reference was read on, if its counts are known."""
 
     def proba(self, X: np.ndarray, logits: np.ndarray | None = None) -> np.ndarray:
         """Return calibrated probabilities ``(n_cells, n_classes)``; NaN where `X` is NaN.

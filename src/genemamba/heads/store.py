@@ -15,6 +15,7 @@ from genemamba.heads.components import MOST_COMPONENTS, Components
 from genemamba.heads.head import JOINED, LabelHead
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
+from genemamba.tokens import Measured
 
 ARRAYS, DESCRIPTION = "labels.safetensors", "labels.json"
 FORMAT = 1
@@ -42,6 +43,8 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
         arrays |= {f"probe.{name}": value for name, value in vars(head.probe).items()}
     if head.components is not None:
         arrays |= {f"components.{name}": value for name, value in vars(head.components).items()}
+    if head.measured is not None:
+        arrays |= {f"measured.{name}": value for name, value in vars(head.measured).items()}
     if head.fold_probes:
         probes = [vars(probe) for probe in head.fold_probes]
         arrays |= {f"folds.{n}": np.stack([p[n] for p in probes]) for n in probes[0]}
@@ -70,8 +73,8 @@ def read_head(folder: Path) -> LabelHead:
             raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load(data)
         classes = tuple(described["classes"])
-        probe, folds, components = (
-            _named(arrays, part) for part in ("probe", "folds", "components")
+        probe, folds, components, measured = (
+            _named(arrays, part) for part in ("probe", "folds", "components", "measured")
         )
         fold_probes = tuple(
             Probe(**dict(zip(folds, parts, strict=True)))
@@ -96,6 +99,7 @@ def read_head(folder: Path) -> LabelHead:
             fold_probes=fold_probes,
             reads=described.get("reads", "embedding"),
             components=Components(**components) if components else None,
+            measured=Measured(**measured) if measured else None,
         )
     except (
         OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
@@ -110,7 +114,7 @@ def _named(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
 
 
 def _check(head: LabelHead, folder: Path) -> None:
-    n, c = len(head.classes), head.components
+    n, c, m = len(head.classes), head.components, head.measured
     width = head.reference.X.shape[1] * (head.reads != "expression")
     if c is not None:
         width += min(c.loading.shape[1], JOINED if head.reads == "joined" else MOST_COMPONENTS)
@@ -123,6 +127,7 @@ def _check(head: LabelHead, folder: Path) -> None:
         and head.reads in ("embedding", "expression", "joined")
         and (c is None) == (head.reads == "embedding")
         and (c is None or _fit_together(c))
+        and (m is None or (len(m.tokens) == len(m.share) and bool((m.share >= 0).all())))
         and all(
             probe.weight.shape == (n, width)
             for probe in (head.probe, *head.fold_probes)

@@ -22,16 +22,19 @@ from genemamba._keys import (
     AnnotationKeys,
     annotation_keys,
 )
+from genemamba._progress import tell
 from genemamba._rng import Rng, recorded_seed
 from genemamba._settings import check_share
 from genemamba.cells.labels import UNKNOWN, read_labelled, require_no_unknown
-from genemamba.cells.open import cells_of, is_path, modality
-from genemamba.cells.read import Reading, lost
-from genemamba.cells.record import check_key, check_slots, entry_of, record, recorded
+from genemamba.cells.open import cells_of, is_path
+from genemamba.cells.read import Reading
+from genemamba.cells.record import check_key, check_slots, entry_of, record
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import LabelHead
+from genemamba.tl._annotation_summary import counts_lost, perhaps_absent, summary
 from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
 from genemamba.tl._embedding import Embedding, Running
+from genemamba.tl._reference import read_reference, refuse_other_model, warn_of_lost
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -176,7 +179,7 @@ def annotate(
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
         loaded = models.load(model)
-        _refuse_other_model(own, loaded, "adata")
+        refuse_other_model(own, loaded, "adata")
         cells = Embedding(own, loaded, reading, running)
         given = np.full(own.n_obs, "", dtype=object)
         if label_key is None:
@@ -184,13 +187,14 @@ def annotate(
             if unknown:
                 require_no_unknown(fitted.head.classes)
         elif reference is not None:
-            theirs = _reference(reference, mod, cells, reference_layer)
+            theirs = read_reference(reference, mod, cells, reference_layer)
             labelled = read_labelled(
                 theirs.adata, label_key, batch_key, unknown=unknown, of="reference"
-            ).embedded(theirs.vectors)
+            )
+            theirs = theirs.on_shared(cells.genes.tokens)
+            labelled = labelled.embedded(theirs.vectors)
             fitted = fit_classifier(theirs, labelled, method, recipe, folder, rng, cells)
-            if not theirs.reused and (text := lost(theirs.entry["counts_lost"])):
-                warnings.warn(f"of reference: {text}", GeneMambaWarning, stacklevel=3)
+            warn_of_lost(theirs)
         else:
             labelled = read_labelled(own, label_key, batch_key, unknown=unknown)
             labelled = labelled.embedded(cells.vectors)
@@ -202,7 +206,7 @@ def annotate(
                 )
             fitted = fit_classifier(cells, labelled, method, recipe, folder, rng)
         head = fitted.head
-        answer = _answer(fitted, cells, given, coverage)
+        answer = _answer(fitted, fitted.read(cells), given, coverage)
         if not cells.reused and OBSM_EMBEDDING not in own.obsm:
             cells.write(own, OBSM_EMBEDDING)
         entry = _write(own, keys, head, answer, unknown=unknown)
@@ -219,12 +223,16 @@ def annotate(
             "reference": _name(reference, label_key, loaded),
             "embedding_reused": cells.reused,
             "classes": np.array(head.classes, dtype=str),
+            "reads": head.reads,
             "temperature": head.temperature,
             "farthest": head.farthest,
             **head.info,
             **entry,
+            **perhaps_absent(head.classes, answer.proba, own.obs[keys.label][answer.asked]),
+            **counts_lost(head, cells.measured),
         }
         record(own, keys.record, about)
+    tell(summary(about))
     if entry["unknown"] > 0.5 * entry["annotated"]:
         bundled = reference is None and label_key is None
         them = "the training cells of the checkpoint's classifier" if bundled else "the reference"
@@ -236,45 +244,6 @@ def annotate(
             stacklevel=2,
         )
     return result
-
-
-def _reference(reference: Any, mod: str | None, cells: Embedding, layer: str | None) -> Embedding:
-    """Return the cells of the reference, read as `adata` is unless it says otherwise."""
-    adata = modality(reference, mod if hasattr(reference, "mod") else None)
-    theirs = cells.reading
-    own_layer = {None: theirs.layer, "X": None}.get(layer, layer)
-    column = theirs.gene_ids if isinstance(theirs.gene_ids, str) else None
-    gene_ids = column if column in adata.var else None
-    _refuse_other_model(adata, cells.loaded, "reference")
-    found = Embedding(
-        adata,
-        cells.loaded,
-        Reading(own_layer, gene_ids, theirs.max_tokens),
-        cells.running,
-        of="reference",
-    )
-    ours, others = set(cells.genes.tokens), set(found.genes.tokens)
-    if not ours & others:
-        raise InputError(
-            f"adata ({len(ours):,} known genes) and reference ({len(others):,}) "
-            "have no gene in common",
-            "give a reference measured on the same genes",
-        )
-    return found
-
-
-def _refuse_other_model(adata: AnnData, loaded: GeneMamba, of: str) -> None:
-    if OBSM_EMBEDDING not in adata.obsm:
-        return
-    entry = recorded(adata, OBSM_EMBEDDING)
-    slot = f"{of}.obsm[{OBSM_EMBEDDING!r}]"
-    wrote, wanted = entry.get("model_sha256", "?"), loaded.provenance.get("sha256", "unsaved")
-    if wrote != wanted:
-        raise InputError(
-            f"{slot} was computed by {entry.get('model', 'an unknown model')} ({str(wrote)[:8]}), "
-            f"not by this model ({str(wanted)[:8]})",
-            f"give model= the one that computed it, or delete it: del {slot}",
-        )
 
 
 @dataclass(frozen=True, eq=False)

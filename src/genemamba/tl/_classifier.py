@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ import pandas as pd
 
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
+from genemamba.cells.read import MUCH_LOST
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
 from genemamba.heads.calibration import WORST
@@ -37,6 +38,22 @@ class Classifier:
 
     head: LabelHead
     tuned: LabelModel | None = None
+
+    def read(self, cells: Embedding) -> Embedding:
+        """Return cells read on the genes that the head was fitted on, if that matters."""
+        fitted = self.head.measured
+        if fitted is None:
+            return cells
+        missing = fitted.elsewhere(cells.genes.tokens)
+        if missing > MUCH_LOST:
+            warnings.warn(
+                f"labels are less reliable: {missing:.0%} of the counts that the classifier was "
+                "fitted to are on genes that adata does not measure; give the labelled cells as "
+                "reference again, which are then read on the genes of adata",
+                GeneMambaWarning,
+                stacklevel=3,
+            )
+        return cells.on_shared(fitted.tokens)
 
     def features(self, cells: Embedding, asked: np.ndarray) -> np.ndarray:
         """Return what the head reads of the cells with these indices; NaN if not embedded."""
@@ -94,6 +111,12 @@ def fit_classifier(
         head.info["expression_unread"] = unread
     _say_if_expression_wins(head)
     head.info["model_sha256"] = known_by(source.loaded)
+    head = replace(head, measured=source.measured)
+    if source.reading.only is not None and head.measured is not None:
+        head.info["reference_genes"] = {
+            "number": len(head.measured.tokens),
+            "share_of_counts": 1 - head.measured.unknown,
+        }
     if head.temperature > 0.99 * WORST or _guesses(head, labelled):
         warnings.warn(
             "the embeddings do not predict these labels: every answer is close to a guess "

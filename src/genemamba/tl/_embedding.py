@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +20,9 @@ from genemamba._keys import OBSM_EMBEDDING
 from genemamba.cells import cluster
 from genemamba.cells.blocks import Array, Csr, fill, into_store, stats_of, summed
 from genemamba.cells.counts import Counts
-from genemamba.cells.names import genes_sha256, match_genes
+from genemamba.cells.names import genes_sha256
 from genemamba.cells.read import (
+    MUCH_LOST,
     Reading,
     Tokens,
     genes_of,
@@ -36,12 +37,13 @@ from genemamba.cells.record import entry_of, identity, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network.inference import check_pooling, embed_tokens, placed
 from genemamba.network.runtime import Runtime, choose_runtime
+from genemamba.tokens import measure
 
 if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import GeneMamba, Pooling
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
-    from genemamba.tokens import GeneMatch
+    from genemamba.tokens import GeneMatch, Measured
 
 
 class Running(NamedTuple):
@@ -105,6 +107,22 @@ class Embedding:
         self.adata, self.loaded, self.reading, self.running = adata, loaded, reading, running
         self.pooling, self.reuse, self.of = pooling, reuse, of
 
+    def on(self, tokens: np.ndarray) -> Embedding:
+        """Return the same cells, read on these genes only."""
+        return Embedding(
+            self.adata, self.loaded, replace(self.reading, only=tokens), self.running,
+            pooling=self.pooling, reuse=self.reuse, of=self.of,
+        )  # fmt: skip
+
+    def on_shared(self, tokens: np.ndarray) -> Embedding:
+        """Return the same cells; read on these genes only, if many counts are on others.
+
+        The embedding of a panel lies elsewhere than that of a whole transcriptome.
+        """
+        if np.isin(self.genes.tokens, tokens).all() or self.measured is None:
+            return self
+        return self.on(tokens) if self.measured.elsewhere(tokens) > MUCH_LOST else self
+
     @property
     def reused(self) -> bool:
         """Whether the vectors were already there."""
@@ -114,6 +132,17 @@ class Embedding:
     def genes(self) -> GeneMatch:
         """The genes of the matrix to read."""
         return self._source[0]
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """The genes and their shares of the counts; None if only the embedding was kept."""
+        try:
+            with named(self.of):
+                counts = read_counts(self.adata, self.reading.layer)
+        except InputError:
+            return None
+        whole = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
+        return measure(whole, self.genes)
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -240,9 +269,7 @@ def _steps(cells: Embedding) -> tuple[Counts, GeneMatch, EmbedBlock, dict[str, A
     """Return the counts and their genes, what to do with a block, and the record so far."""
     reading = cells.reading
     counts = read_counts(cells.adata, reading.layer)
-    names = cells.adata.obs_names
-    vocab = models.vocabulary(cells.loaded)
-    genes = match_genes(counts.var, vocab, gene_ids=reading.gene_ids, cells=names)
+    genes = reading.matched(counts.var, models.vocabulary(cells.loaded), cells.adata.obs_names)
     runtime = cells.running.for_counts(counts)
     step = EmbedBlock(cells.loaded, genes, reading.max_tokens, cells.pooling, runtime)
     return counts, genes, step, _entry(cells, runtime)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .batches import length_batches, longest_first, pack, pad
 from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
+from .measured import Measured, measure
 from .rank import Ranked, add_columns, as_csr, rank_csr
 from .ranking import MeanRanking
 from .sketch import Seen, Sketch
@@ -19,6 +20,7 @@ __all__ = [
     "GeneDigests",
     "GeneMatch",
     "MeanRanking",
+    "Measured",
     "Ranked",
     "Seen",
     "Sketch",
@@ -31,6 +33,7 @@ __all__ = [
     "linear",
     "longest_first",
     "match",
+    "measure",
     "pack",
     "pad",
     "rank_csr",

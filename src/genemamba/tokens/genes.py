@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,16 @@ class GeneMatch:
     def tokens(self) -> np.ndarray:
         """The tokens of the matched genes, ascending."""
         return np.unique(self.token[self.token >= 0])
+
+    def among(self, tokens: np.ndarray) -> GeneMatch:
+        """Use only these genes, as if the others were unknown."""
+        out = ~np.isin(self.token, tokens)
+        return replace(
+            self,
+            token=np.where(out, -1, self.token).astype(self.token.dtype),
+            median=np.where(out, np.nan, self.median),
+            status=np.where(out & (self.token >= 0), "unknown", self.status),
+        )
 
 
 def match(
