@@ -31,6 +31,12 @@ POOL_DRAWN, POOL_REAL = 6, 120  # of each profile, of each file
 FILES = 0.9  # share of the files whose cells are familiar
 N_PANELS, THINNED, PANELS = 24, (300, 2_000), (300, 3_000)
 WHOLE, THIN, PANEL = 0, 1, 2
+PARTS = {
+    "Brain": ("Cerebellum", "Cerebral cortex", "Cerebrum"),
+    "Eye": ("Retina",),
+    "Intestine": ("Colon", "Ileum", "Rectum"),
+    "Lung": ("Airway", "Bronchoalveolar lavage"),
+}  # a tissue has the types of its parts, too
 
 
 def drawn_cells(corpus: Corpus, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +95,9 @@ def tissues_of(path: Path, labels: list[str]) -> tuple[tuple[str, ...], np.ndarr
     for row in rows:
         if row["tissue"]:
             occurs[tissues.index(row["tissue"]), labels.index(row["cl_id"])] = True
+    for whole, parts in PARTS.items():
+        for part in parts:
+            occurs[tissues.index(whole)] |= occurs[tissues.index(part)]
     return tissues, occurs
 
 

@@ -35,7 +35,7 @@ _SHRINK = 0.3
 GENERIC = frozenset(
     (
         "abnormal cell,absorptive cell,anucleate cell,barrier cell,biogenic amine secreting cell,"
-        "blood cell,cell,ciliated cell,columnar/cuboidal epithelial cell,connective tissue cell,"
+        "blood cell,cell,ciliated cell,columnar/cuboidal epithelial cell,"
         "contractile cell,defensive cell,ecto-epithelial cell,electrically active cell,"
         "electrically responsive cell,electrically signaling cell,endo-epithelial cell,"
         "endocrine cell,eukaryotic cell,extracellular matrix secreting cell,"
