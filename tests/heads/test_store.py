@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load, save
 
 from genemamba.errors import CheckpointError
-from genemamba.heads import LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.heads import Components, LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.tokens import Measured
 
 from .test_head import NAMES, blobs
 
@@ -78,3 +79,63 @@ def test_a_head_of_an_earlier_version_is_read(head: LabelHead, tmp_path: Path) -
     np.testing.assert_array_equal(
         one.sets(X, one.proba(X), 0.9), again.sets(X, again.proba(X), 0.9)
     )
+
+
+@pytest.fixture
+def reads_expression() -> LabelHead:
+    """A head that reads components of expression, and knows its genes."""
+    X, y = blobs(150)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=X.shape).astype(np.float32)
+    one = np.ones(10, dtype=np.float32)
+    loading = rng.normal(size=(10, 10)).astype(np.float32)
+    components = Components(np.arange(12), np.arange(10), 0 * one, one, loading)
+    head = fit_head(noise, y, NAMES, "auto", rng=rng, components=components, expressed=X)
+    assert head.reads in ("expression", "joined")
+    head.info.pop("clear")
+    share = np.full(12, 1 / 12, dtype=np.float32)
+    return replace(head, measured=Measured(np.arange(12, dtype=np.int32), share))
+
+
+def test_components_and_genes_are_kept(reads_expression: LabelHead, tmp_path: Path) -> None:
+    write_head(reads_expression, tmp_path)
+    again = read_head(tmp_path)
+    assert again.reads == reads_expression.reads
+    for part in ("components", "measured"):
+        kept, was = vars(getattr(again, part)), vars(getattr(reads_expression, part))
+        assert kept.keys() == was.keys()
+        for name, value in was.items():
+            np.testing.assert_array_equal(kept[name], value)
+    X = np.random.default_rng(1).normal(size=(9, again.probe.weight.shape[1])).astype(np.float32)
+    np.testing.assert_array_equal(again.proba(X), reads_expression.proba(X))
+    np.testing.assert_array_equal(
+        again.sets(X, again.proba(X), 0.9), reads_expression.sets(X, again.proba(X), 0.9)
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d.pop("components.mean"),
+        lambda d: [d.pop(k) for k in list(d) if k.startswith("components.")],
+        lambda d: d.update({"components.place": d["components.place"] + 5}),
+        lambda d: d.update({"components.basis": d["components.basis"][::-1].copy()}),
+        lambda d: d.update({"components.loading": d["components.loading"][:, :4].copy()}),
+        lambda d: d.update({"components.scale": d["components.scale"][1:].copy()}),
+        lambda d: d.update({"components.other": d["components.scale"]}),
+        lambda d: d.update({"probe.weight": d["probe.weight"][:, 1:].copy()}),
+        lambda d: d.update({"measured.share": d["measured.share"][1:].copy()}),
+        lambda d: d.update({"measured.share": d["measured.share"] * np.float32(np.nan)}),
+    ],
+)
+def test_damaged_components_are_refused(spoil, reads_expression: LabelHead, tmp_path: Path) -> None:
+    write_head(reads_expression, tmp_path)
+    data = load((tmp_path / "labels.safetensors").read_bytes())
+    spoil(data)
+    whole = save(data)
+    (tmp_path / "labels.safetensors").write_bytes(whole)
+    file = tmp_path / "labels.json"
+    described = json.loads(file.read_text()) | {"arrays_sha256": hashlib.sha256(whole).hexdigest()}
+    file.write_text(json.dumps(described))
+    with pytest.raises(CheckpointError):
+        read_head(tmp_path)

@@ -76,6 +76,11 @@ def annotate(
     labelled (`label_key` missing, NaN or "" for the others); or, with neither, from the classifier
     that comes with the checkpoint: for ``genemamba-mini`` nine types of blood cells.
 
+    If one of `adata` and `reference` measures a panel, so that more than a tenth of the counts of
+    the other are on genes it lacks, the other is read on the shared genes only: a panel lies
+    elsewhere in the embedding than a whole transcriptome. A short summary is printed to standard
+    error; ``TQDM_DISABLE=1`` turns it off.
+
     Parameters
     ----------
     adata
@@ -85,12 +90,15 @@ def annotate(
     label_key
         Column of ``obs`` with the labels: of `reference` if there is one, otherwise of `adata`.
     method
-        ``"probe"``: a linear classifier on the frozen embedding (``"auto"``). ``"knn"``: the vote
-        of the 30 nearest reference cells. ``"finetune"``: the model itself is trained with a
-        [CLS] token and a classifier on it, as in the paper [1]_; takes minutes, and a GPU helps.
+        ``"auto"``: the best of four on held-out cells, by macro-F1: logistic regression on the
+        embedding, on log-expression of the genes that both measure, or on both joined; or
+        ``"knn"``. ``"probe"``: regression on the embedding. ``"knn"``: the vote of the 30 nearest
+        reference cells. ``"finetune"``: the model itself is trained with a [CLS] token and a
+        classifier on it, as in the paper [1]_; takes minutes, and a GPU helps.
     batch_key
-        Column of ``obs`` with donors or batches of the labelled cells. Confidence, sets and
-        "unknown" are then calibrated on whole held-out donors, so that they hold for new donors.
+        Column of ``obs`` with donors or batches of the labelled cells. The method is then chosen,
+        and confidence, sets and "unknown" are calibrated, on whole held-out donors, so that they
+        hold for new donors.
     unknown
         Label cells "unknown" that are farther from the reference than 95 % of its own held-out
         cells are.
@@ -140,8 +148,14 @@ def annotate(
         it was computed by this model from this layer, these genes and as many tokens per cell,
         otherwise cells are embedded again.
     ``adata.uns["genemamba"]["annotate"]``
-        Model, method, classes, temperature, distance of "unknown", number of unknown cells;
-        accuracy and macro-F1 on labelled cells that did not train or choose the classifier.
+        Model, method, what it reads ("embedding", "expression", "joined"), classes, temperature,
+        distance of "unknown", number of unknown cells; accuracy and macro-F1 on labelled cells that
+        did not train or choose the classifier. Also: ``"candidates"``, the macro-F1 of each
+        candidate of ``"auto"`` in the mean over folds; ``"counts_lost"``, the shares of the counts
+        of `adata` on genes unknown to the model and on genes not measured in the reference;
+        ``"perhaps_absent"``, classes that no cell is labelled as, or of which less than one cell is
+        expected; ``"reference_genes"``, the number of genes, and their share of the counts, if
+        the reference was read on some of its genes.
 
     Raises
     ------
@@ -172,10 +186,8 @@ def annotate(
     _check_arguments(
         reference, reference_layer, label_key, method, coverage, recipe, folder, batch_key
     )
-    reading, running = (
-        Reading(layer, gene_ids, max_tokens),
-        Running(device, precision, backend, batch_size),
-    )
+    reading = Reading(layer, gene_ids, max_tokens)
+    running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
         loaded = models.load(model)
@@ -233,16 +245,7 @@ def annotate(
         }
         record(own, keys.record, about)
     tell(summary(about))
-    if entry["unknown"] > 0.5 * entry["annotated"]:
-        bundled = reference is None and label_key is None
-        them = "the training cells of the checkpoint's classifier" if bundled else "the reference"
-        remedy = "give a reference of the same genes, or " if bundled else ""
-        warnings.warn(
-            f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike {them}: of another "
-            f"tissue, or measured on other genes; {remedy}use unknown=False to label them anyway",
-            GeneMambaWarning,
-            stacklevel=2,
-        )
+    _warn_of_unknown(entry, bundled=reference is None and label_key is None)
     return result
 
 
@@ -342,6 +345,19 @@ def _write(
         else:
             adata.obsm[key] = table
     return {"annotated": int(answer.asked.sum()), "unknown": int(none.sum()) if unknown else 0}
+
+
+def _warn_of_unknown(entry: Mapping[str, int], *, bundled: bool) -> None:
+    if entry["unknown"] <= 0.5 * entry["annotated"]:
+        return
+    them = "the training cells of the checkpoint's classifier" if bundled else "the reference"
+    remedy = "give a reference of the same genes, or " if bundled else ""
+    warnings.warn(
+        f"{entry['unknown']:,} of {entry['annotated']:,} cells are unlike {them}: of another "
+        f"tissue, or measured on other genes; {remedy}use unknown=False to label them anyway",
+        GeneMambaWarning,
+        stacklevel=3,
+    )
 
 
 def _name(reference: Any, label_key: str | None, loaded: GeneMamba) -> str:
