@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -35,6 +36,51 @@ def test_embed_and_tokenize_do_what_the_functions_do(files: Path, pbmc: AnnData)
         found, expected = ad.read_h5ad(out).obsm[key], pbmc.obsm[key]
         assert np.array_equal(*(x if isinstance(x, np.ndarray) else x.toarray()
                                 for x in (found, expected)))  # fmt: skip
+
+
+def test_integrate_does_what_the_function_does(files: Path, pbmc: AnnData) -> None:
+    paths, model = [str(files / "few.h5ad"), str(files / "out.h5ad")], str(files / "model")
+    pbmc = pbmc[:150].copy()
+    pbmc.write_h5ad(paths[0])
+    assert cli.main(["integrate", *paths, "--batch-key", "batch", "--model", model]) == 0
+    gm.tl.integrate(pbmc, "batch", model=model)
+    key = "X_genemamba_integrated"
+    np.testing.assert_array_equal(ad.read_h5ad(paths[1]).obsm[key], pbmc.obsm[key])
+
+
+@pytest.mark.filterwarnings("ignore::genemamba.errors.GeneMambaWarning")
+def test_annotate_by_a_file_and_by_the_folder_of_an_earlier_annotation(
+    files: Path, pbmc: AnnData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(cli, "MOST_LABELS", 2)
+    pbmc[::2].write_h5ad("ref.h5ad")
+    command = ["annotate", "in.h5ad", "out.h5ad", "--model", "model", "--key-added", "mine"]
+    fit = ["--reference", "ref.h5ad", "--label-key", "bulk_labels", "--folder", "fitted"]
+    assert cli.main([*command, *fit, "--method", "knn", "--coverage", ".9"]) == 0
+    gm.tl.annotate(
+        pbmc, reference=pbmc[::2].copy(), label_key="bulk_labels", method="knn", coverage=0.9,
+        model="model", key_added="mine",
+    )  # fmt: skip
+    out, counts = ad.read_h5ad("out.h5ad"), pbmc.obs["mine_label"].value_counts()
+    pd.testing.assert_frame_equal(out.obs, pbmc.obs)
+    np.testing.assert_array_equal(out.obsm["mine_sets"], pbmc.obsm["mine_sets"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "out.h5ad: 700 cells, obs['mine_label']"
+    named = counts.drop("unknown")
+    assert second.startswith(f"{named.index[0]}: {named.iloc[0]}, {named.index[1]}: ")
+    assert second.endswith(f" {named.iloc[2:].sum()}, unknown: {counts['unknown']}")
+
+    assert cli.main([*command, "--reference", "fitted", "--no-unknown"]) == 0
+    assert "unknown: 0" in capsys.readouterr().out
+    labels = ad.read_h5ad("out.h5ad").obs["mine_label"].astype(str)
+    known = pbmc.obs["mine_label"] != "unknown"
+    assert (labels == pbmc.obs["mine_label"].astype(str))[known].all()
+
+
+def test_labels_are_counted() -> None:
+    labels = pd.Series(["B"] * 2 + ["T"] * 1000 + [None], dtype="category").cat.add_categories("C")
+    assert cli._summary(labels) == "T: 1,000, B: 2, no label: 1, unknown: 0"
 
 
 def test_a_zarr_store_is_streamed_into(
@@ -69,18 +115,25 @@ def test_doctor_prints_what_the_function_returns(
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("embed", gm.tl.embed), ("tokenize", gm.pp.rank_tokenize), ("check", gm.pp.check)],
+    [
+        ("embed", gm.tl.embed),
+        ("annotate", gm.tl.annotate),
+        ("integrate", gm.tl.integrate),
+        ("tokenize", gm.pp.rank_tokenize),
+        ("check", gm.pp.check),
+    ],
 )
 def test_names_and_defaults_are_those_of_the_function(command: str, function: object) -> None:
     files = ["a"] if command == "check" else ["a", "b"]
-    given = vars(cli._parser().parse_args([command, *files]))
+    required = ["--batch-key", "batch"] if command == "integrate" else []
+    given = vars(cli._parser().parse_args([command, *files, *required]))
     for name in ("command", "source", "target"):
         given.pop(name, None)
     expected = {
         p.name: p.default
         for p in inspect.signature(function).parameters.values()
-        if p.name not in ("adata", "mod", "out", "copy")
-    }
+        if p.name not in ("adata", "mod", "out", "copy", "recipe")  # the last is for Python alone
+    } | ({"batch_key": "batch"} if required else {})
     assert given == expected
 
 
@@ -109,6 +162,37 @@ def test_errors_are_two_lines_and_nothing_is_written(
     assert "Fix: " in error
     assert "Traceback" not in error
     assert not (files / "out.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["annotate", "in.h5ad", "in.h5ad"], "the input itself"),
+        (["annotate", "in.h5ad", "ref.h5ad", "--reference", "ref.h5ad"], "the reference itself"),
+        (["annotate", "in.h5ad", "out.h5ad", "--reference", "no.h5ad"], "no reference no.h5ad"),
+        (["annotate", "in.h5ad", "out.h5ad", "--reference", "ref.h5ad"], "without label_key"),
+        (["annotate", "in.h5ad", "out.h5ad", "--reference", "model"], "nor the folder of an"),
+        (["annotate", "in.h5ad", "out.h5ad", "--label-key", "type"], "label_key='type'"),
+        (["annotate", "in.h5ad", "out.zarr"], "only embed and tokenize write"),
+        (["integrate", "in.h5ad", "in.h5ad", "--batch-key", "batch"], "the input itself"),
+        (["integrate", "in.h5ad", "out.h5ad", "--batch-key", "donor"], "batch_key='donor'"),
+    ],
+)
+def test_errors_of_annotate_and_integrate(
+    files: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(files)
+    (files / "ref.h5ad").write_bytes((files / "in.h5ad").read_bytes())
+    before = {path: path.stat().st_mtime_ns for path in files.iterdir()}
+    assert cli.main([*arguments, "--model", "model"]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Fix: " in error
+    assert {path: path.stat().st_mtime_ns for path in files.iterdir()} == before
 
 
 def test_demo_prints_a_table_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,7 @@ ROOMS = [
     "tl",
     "pp",
     "cli.py",
+    "_arguments.py",
     "metrics",
     "compare",
     "pl",

@@ -65,6 +65,11 @@ label_key
     Column of ``obs`` with the true cell type.
 """,
     "labels_clusters": _LABELS + _CLUSTERS,
+    "mapping": """
+mapping
+    Names to compare with the predictions in place of true labels, ``{"CD4 T": "T cell"}``. Several
+    labels can get one name; the others stay unchanged.
+""",
     "model": """
 model
     Name of a checkpoint, a checkpoint folder, or a loaded model.

@@ -119,6 +119,14 @@ def reconstruction_keys(prefix: str) -> ReconstructionKeys:
 OBS_LABEL, OBS_CONFIDENCE, OBS_DISTANCE, OBSM_PROBA, OBSM_SETS, UNS_ANNOTATE = annotation_keys(
     ANNOTATION
 )
+
+
+def colors_key(column: str) -> str:
+    """Name the slot of ``uns`` in which scanpy keeps the colours of a column of ``obs``."""
+    return f"{column}_colors"
+
+
+UNS_LABEL_COLORS = colors_key(OBS_LABEL)
 (
     OBS_EXACT_MATCH,
     OBS_LEVENSHTEIN,

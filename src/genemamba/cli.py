@@ -9,11 +9,25 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from genemamba._arguments import (
+    add_annotate,
+    add_files,
+    add_integrate,
+    add_reading,
+    add_running,
+    add_runtime,
+)
 from genemamba._progress import say
 from genemamba._version import __version__
 from genemamba.errors import GeneMambaError, GeneMambaWarning, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+MOST_LABELS = 12  # counted after an annotation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +82,37 @@ def _tokenize(source: Path, target: Path, **options: Any) -> None:
     _through(pp.rank_tokenize, source, target, options)
 
 
+def _integrate(source: Path, target: Path, **options: Any) -> None:
+    from genemamba import tl
+
+    _rewrite(tl.integrate, source, target, options)
+
+
+def _annotate(source: Path, target: Path, reference: Path | None, **options: Any) -> None:
+    from genemamba import tl
+    from genemamba._keys import annotation_keys
+
+    _check_paths(source, target, reference)
+    given = _read(reference) if reference and reference.is_file() else reference
+    adata = _read(source)
+    tl.annotate(adata, reference=given, **options)
+    adata.write_h5ad(target)
+    key = annotation_keys(options["key_added"]).label
+    _print(f"{target}: {adata.n_obs:,} cells, obs[{key!r}]\n{_summary(adata.obs[key])}")
+
+
+def _summary(labels: pd.Series) -> str:
+    """Count the cells of each label, the most frequent first."""
+    counts = labels.value_counts()
+    named = counts[(counts > 0) & (counts.index != "unknown")]
+    parts = [f"{label}: {n:,}" for label, n in named.head(MOST_LABELS).items()]
+    if left := named.iloc[MOST_LABELS:].sum():
+        parts.append(f"{len(named) - MOST_LABELS} other labels: {left:,}")
+    if missing := labels.isna().sum():
+        parts.append(f"no label: {missing:,}")
+    return ", ".join([*parts, f"unknown: {counts.get('unknown', 0):,}"])
+
+
 def _build_corpus(files: list[Path], out: Path, **options: Any) -> None:
     from genemamba import datasets
 
@@ -106,31 +151,57 @@ def _pretrain(config: str, **options: Any) -> None:
 
 def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
     """Apply a function to a file of cells and write another, or stream into a zarr store."""
+    if target.suffix == ".zarr":
+        function(source, **options, out=target)
+        _print(f"{target}: obsm[{options['key_added']!r}]")
+    else:
+        _rewrite(function, source, target, options)
+
+
+def _rewrite(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
+    """Apply a function to a file of cells and write another."""
+    _check_paths(source, target)
+    adata = _read(source)
+    function(adata, **options)
+    adata.write_h5ad(target)
+    _print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
+
+
+def _check_paths(source: Path, target: Path, reference: Path | None = None) -> None:
+    if not source.is_file():
+        raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
+    if reference is not None and not reference.exists():
+        raise InputError(
+            f"there is no reference {reference}",
+            "give an .h5ad file with labels, or the folder of an earlier annotation",
+        )
+    for path, what in ((source, "input"), (reference, "reference")):
+        if path is not None and target.exists() and target.samefile(path):
+            raise InputError(f"{target} is the {what} itself", "write to another file")
+    if target.suffix == ".zarr":
+        raise InputError(
+            f"{target} is a zarr store, which only embed and tokenize write",
+            "write to an .h5ad file",
+        )
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}", "create it first")
+
+
+def _read(path: Path) -> AnnData:
+    """Read a file of cells into memory."""
     import anndata
 
     from genemamba.cells.files import opened
 
-    if target.suffix == ".zarr":
-        function(source, **options, out=target)
-        _print(f"{target}: obsm[{options['key_added']!r}]")
-        return
-    if not source.is_file():
-        raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
-    if target.exists() and target.samefile(source):
-        raise InputError(f"{target} is the input itself", "write to another file")
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}", "create it first")
-    with opened(source):  # raises if it is another kind of file
+    with opened(path):  # raises if it is another kind of file
         pass
     try:
-        adata = anndata.read_h5ad(source)
+        return anndata.read_h5ad(path)
     except Exception as error:  # a file can be broken in any way
         raise InputError(
-            f"{source} is not an h5ad file ({error})", "give an .h5ad file, or write to an OUT.zarr"
+            f"{path} is not an h5ad file ({error})",
+            "give an .h5ad file; embed and tokenize read others if they write to an OUT.zarr",
         ) from None
-    function(adata, **options)
-    adata.write_h5ad(target)
-    _print(f"{target}: {adata.n_obs} cells, obsm[{options['key_added']!r}]")
 
 
 def _check(source: Path, **options: Any) -> int:
@@ -158,23 +229,30 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="check device, backend, correctness and speed (gm.doctor)"
     )
     doctor.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
-    _add_runtime(doctor)
+    add_runtime(doctor)
     doctor.set_defaults(command=_doctor)
 
     check = commands.add_parser("check", help="check a file before a run (gm.pp.check)")
     check.add_argument("source", type=Path, metavar="IN.h5ad", help=".h5ad or .zarr")
-    _add_reading(check)
+    add_reading(check)
     check.set_defaults(command=_check)
 
     embed = commands.add_parser("embed", help="write one vector per cell (gm.tl.embed)")
-    _add_files(embed, OBSM_EMBEDDING)
+    add_files(embed, OBSM_EMBEDDING, stored=True)
     embed.add_argument("--pooling", choices=["mean", "cls"], default="mean")
-    embed.add_argument("--batch-size", type=_cells, default="auto", metavar="CELLS|auto")
-    _add_runtime(embed)
+    add_running(embed)
     embed.set_defaults(command=_embed)
 
+    annotate = commands.add_parser("annotate", help="label cell types (gm.tl.annotate)")
+    add_annotate(annotate)
+    annotate.set_defaults(command=_annotate)
+
+    integrate = commands.add_parser("integrate", help="mix batches (gm.tl.integrate)")
+    add_integrate(integrate)
+    integrate.set_defaults(command=_integrate)
+
     tokenize = commands.add_parser("tokenize", help="write ranked genes (gm.pp.rank_tokenize)")
-    _add_files(tokenize, OBSM_TOKENS)
+    add_files(tokenize, OBSM_TOKENS, stored=True)
     tokenize.set_defaults(command=_tokenize)
 
     build = commands.add_parser(
@@ -226,35 +304,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     pretrain.set_defaults(command=_pretrain)
     return parser
-
-
-def _add_files(parser: argparse.ArgumentParser, key: str) -> None:
-    parser.add_argument("source", type=Path, metavar="IN.h5ad")
-    parser.add_argument(
-        "target", type=Path, metavar="OUT.h5ad",
-        help="or OUT.zarr, which is written block by block and resumes if it exists",
-    )  # fmt: skip
-    _add_reading(parser)
-    parser.add_argument("--key-added", default=key, help="slot of obsm to write")
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
-    parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
-    parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
-    parser.add_argument("--max-tokens", type=int, default=2048, help="genes to read per cell")
-
-
-def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:1")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument(
-        "--backend", choices=["auto", "cuda", "torch", "triton", "numba"], default="auto"
-    )
-
-
-def _cells(text: str) -> int | str:
-    return text if text == "auto" else int(text)
 
 
 def _show(otherwise: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.colors import to_rgba
 
 import genemamba as gm
+from genemamba.cells.colors import UNKNOWN_COLOR
 from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.pl._style import GREY, looks
 
 
 def test_shows_types_batches_and_scores(annotated):
@@ -25,6 +28,23 @@ def test_shows_types_batches_and_scores(annotated):
     assert drawn["BRAS"] == gm.metrics.bras(annotated, "batch", "cell_type")
     assert drawn["iLISI"] == gm.metrics.ilisi(annotated, "batch")
     assert repr(annotated) == before
+
+
+def test_unknown_is_grey_and_no_other_type_is(annotated):
+    axes = gm.pl.embedding_quality(annotated, "genemamba_label")
+    colors = {line.get_label(): line.get_color() for line in axes["labels"].lines}
+    assert colors.pop("unknown") == UNKNOWN_COLOR
+    assert not {*colors.values()} & {UNKNOWN_COLOR, GREY}
+    n_unknown = (annotated.obs["genemamba_label"] == "unknown").sum()
+    (cells,) = axes["labels"].collections
+    assert (cells.get_facecolors() == to_rgba(UNKNOWN_COLOR)).all(axis=1).sum() == n_unknown
+
+
+def test_many_groups_look_different():
+    names = [f"type {i}" for i in range(56)]
+    assert len({*looks(names)}) == 56
+    assert looks([*names, "unknown"])[:56] == looks(names)
+    assert looks([*names, "unknown"])[56] not in looks(names)
 
 
 def test_without_batches_and_in_sample(annotated):

@@ -11,7 +11,7 @@ from genemamba._docs import documented
 from genemamba._keys import COMPARE, recorded
 from genemamba.compare.scoreboard import CONTROL, IN_SAMPLE, SCORES
 from genemamba.errors import InputError
-from genemamba.pl._style import GREY, SCORE_NAMES, axes, legend_right, look, rows
+from genemamba.pl._style import COLORS, GREY, SCORE_NAMES, axes, legend_right, rows
 
 BAND = 0.76  # height of the marks of one score
 
@@ -50,7 +50,7 @@ def compare(adata: AnnData, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax, 9.5, 1.0 + len(scores) * max(0.5, 0.09 * len(table)))
     offsets = np.linspace(-BAND / 2, BAND / 2, len(table))
     for i, (title, row) in enumerate(table.iterrows()):
-        color = look(i)["color"]
+        color = COLORS[i % len(COLORS)]
         hollow = row["kind"] in (CONTROL, IN_SAMPLE)
         ax.errorbar(
             row[scores].to_numpy(float),

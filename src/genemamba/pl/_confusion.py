@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -10,7 +12,8 @@ from matplotlib.axes import Axes
 from genemamba._docs import documented
 from genemamba._keys import OBS_LABEL
 from genemamba.metrics import balanced_accuracy, macro_f1
-from genemamba.pl._style import axes, class_order, heat_map, predictions
+from genemamba.pl._predictions import predictions
+from genemamba.pl._style import axes, class_order, heat_map
 
 MOST_TEXT = 24  # with more classes, numbers in the squares cannot be read
 
@@ -21,6 +24,7 @@ def confusion(
     label_key: str,
     *,
     pred_key: str = OBS_LABEL,
+    mapping: Mapping[str, str] | None = None,
     normalize: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
@@ -35,6 +39,7 @@ def confusion(
         Cells with true and predicted types.
     {label_key}
     {pred_key}
+    {mapping}
     normalize
         Show fractions of the cells of a true type (recall on the diagonal), otherwise numbers of
         cells.
@@ -44,11 +49,12 @@ def confusion(
     --------
     >>> import scanpy as sc, genemamba as gm
     >>> adata = sc.datasets.pbmc68k_reduced()
-    >>> ax = gm.pl.confusion(adata, "bulk_labels", pred_key="louvain")
-    >>> ax.get_ylabel()
+    >>> gm.tl.annotate(adata, layer="raw", unknown=False)
+    >>> blood = {"CD19+ B": "B cell", "CD56+ NK": "NK cell"}
+    >>> gm.pl.confusion(adata, "bulk_labels", mapping=blood).get_ylabel()
     'true cell type'
     """
-    cells = predictions(adata, label_key, pred_key)
+    cells = predictions(adata, label_key, pred_key, mapping)
     truth, guess = cells["truth"].astype(str), cells["guess"].astype(str)
     rows = class_order(cells["truth"])
     columns = class_order(cells["truth"], cells["guess"])
@@ -59,10 +65,8 @@ def confusion(
     label, highest = ("fraction of the true type", 1) if normalize else ("cells", None)
     names = [f"{name} ({sizes[name]:,})" for name in rows]
     heat_map(ax, values, columns, names, label, cmap="Blues", vmin=0, vmax=highest)
-    title = f"{len(cells):,} cells"
-    if set(truth) & set(guess):
-        title += f", macro-F1 {macro_f1(truth, guess):.2f}"
-        title += f", balanced accuracy {balanced_accuracy(truth, guess):.2f}"
+    title = f"{len(cells):,} cells, macro-F1 {macro_f1(truth, guess):.2f}"
+    title += f", balanced accuracy {balanced_accuracy(truth, guess):.2f}"
     ax.set(xlabel="predicted cell type", ylabel="true cell type", title=title)
     if len(columns) <= MOST_TEXT:
         _write(ax, values.to_numpy(float), "{:.2f}" if normalize else "{:.0f}")

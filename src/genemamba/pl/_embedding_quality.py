@@ -14,7 +14,7 @@ from genemamba._machine import same_threads
 from genemamba._rng import Rng, seed_of
 from genemamba.compare.scoreboard import score
 from genemamba.metrics._check import read
-from genemamba.pl._style import COLORS, GREY, SCORE_NAMES, class_order, look, panels, rows
+from genemamba.pl._style import COLORS, GREY, SCORE_NAMES, class_order, looks, panels, rows
 
 MEANS = ("avg_bio", "avg_batch")
 
@@ -80,16 +80,17 @@ def _umap(ax: Axes, xy: np.ndarray, values: pd.Series, title: str) -> None:
     """Draw cells in random order, so that no group hides another."""
     order = class_order(values)
     codes = pd.Categorical(values.astype(str), categories=order).codes
+    colors, markers = np.array(looks(order))[codes].T
     shuffled = np.random.default_rng(0).permutation(len(xy))
     size = float(np.clip(20_000 / len(xy), 1, 14))
-    for start in range(0, len(order), len(COLORS)):  # one marker each
-        cells = shuffled[(codes[shuffled] // len(COLORS)) == start // len(COLORS)]
+    for marker in np.unique(markers):
+        cells = shuffled[markers[shuffled] == marker]
         ax.scatter(
-            xy[cells, 0], xy[cells, 1], s=size, c=[look(c)["color"] for c in codes[cells]],
-            marker=look(start)["marker"], linewidths=0, rasterized=True,
+            xy[cells, 0], xy[cells, 1], s=size, c=colors[cells].tolist(), marker=marker,
+            linewidths=0, rasterized=True,
         )  # fmt: skip
-    for i, name in enumerate(order):
-        ax.plot([], [], label=name, ls="none", ms=5, **look(i))
+    for name, (color, marker) in zip(order, looks(order), strict=True):
+        ax.plot([], [], label=name, ls="none", ms=5, color=color, marker=marker)
     columns = 2 if max(map(len, order)) > 12 else 4
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=columns, frameon=False,
               fontsize=8, handletextpad=0.1, columnspacing=1)  # fmt: skip

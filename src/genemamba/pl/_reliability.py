@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 
 from genemamba._docs import documented
 from genemamba._keys import OBS_LABEL
+from genemamba.cells.labels import UNKNOWN
 from genemamba.errors import InputError
 from genemamba.metrics import expected_calibration_error
 from genemamba.metrics._expected_calibration_error import calibration_bins
-from genemamba.pl._style import COLORS, GREY, axes, predictions
+from genemamba.pl._predictions import predictions
+from genemamba.pl._style import COLORS, GREY, axes
 
 
 @documented
@@ -20,6 +24,7 @@ def reliability(
     label_key: str,
     *,
     pred_key: str = OBS_LABEL,
+    mapping: Mapping[str, str] | None = None,
     n_bins: int = 15,
     ax: Axes | None = None,
 ) -> Axes:
@@ -37,6 +42,7 @@ def reliability(
         predictions, with ``_confidence`` in place of ``_label``.
     {label_key}
     {pred_key}
+    {mapping}
     n_bins
         Bins of confidence, of equal width.
     {ax}
@@ -56,9 +62,9 @@ def reliability(
     >>> gm.pl.reliability(adata, "bulk_labels", pred_key="mine_label").get_xlabel()
     'confidence'
     """
-    cells = predictions(adata, label_key, pred_key)
+    cells = predictions(adata, label_key, pred_key, mapping)
     n_all = len(cells)
-    cells = cells[(cells["guess"].astype(str) != "unknown") & cells["confidence"].notna()]
+    cells = cells[(cells["guess"].astype(str) != UNKNOWN) & cells["confidence"].notna()]
     if cells.empty:
         raise InputError(
             f"no cell with a name in obs[{pred_key!r}] has a confidence",

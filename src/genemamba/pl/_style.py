@@ -1,18 +1,17 @@
-"""What the plots share: axes, colours for colour-blind readers, rows, predictions."""
+"""What the plots share: axes, colours for colour-blind readers, rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from anndata import AnnData
 from matplotlib.axes import Axes
 
-from genemamba._keys import OBS_LABEL
-from genemamba._labels import full_column
+from genemamba.cells.colors import UNKNOWN_COLOR
+from genemamba.cells.labels import UNKNOWN
 from genemamba.errors import InputError
 
 COLORS = (  # Petroff, arXiv:2107.02270: ten that stay apart with every kind of colour vision
@@ -21,6 +20,7 @@ COLORS = (  # Petroff, arXiv:2107.02270: ten that stay apart with every kind of 
 )  # fmt: skip
 MARKERS = "osD^vPX"
 GREY = "#717581"
+HUES = tuple(color for color in COLORS if color not in ("#94a4a2", GREY))
 SCORE_NAMES = {
     "macro_f1": "macro-F1",
     "balanced_accuracy": "balanced accuracy",
@@ -49,9 +49,10 @@ def panels(names: Sequence[str], width: float, height: float, **options: Any) ->
     return dict(zip(names, drawn, strict=True))
 
 
-def look(i: int) -> dict[str, Any]:
-    """Return colour and marker of the i-th group; no two of the first seventy are alike."""
-    return {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i // len(COLORS) % len(MARKERS)]}
+def looks(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return colour and marker of each group, grey for "unknown"; no two of 56 others are alike."""
+    own = cycle((color, marker) for marker in MARKERS for color in HUES)
+    return [(UNKNOWN_COLOR, MARKERS[0]) if name == UNKNOWN else next(own) for name in names]
 
 
 def rows(ax: Axes, names: Sequence[str]) -> None:
@@ -94,25 +95,4 @@ def class_order(*columns: pd.Series) -> list[str]:
         else:
             names = sorted(map(str, values.unique()))
         seen |= dict.fromkeys(map(str, names))
-    return sorted(seen, key=lambda name: name == "unknown")
-
-
-def predictions(adata: AnnData, label_key: str, pred_key: str) -> pd.DataFrame:
-    """Return truth, guess and confidence (NaN if there is none) of the cells that were predicted.
-
-    Labels that were given, not predicted, have no confidence.
-    """
-    if pred_key not in adata.obs and pred_key == OBS_LABEL:
-        raise InputError(f"adata.obs has no {pred_key!r}", "make it first: gm.tl.annotate(adata)")
-    guess = full_column(adata, pred_key, "pred_key")
-    key = pred_key.removesuffix("_label") + "_confidence"
-    confidence = adata.obs.get(key, pd.Series(np.nan, adata.obs_names))
-    predicted = confidence.notna().to_numpy() if key in adata.obs else np.full(adata.n_obs, True)
-    truth = full_column(adata[predicted], label_key, "label_key")
-    if not predicted.any():
-        raise InputError(
-            f"adata.obs[{key!r}] is missing (NaN) for every cell: none was predicted",
-            "annotate cells without a label",
-        )
-    parts = {"truth": truth, "guess": guess[predicted], "confidence": confidence[predicted]}
-    return pd.DataFrame({name: values.array for name, values in parts.items()}, truth.index)
+    return sorted(seen, key=lambda name: name == UNKNOWN)

@@ -1,0 +1,96 @@
+"""Arguments of the command line that several commands share, or that fill a screen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genemamba._keys import ANNOTATION, OBSM_INTEGRATED
+
+
+def add_annotate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.annotate``."""
+    add_files(parser, ANNOTATION, "prefix of the slots to write")
+    parser.add_argument(
+        "--reference", type=Path, metavar="REF.h5ad|FOLDER",
+        help="labelled cells, or the folder of an earlier annotation; without it, the labels of "
+        "IN.h5ad, or the classifier of the model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-key", metavar="COLUMN", help="column of obs with the labels to learn from"
+    )
+    parser.add_argument("--method", choices=["auto", "probe", "knn", "finetune"], default="auto")
+    parser.add_argument(
+        "--batch-key", metavar="COLUMN",
+        help="column of obs with donors or batches of the labelled cells, to calibrate on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-unknown", dest="unknown", action="store_false", help="label unfamiliar cells, too"
+    )
+    parser.add_argument(
+        "--coverage", type=float, metavar="SHARE",
+        help="also write sets that contain the true label with this probability",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference-layer", metavar="LAYER", help="layer to read of REF.h5ad, if it is another one"
+    )
+    parser.add_argument("--folder", type=Path, help="save the classifier there, as a reference")
+    add_running(parser)
+    parser.add_argument("--rng", type=int, default=0, metavar="SEED")
+
+
+def add_integrate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.integrate``."""
+    add_files(parser, OBSM_INTEGRATED)
+    parser.add_argument(
+        "--batch-key", required=True, metavar="COLUMN", help="column of obs with the batches"
+    )
+    parser.add_argument(
+        "--label-key", metavar="COLUMN", help="column of obs with cell types to tune on"
+    )
+    add_running(parser)
+    parser.add_argument("--rng", type=int, default=0, metavar="SEED")
+
+
+def add_files(
+    parser: argparse.ArgumentParser,
+    key: str,
+    what: str = "slot of obsm to write",
+    *,
+    stored: bool = False,
+) -> None:
+    """Add input, output, what to read and where to write; `stored`: a zarr store will do, too."""
+    parser.add_argument("source", type=Path, metavar="IN.h5ad")
+    store = "or OUT.zarr, which is written block by block and resumes if it exists"
+    parser.add_argument(
+        "target", type=Path, metavar="OUT.h5ad", help=store if stored else "another file"
+    )
+    add_reading(parser)
+    parser.add_argument("--key-added", default=key, help=what)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add model and what to read of the cells."""
+    parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
+    parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
+    parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
+    parser.add_argument("--max-tokens", type=int, default=2048, help="genes to read per cell")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add how to run the model on batches of cells."""
+    parser.add_argument("--batch-size", type=_cells, default="auto", metavar="CELLS|auto")
+    add_runtime(parser)
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add how to run the model."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:1")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument(
+        "--backend", choices=["auto", "cuda", "torch", "triton", "numba"], default="auto"
+    )
+
+
+def _cells(text: str) -> int | str:
+    return text if text == "auto" else int(text)
