@@ -50,7 +50,9 @@ def drawn_cells(corpus: Corpus, rng: np.random.Generator) -> tuple[np.ndarray, n
     return cells, rng.choice([WHOLE, THIN, PANEL], len(cells), p=[0.5, 0.25, 0.25])
 
 
-def degraded(counts: sparse.csr_matrix, how: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:
+def degraded(
+    counts: sparse.csr_matrix, how: np.ndarray, rng: np.random.Generator
+) -> sparse.csr_matrix:
     """Thin some cells, and cut others to one of a few panels."""
     counts = sparse.csr_matrix(counts, dtype=np.float32)
     sizes, depth = np.diff(counts.indptr), counts.sum(axis=1).A1
@@ -151,10 +153,18 @@ def main() -> None:
     file = np.concatenate([np.full(len(whole), ""), file_of[corpus.group[near[kept]]]])
     reference, farthest = pool_of(pool, np.array(named), file, len(labels))
     tissues, occurs = tissues_of(args.labels, labels)
-    info = {**stats, "cells": int(fine.sum()), "model_sha256": gm.models.load(model).provenance["sha256"]}
-    head = TermHead(tuple(labels), terms, probe, slope, offset, tissues, occurs, reference, farthest, info)
+    info = {
+        **stats,
+        "cells": int(fine.sum()),
+        "model_sha256": gm.models.load(model).provenance["sha256"],
+    }
+    head = TermHead(
+        tuple(labels), terms, probe, slope, offset, tissues, occurs, reference, farthest, info
+    )
     write_terms(head, args.out / "labels")
-    print(f"{len(labels)} labels, {len(terms)} terms, slope {slope:.2f}, limit {farthest:.3f}, {info}")
+    print(
+        f"{len(labels)} labels, {len(terms)} terms, slope {slope:.2f}, limit {farthest:.3f}, {info}"
+    )
 
 
 if __name__ == "__main__":

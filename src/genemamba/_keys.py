@@ -42,8 +42,11 @@ class AnnotationKeys(NamedTuple):
     """The slots of one annotation."""
 
     label: str
+    cl: str
     confidence: str
     distance: str
+    novelty: str
+    group_label: str
     proba: str
     sets: str
     record: str
@@ -51,7 +54,7 @@ class AnnotationKeys(NamedTuple):
     @property
     def obs(self) -> tuple[str, ...]:
         """Columns of ``obs``."""
-        return self.label, self.confidence, self.distance
+        return self[:6]
 
     @property
     def obsm(self) -> tuple[str, ...]:
@@ -63,8 +66,11 @@ def annotation_keys(prefix: str) -> AnnotationKeys:
     """Name the slots of the annotation that begins with `prefix`."""
     return AnnotationKeys(
         label=f"{prefix}_label",
+        cl=f"{prefix}_cl",
         confidence=f"{prefix}_confidence",
         distance=f"{prefix}_distance",
+        novelty=f"{prefix}_novelty",
+        group_label=f"{prefix}_group_label",
         proba=f"{prefix}_proba",
         sets=f"{prefix}_sets",
         record="annotate" if prefix == ANNOTATION else f"annotate_{prefix}",
@@ -116,9 +122,17 @@ def reconstruction_keys(prefix: str) -> ReconstructionKeys:
     )
 
 
-OBS_LABEL, OBS_CONFIDENCE, OBS_DISTANCE, OBSM_PROBA, OBSM_SETS, UNS_ANNOTATE = annotation_keys(
-    ANNOTATION
-)
+(
+    OBS_LABEL,
+    OBS_CL,
+    OBS_CONFIDENCE,
+    OBS_DISTANCE,
+    OBS_NOVELTY,
+    OBS_GROUP_LABEL,
+    OBSM_PROBA,
+    OBSM_SETS,
+    UNS_ANNOTATE,
+) = annotation_keys(ANNOTATION)
 
 
 def colors_key(column: str) -> str:

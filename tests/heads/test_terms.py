@@ -52,7 +52,7 @@ def given(head, X, **options):
 
 def test_a_term_is_right_or_an_ancestor_of_the_truth_as_often_as_stated(head):
     X, y, _ = cells(2_000, np.random.default_rng(2))
-    names, confidence, found = given(head, X)
+    _, confidence, found = given(head, X)
     got = found >= 0
     assert got.mean() > 0.95
     right = holds(head.terms, head.labels)[found, y]

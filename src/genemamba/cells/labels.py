@@ -98,7 +98,7 @@ def _say_lost(lost: list[str], n_left: int, of: str) -> None:
         f"no cell will be named {named}: none of the cells with this label in {of} expresses a "
         "gene of the model",
         GeneMambaWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 

@@ -12,7 +12,8 @@ from sklearn.metrics import f1_score
 from genemamba.heads.calibration import fit_temperature, prediction_sets, probabilities
 from genemamba.heads.choose import Choice, HeldOut, Labelled, choose, choose_strength, nested, some
 from genemamba.heads.components import Components
-from genemamba.heads.knn import NEAREST, VOTERS, Reference
+from genemamba.heads.knn import NEAREST, VOTERS, Neighbours, Reference
+from genemamba.heads.novelty import Novelty
 from genemamba.heads.probe import Probe
 from genemamba.tokens import Measured
 
@@ -22,6 +23,7 @@ FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
 FEW, SMALL = 1000, 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
+Traits = tuple[np.ndarray, np.ndarray]
 JOINED = 50
 """Components that are joined with an embedding; on unseen sets more of them only added noise."""
 MOST_TO_CHOOSE = 6000
@@ -44,7 +46,7 @@ class LabelHead:
     """For prediction sets: for each fold, the probability of the true class of its cells when held
     out; in one piece if one classifier judges all cells."""
     farthest: float
-    """Mean distance to the nearest reference cells above which a cell is unknown."""
+    """Mean distance to the nearest reference cells that most held-out cells are within."""
     info: dict[str, Any] = field(default_factory=dict)
     """Statistics of the fit."""
     fold: np.ndarray | None = None
@@ -57,6 +59,9 @@ class LabelHead:
     """How expression becomes components, unless only the embedding is read."""
     measured: Measured | None = None
     """The genes that the reference was read on, if its counts are known."""
+
+    novelty: Novelty | None = None
+    """What tells unknown cells; heads of earlier versions have only `farthest`."""
 
     def proba(self, X: np.ndarray, logits: np.ndarray | None = None) -> np.ndarray:
         """Return calibrated probabilities ``(n_cells, n_classes)``; NaN where `X` is NaN.
@@ -77,6 +82,24 @@ class LabelHead:
         if known.any():
             out[known] = self.reference.mean_distance(X[known])
         return out
+
+    def unlike(self, distance: np.ndarray, proba: np.ndarray, traits: Traits | None) -> np.ndarray:
+        """Return the fraction of held-out reference cells that are less unlike the reference.
+
+        Parameters
+        ----------
+        distance, proba
+            Of :meth:`distance` and :meth:`proba`.
+        traits
+            Of these cells and of the reference cells, if the head was fitted with them.
+        """
+        if self.novelty is None:
+            return np.where(np.isnan(distance), np.nan, distance > self.farthest)
+        measures = [distance, 1 - proba.max(axis=1)]
+        if len(self.novelty.measures) == 3:
+            assert traits is not None, "the head was fitted with traits"
+            measures.insert(1, _nearest(*traits))
+        return self.novelty.of(np.array(measures), np.nan_to_num(proba).argmax(axis=1))
 
     def sets(self, X: np.ndarray, proba: np.ndarray, coverage: float) -> np.ndarray:
         """Return prediction sets, bool ``(n_cells, n_classes)``, empty for NaN rows.
@@ -121,6 +144,7 @@ def fit_head(
     held_out: HeldOut | None = None,
     components: Components | None = None,
     expressed: np.ndarray | None = None,
+    traits: np.ndarray | None = None,
 ) -> LabelHead:
     """Fit a classifier, and calibrate it on cells that it had not seen.
 
@@ -141,6 +165,9 @@ def fit_head(
         Logits from another classifier, for cells that it was not chosen by.
     components, expressed
         For ``"auto"``: components of expression, and those of each cell.
+    traits
+        ``(n_cells, n_traits)``, what the classifier of the checkpoint sees in each cell; tells
+        unknown types better than distance alone.
 
     Raises
     ------
@@ -209,7 +236,34 @@ def fit_head(
         fold_probes=fold_probes,
         reads=reads,
         components=None if reads == "embedding" else components,
+        novelty=_novelty(held_out, temperature, fold, near, traits),
     )
+
+
+def _novelty(
+    held_out: HeldOut,
+    temperature: float,
+    fold: np.ndarray,
+    near: Neighbours,
+    traits: np.ndarray | None,
+) -> Novelty:
+    """Keep how unlike the others the held-out cells are: far, of other traits, doubtful."""
+    proba = probabilities(held_out.logits, temperature)
+    measures = [np.nanmean(near[1][:, :NEAREST], axis=1)[held_out.cells], 1 - proba.max(axis=1)]
+    if traits is not None:
+        reference = Reference(traits, np.zeros(len(traits), dtype=np.intp), 1)
+        found = reference.without(traits, reference.search(traits, 2 * VOTERS), fold, fold)
+        measures.insert(1, np.nanmean(found[1][:, :NEAREST], axis=1)[held_out.cells])
+    return Novelty(np.array(measures, dtype=np.float32), proba.argmax(axis=1).astype(np.int32))
+
+
+def _nearest(traits: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    out = np.full(len(traits), np.nan, dtype=np.float32)
+    known = np.isfinite(traits).all(axis=1)
+    if known.any():
+        cells = Reference(reference, np.zeros(len(reference), dtype=np.intp), 1)
+        out[known] = cells.mean_distance(traits[known])
+    return out
 
 
 def _spaces(embedded: Labelled, expressed: np.ndarray) -> dict[str, Labelled]:

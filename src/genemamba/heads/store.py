@@ -14,6 +14,7 @@ from genemamba.errors import CheckpointError
 from genemamba.heads.components import MOST_COMPONENTS, Components
 from genemamba.heads.head import JOINED, LabelHead
 from genemamba.heads.knn import Reference
+from genemamba.heads.novelty import Novelty
 from genemamba.heads.probe import Probe
 from genemamba.tokens import Measured
 
@@ -45,6 +46,8 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
         arrays |= {f"components.{name}": value for name, value in vars(head.components).items()}
     if head.measured is not None:
         arrays |= {f"measured.{name}": value for name, value in vars(head.measured).items()}
+    if head.novelty is not None:
+        arrays |= {f"novelty.{name}": value for name, value in vars(head.novelty).items()}
     if head.fold_probes:
         probes = [vars(probe) for probe in head.fold_probes]
         arrays |= {f"folds.{n}": np.stack([p[n] for p in probes]) for n in probes[0]}
@@ -73,8 +76,8 @@ def read_head(folder: Path) -> LabelHead:
             raise ValueError(f"{ARRAYS} is not what was written")
         arrays = load(data)
         classes = tuple(described["classes"])
-        probe, folds, components, measured = (
-            _named(arrays, part) for part in ("probe", "folds", "components", "measured")
+        probe, folds, components, measured, novelty = (
+            _named(arrays, part) for part in ("probe", "folds", "components", "measured", "novelty")
         )
         fold_probes = tuple(
             Probe(**dict(zip(folds, parts, strict=True)))
@@ -100,6 +103,7 @@ def read_head(folder: Path) -> LabelHead:
             reads=described.get("reads", "embedding"),
             components=Components(**components) if components else None,
             measured=Measured(**measured) if measured else None,
+            novelty=Novelty(**novelty) if novelty else None,
         )
     except (
         OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
@@ -135,6 +139,7 @@ def _check(head: LabelHead, folder: Path) -> None:
         )
         and (head.fold is None or len(head.fold) == len(head.reference.y))
         and (head.fold is None or head.fold.min() >= 0)
+        and (head.novelty is None or _novelty_fits(head.novelty))
         and 0 < head.temperature < np.inf
         and 0 <= head.farthest < np.inf
         and all(isinstance(name, str) for name in head.classes)
@@ -142,6 +147,13 @@ def _check(head: LabelHead, folder: Path) -> None:
     )
     if not fits:
         raise CheckpointError(f"the parts of the label head in {folder} do not fit", AGAIN)
+
+
+def _novelty_fits(novelty: Novelty) -> bool:
+    measures = novelty.measures
+    return measures.ndim == 2 and measures.shape[0] in (2, 3) and measures.shape[1] > 0 and (
+        novelty.named.shape == measures.shape[1:]
+    )  # fmt: skip
 
 
 def _fit_together(c: Components) -> bool:

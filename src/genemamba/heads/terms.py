@@ -32,22 +32,21 @@ _FOLDS = 12
 _STRENGTH = 0.03
 _SHRINK = 0.3
 """Inverse penalty of how much a term may differ from the others in how often it is right."""
-GENERIC = frozenset(
-    (
-        "abnormal cell,absorptive cell,anucleate cell,barrier cell,biogenic amine secreting cell,"
-        "blood cell,cell,ciliated cell,columnar/cuboidal epithelial cell,"
-        "contractile cell,defensive cell,ecto-epithelial cell,electrically active cell,"
-        "electrically responsive cell,electrically signaling cell,endo-epithelial cell,"
-        "endocrine cell,eukaryotic cell,extracellular matrix secreting cell,"
-        "glycosaminoglycan secreting cell,histamine secreting cell,hormone secreting cell,"
-        "glucagon secreting cell,insulin secreting cell,lining cell,meso-epithelial cell,"
-        "metabolising cell,mononuclear leukocyte,motile cell,mucus secreting cell,"
-        "neuron associated cell,nucleate cell,peptide hormone secreting cell,"
-        "phagocyte,phagocyte (sensu Vertebrata),pigment cell,precursor cell,protein secreting cell,"
-        "secretory cell,serotonin secreting cell,single nucleate cell,somatic cell,"
-        "somatostatin secreting cell,stuff accumulating cell,supporting cell"
-    ).split(",")
-)
+GENERIC = frozenset({
+    "abnormal cell", "absorptive cell", "anucleate cell", "barrier cell",
+    "biogenic amine secreting cell", "blood cell", "cell", "ciliated cell",
+    "columnar/cuboidal epithelial cell", "contractile cell", "defensive cell",
+    "ecto-epithelial cell", "electrically active cell", "electrically responsive cell",
+    "electrically signaling cell", "endo-epithelial cell", "endocrine cell", "eukaryotic cell",
+    "extracellular matrix secreting cell", "glycosaminoglycan secreting cell",
+    "histamine secreting cell", "hormone secreting cell", "glucagon secreting cell",
+    "insulin secreting cell", "lining cell", "meso-epithelial cell", "metabolising cell",
+    "mononuclear leukocyte", "motile cell", "mucus secreting cell", "neuron associated cell",
+    "nucleate cell", "peptide hormone secreting cell", "phagocyte",
+    "phagocyte (sensu Vertebrata)", "pigment cell", "precursor cell", "protein secreting cell",
+    "secretory cell", "serotonin secreting cell", "single nucleate cell", "somatic cell",
+    "somatostatin secreting cell", "stuff accumulating cell", "supporting cell",
+})  # fmt: skip
 """Terms that group cells by one property and would tell a biologist little."""
 
 
@@ -97,6 +96,10 @@ class TermHead:
         out = np.full((len(X), len(self.terms)), np.nan, dtype=np.float32)
         out[known] = softmax(logits[known], axis=1) @ self.holds.T
         return out
+
+    def traits(self, X: np.ndarray) -> np.ndarray:
+        """Return what the head sees in cells: roots of `shares`, whose distance is Hellinger's."""
+        return np.sqrt(self.shares(X))
 
     def confidence(self, shares: np.ndarray) -> np.ndarray:
         """Return how often terms with these probabilities are right, ``(N, T)`` float32."""

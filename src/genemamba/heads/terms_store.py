@@ -89,7 +89,7 @@ def read_terms(folder: Path) -> TermHead:
 
 def _fits(head: TermHead) -> bool:
     n, width = len(head.labels), head.probe.mean.shape[0]
-    return (
+    return bool(
         head.probe.weight.shape == (n, width)
         and head.probe.bias.shape == (n,)
         and head.probe.scale.shape == (width,)

@@ -10,31 +10,31 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._keys import (
-    ANNOTATION,
-    OBSM_EMBEDDING,
-    UNS_ANNOTATE,
-    AnnotationKeys,
-    annotation_keys,
-)
+from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, UNS_ANNOTATE, annotation_keys
 from genemamba._progress import tell
 from genemamba._rng import Rng, recorded_seed
-from genemamba._settings import check_share
-from genemamba.cells.labels import UNKNOWN, read_labelled, require_no_unknown
+from genemamba.cells.labels import Labelled, full_column, read_labelled, require_no_unknown
 from genemamba.cells.open import cells_of, is_path
 from genemamba.cells.read import Reading
 from genemamba.cells.record import check_key, check_slots, entry_of, record
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.heads import LabelHead
-from genemamba.tl._annotation_summary import counts_lost, perhaps_absent, summary
-from genemamba.tl._classifier import Classifier, Method, fit_classifier, read_classifier
+from genemamba.tl._annotate_arguments import check_arguments
+from genemamba.tl._annotation import by_reference, by_terms, write
+from genemamba.tl._annotation_summary import summary
+from genemamba.tl._classifier import (
+    Classifier,
+    Method,
+    fit_classifier,
+    read_classifier,
+    read_terms_of,
+)
 from genemamba.tl._embedding import Embedding, Running
 from genemamba.tl._reference import read_reference, refuse_other_model, warn_of_lost
+from genemamba.tl._terms import Level
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -52,6 +52,9 @@ def annotate(
     label_key: str | None = None,
     method: Method = "auto",
     batch_key: str | None = None,
+    level: Level = "auto",
+    tissue: str | None = None,
+    groupby: str | None = None,
     unknown: bool = True,
     coverage: float | None = None,
     model: ModelLike = "genemamba-mini",
@@ -183,168 +186,95 @@ def annotate(
     seed = recorded_seed(rng)
     check_key(key_added, ANNOTATION)
     keys = annotation_keys(key_added)
-    _check_arguments(
-        reference, reference_layer, label_key, method, coverage, recipe, folder, batch_key
+    check_arguments(
+        reference, reference_layer, label_key, method, coverage, recipe, folder, batch_key,
+        level, tissue,
+    )  # fmt: skip
+    reading, running = (
+        Reading(layer, gene_ids, max_tokens),
+        Running(device, precision, backend, batch_size),
     )
-    reading = Reading(layer, gene_ids, max_tokens)
-    running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
+        groups = None if groupby is None else full_column(own, groupby, "groupby")
         loaded = models.load(model)
         refuse_other_model(own, loaded, "adata")
         cells = Embedding(own, loaded, reading, running)
-        given = np.full(own.n_obs, "", dtype=object)
-        if label_key is None:
-            fitted = read_classifier(reference, loaded)
-            if unknown:
-                require_no_unknown(fitted.head.classes)
-        elif reference is not None:
-            theirs = read_reference(reference, mod, cells, reference_layer)
-            labelled = read_labelled(
-                theirs.adata, label_key, batch_key, unknown=unknown, of="reference"
-            )
-            theirs = theirs.on_shared(cells.genes.tokens)
-            labelled = labelled.embedded(theirs.vectors)
-            fitted = fit_classifier(theirs, labelled, method, recipe, folder, rng, cells)
-            warn_of_lost(theirs)
+        if bundled := reference is None and label_key is None:
+            terms = read_terms_of(loaded)
+            found, about = by_terms(terms, cells, level, tissue, unknown=unknown)
         else:
-            labelled = read_labelled(own, label_key, batch_key, unknown=unknown)
-            labelled = labelled.embedded(cells.vectors)
-            given = labelled.given
-            if (given != "").all():
-                raise InputError(
-                    f"every cell has a label in adata.obs[{label_key!r}]: none is left to annotate",
-                    "set labels to NaN, or give the labelled cells as reference",
-                )
-            fitted = fit_classifier(cells, labelled, method, recipe, folder, rng)
-        head = fitted.head
-        answer = _answer(fitted, fitted.read(cells), given, coverage)
+            source = _Source(reference, mod, label_key, batch_key, reference_layer, unknown)
+            fitted, given = source.fitted(cells, method, recipe, folder, rng)
+            found, about = by_reference(fitted, cells, given, coverage)
         if not cells.reused and OBSM_EMBEDDING not in own.obsm:
             cells.write(own, OBSM_EMBEDDING)
-        entry = _write(own, keys, head, answer, unknown=unknown)
+        entry = write(own, keys, found, unknown=unknown, groups=groups)
         params: dict[str, Any] = {
             "label_key": label_key or "",
             "batch_key": batch_key or "",
+            "level": level if isinstance(level, str | int) else np.array(level, dtype=str),
+            "tissue": tissue or "",
+            "groupby": groupby or "",
             "unknown": unknown,
             "coverage": coverage or 0.0,
             "rng": seed,
         }
         about = {
             **entry_of(loaded, reading, cells.runtime, **params),
-            "method": head.kind,
             "reference": _name(reference, label_key, loaded),
             "embedding_reused": cells.reused,
-            "classes": np.array(head.classes, dtype=str),
-            "reads": head.reads,
-            "temperature": head.temperature,
-            "farthest": head.farthest,
-            **head.info,
+            **about,
             **entry,
-            **perhaps_absent(head.classes, answer.proba, own.obs[keys.label][answer.asked]),
-            **counts_lost(head, cells.measured),
         }
         record(own, keys.record, about)
     tell(summary(about))
-    _warn_of_unknown(entry, bundled=reference is None and label_key is None)
+    _warn_of_unknown(entry, bundled=bundled)
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """The result for every cell; NaN for cells with a given label."""
+@dataclass(frozen=True)
+class _Source:
+    """Where labels come from."""
 
-    given: np.ndarray
-    proba: np.ndarray
-    distance: np.ndarray
-    sets: np.ndarray | None
+    reference: Any
+    mod: str | None
+    label_key: str | None
+    batch_key: str | None
+    layer: str | None
+    unknown: bool
 
-    @property
-    def asked(self) -> np.ndarray:
-        return self.given == ""
-
-
-def _check_arguments(
-    reference: Any,
-    reference_layer: str | None,
-    label_key: str | None,
-    method: str,
-    coverage: float | None,
-    recipe: Any,
-    folder: Any,
-    batch_key: str | None,
-) -> None:
-    if method not in ("auto", "knn", "probe", "finetune"):
-        raise InputError(
-            f"method={method!r} is unknown", "use 'auto', 'knn', 'probe' or 'finetune'"
-        )
-    if coverage is not None:
-        check_share("coverage", coverage)
-    if recipe is not None and method != "finetune":
-        raise InputError(f"recipe={recipe!r} needs method='finetune'", "also set method='finetune'")
-    if reference is not None and not is_path(reference):
-        if label_key is None:
-            have = ", ".join(map(repr, getattr(reference, "obs", pd.DataFrame()))) or "none"
+    def fitted(
+        self, cells: Embedding, method: Method, recipe: Any, folder: Any, rng: Rng
+    ) -> tuple[Classifier, np.ndarray]:
+        """Return the classifier, and the label that each cell already has, or ""."""
+        given = np.full(cells.adata.n_obs, "", dtype=object)
+        if self.label_key is None:
+            found = read_classifier(self.reference, cells.loaded)
+            if self.unknown:
+                require_no_unknown(found.head.classes)
+            return found, given
+        if self.reference is not None:
+            theirs = read_reference(self.reference, self.mod, cells, self.layer)
+            labelled = self._labelled(theirs, "reference")
+            theirs = theirs.on_shared(cells.genes.tokens)
+            labelled = labelled.embedded(theirs.vectors)
+            found = fit_classifier(theirs, labelled, method, recipe, folder, rng, cells)
+            warn_of_lost(theirs)
+            return found, given
+        labelled = self._labelled(cells, "adata").embedded(cells.vectors)
+        if (labelled.given != "").all():
             raise InputError(
-                "reference is given without label_key",
-                f"say which column of reference.obs holds the labels; its columns are: {have}",
+                f"every cell has a label in adata.obs[{self.label_key!r}]: none is left to "
+                "annotate",
+                "set labels to NaN, or give the labelled cells as reference",
             )
-        return
-    if reference_layer is not None:
-        raise InputError(
-            f"reference_layer={reference_layer!r}, but reference is not an AnnData",
-            "leave out reference_layer; layer is that of adata",
-        )
-    if reference is not None and label_key is not None:
-        raise InputError(
-            f"reference={str(reference)!r} contains labels, but label_key={label_key!r} is given",
-            "leave out label_key, or give the labelled AnnData as reference",
-        )
-    if label_key is None:
-        for name, value in (("method", method), ("folder", folder), ("batch_key", batch_key)):
-            if value not in ("auto", None):
-                raise InputError(
-                    f"{name}={value!r}, but there are no labels to fit to",
-                    "give label_key, and reference if the labels are those of another AnnData",
-                )
+        found = fit_classifier(cells, labelled, method, recipe, folder, rng)
+        return found, labelled.given
 
-
-def _answer(
-    fitted: Classifier, cells: Embedding, given: np.ndarray, coverage: float | None
-) -> _Answer:
-    asked = np.flatnonzero(given == "")
-    proba = np.full((len(given), len(fitted.head.classes)), np.nan, dtype=np.float32)
-    distance = np.full(len(given), np.nan, dtype=np.float32)
-    X = fitted.features(cells, asked)
-    proba[asked] = fitted.proba(X, cells, asked)
-    distance[asked] = fitted.head.distance(cells.vectors[asked])
-    sets = None
-    if coverage is not None:
-        sets = np.zeros(proba.shape, dtype=bool)
-        sets[asked] = fitted.head.sets(X, proba[asked], coverage)
-    return _Answer(given, proba, distance, sets)
-
-
-def _write(
-    adata: AnnData, keys: AnnotationKeys, head: LabelHead, answer: _Answer, *, unknown: bool
-) -> dict[str, int]:
-    """Write the slots; return the number of annotated and of unknown cells."""
-    found = np.isfinite(answer.proba).all(axis=1)
-    names = answer.given.copy()
-    names[found] = np.array(head.classes, dtype=object)[answer.proba[found].argmax(axis=1)]
-    none = answer.asked & ~(answer.distance <= head.farthest) if unknown else answer.asked & ~found
-    names[none] = UNKNOWN if unknown else np.nan
-    given = sorted({*answer.given} - {"", *head.classes})  # labels of cells without an embedding
-    categories = [*head.classes, *given, *([UNKNOWN] if unknown else [])]
-    adata.obs[keys.label] = pd.Categorical(names, categories=categories)
-    adata.obs[keys.confidence] = answer.proba.max(axis=1)
-    adata.obs[keys.distance] = answer.distance
-    tables = {keys.proba: answer.proba, keys.sets: answer.sets}
-    for key, table in tables.items():
-        if table is None:
-            adata.obsm.pop(key, None)  # of an earlier call
-        else:
-            adata.obsm[key] = table
-    return {"annotated": int(answer.asked.sum()), "unknown": int(none.sum()) if unknown else 0}
+    def _labelled(self, cells: Embedding, of: str) -> Labelled:
+        key = str(self.label_key)
+        return read_labelled(cells.adata, key, self.batch_key, unknown=self.unknown, of=of)
 
 
 def _warn_of_unknown(entry: Mapping[str, int], *, bundled: bool) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from genemamba.heads import LabelHead
 from genemamba.tokens import Measured
@@ -24,28 +22,18 @@ def counts_lost(head: LabelHead, cells: Measured | None) -> dict[str, Any]:
     return {"counts_lost": lost}
 
 
-def perhaps_absent(
-    classes: tuple[str, ...], proba: np.ndarray, labels: Iterable[str]
-) -> dict[str, Any]:
-    """Return the classes of which no cell is labelled, or less than one cell is expected."""
-    found = set(labels)
-    expected = np.nansum(proba, axis=0).tolist()
-    none = [name for name, n in zip(classes, expected, strict=True) if n < 1 or name not in found]
-    return {"perhaps_absent": np.array(none, dtype=str)}
-
-
 def summary(about: Mapping[str, Any]) -> str:
     """Format what ``uns`` keeps of an annotation as a few lines."""
     n, unknown = about["annotated"], about["unknown"]
     first = f"{n:,} cell{'s' * (n != 1)} annotated"
     if about["params"]["unknown"]:
         first += f', {unknown:,} ({unknown / n:.1%}) of them "unknown"'
-    lines = [first, _scores(about), _genes(about), _counts(about), _absent(about)]
+    lines = [first, _scores(about), _tissue(about), _genes(about), _counts(about), _absent(about)]
     return "\n  ".join(line for line in lines if line)
 
 
 def _scores(about: Mapping[str, Any]) -> str:
-    used = about["method"] if about["reads"] == "embedding" else about["reads"]
+    used = about["method"] if about.get("reads", "embedding") == "embedding" else about["reads"]
     if scores := about.get("candidates"):
         used = "embedding" if used == "probe" else used
         best = sorted(scores, key=lambda name: (name != used, -scores[name]))
@@ -53,6 +41,13 @@ def _scores(about: Mapping[str, Any]) -> str:
         return f"macro-F1 on held-out cells: {', '.join(named)}"
     score = about.get("held_out_macro_f1")
     return "" if score is None else f"macro-F1 on held-out cells: {used} {score:.2f}"
+
+
+def _tissue(about: Mapping[str, Any]) -> str:
+    if (guess := about.get("tissue_guess")) is None:
+        return ""
+    parts = zip(guess["tissues"], guess["shares"], strict=True)
+    return "cell types as in: " + ", ".join(f"{name} ({share:.0%})" for name, share in parts)
 
 
 def _genes(about: Mapping[str, Any]) -> str:
@@ -74,7 +69,7 @@ def _counts(about: Mapping[str, Any]) -> str:
 
 
 def _absent(about: Mapping[str, Any]) -> str:
-    if not len(names := about["perhaps_absent"]):
+    if not len(names := about.get("perhaps_absent", ())):
         return ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"perhaps absent: {', '.join(names[:_SHOWN])}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,13 +21,14 @@ from genemamba.cells.read import Reading, Tokens
 from genemamba.cells.record import check_slots, entry_of, record
 from genemamba.errors import InputError
 from genemamba.network.attribution import Attributed, Method, attribute_tokens
-from genemamba.tl._classifier import fit_classifier, read_classifier
+from genemamba.ontology import Ontology
+from genemamba.tl._classifier import fit_classifier, terms_with
 from genemamba.tl._embedding import Embedding, Running
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from genemamba.heads import LabelHead
+    from genemamba.heads import Probe
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
 
@@ -208,17 +210,17 @@ def _aim(
                 "set target='label', or groupby to attribute the embedding group by group",
             )
         return _Aim(_directions(cells.vectors, groups))
-    head = _head(cells, label_key, rng)
-    if target != "label" and target not in head.classes:
+    classes, probe = _probe(cells, label_key, rng)
+    if target != "label" and target not in classes:
+        near = difflib.get_close_matches(target, classes, n=3, cutoff=0.3) or classes[:3]
         raise InputError(
             f"target={target!r} is neither 'embedding' nor 'label' nor one of the labels",
-            f"the labels are {', '.join(map(repr, head.classes))}",
+            f"use one of the {len(classes)} labels, such as {', '.join(map(repr, near))}",
         )
-    assert head.probe is not None
-    proba = np.nan_to_num(head.proba(cells.vectors))
-    chosen = proba.argmax(axis=1) if target == "label" else head.classes.index(target)
-    weights = head.probe.weight / head.probe.scale
-    return _Aim(weights[np.broadcast_to(chosen, len(proba))], head.classes)
+    logits = np.nan_to_num(probe.logits(cells.vectors))
+    chosen = logits.argmax(axis=1) if target == "label" else classes.index(target)
+    weights = probe.weight / probe.scale
+    return _Aim(weights[np.broadcast_to(chosen, len(logits))], classes)
 
 
 def _directions(X: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -234,23 +236,22 @@ def _directions(X: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.nan_to_num(away / np.where(lengths > 0, lengths, 1))
 
 
-def _head(cells: Embedding, label_key: str | None, rng: Rng) -> LabelHead:
+def _probe(cells: Embedding, label_key: str | None, rng: Rng) -> tuple[tuple[str, ...], Probe]:
+    """Return labels and the linear classifier of them."""
     if label_key is not None:
         labelled = read_labelled(cells.adata, label_key, None, unknown=False)
         labelled = labelled.embedded(cells.vectors)
-        return fit_classifier(cells, labelled, "probe", None, None, rng).head
-    try:
-        head = read_classifier(None, cells.loaded).head
-    except InputError as error:
+        head = fit_classifier(cells, labelled, "probe", None, None, rng).head
+        assert head.probe is not None
+        return head.classes, head.probe
+    terms = terms_with(cells.loaded)
+    if terms is None:
         raise InputError(
-            error.what, "say which labels to fit a classifier to: label_key=…"
-        ) from None
-    if head.probe is None:
-        raise InputError(
-            f"this checkpoint names cells by {head.kind!r}, which has no gradient",
+            "this checkpoint comes without a classifier",
             "say which labels to fit a classifier to: label_key=…",
         )
-    return head
+    ontology = Ontology.load()
+    return tuple(ontology.name(label) for label in terms.labels), terms.probe
 
 
 def _by_gene(

@@ -16,7 +16,17 @@ from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.cells.read import MUCH_LOST
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.heads import HeldOut, LabelHead, fit_head, is_head, read_head, write_head
+from genemamba.heads import (
+    HeldOut,
+    LabelHead,
+    TermHead,
+    fit_head,
+    has_terms,
+    is_head,
+    read_head,
+    read_terms,
+    write_head,
+)
 from genemamba.heads.calibration import WORST
 from genemamba.heads.head import JOINED
 from genemamba.tl._embedding import Embedding, known_by
@@ -38,6 +48,14 @@ class Classifier:
 
     head: LabelHead
     tuned: LabelModel | None = None
+    terms: TermHead | None = None
+    """The classifier of the checkpoint, which tells unknown types."""
+
+    def traits(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return traits of cells with these vectors, and those of the reference cells."""
+        if self.terms is None:
+            return None
+        return self.terms.traits(vectors), self.terms.traits(self.head.reference.X)
 
     def read(self, cells: Embedding) -> Embedding:
         """Return cells read on the genes that the head was fitted on, if that matters."""
@@ -51,7 +69,7 @@ class Classifier:
                 "fitted to are on genes that adata does not measure; give the labelled cells as "
                 "reference again, which are then read on the genes of adata",
                 GeneMambaWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return cells.on_shared(fitted.tokens)
 
@@ -96,6 +114,7 @@ def fit_classifier(
         except InputError as error:  # the embedding was there, its counts are not any more
             unread = error.what
     tuned = _tune(source, labelled, recipe, folder, rng) if method == "finetune" else None
+    terms = terms_with(source.loaded)
     head = fit_head(
         source.vectors[labelled.cells],
         labelled.codes,
@@ -106,6 +125,7 @@ def fit_classifier(
         held_out=None if tuned is None else HeldOut(tuned.apart, tuned.apart_logits),
         components=components[0],
         expressed=components[1],
+        traits=None if terms is None else terms.traits(source.vectors[labelled.cells]),
     )
     if unread:
         head.info["expression_unread"] = unread
@@ -122,11 +142,11 @@ def fit_classifier(
             "the embeddings do not predict these labels: every answer is close to a guess "
             f"(accuracy on held-out cells {head.info['held_out_accuracy']:.2f})",
             GeneMambaWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     if folder is not None:
         write_head(head, Path(folder))
-    return Classifier(head, None if tuned is None else tuned.model)
+    return Classifier(head, None if tuned is None else tuned.model, terms)
 
 
 def _say_if_expression_wins(head: LabelHead) -> None:
@@ -139,20 +159,28 @@ def _say_if_expression_wins(head: LabelHead) -> None:
             f"come from {'both' if head.reads == 'joined' else head.reads}, but clusters of the "
             "embedding may merge these types",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) -> Classifier:
-    """Read the result of an earlier annotation, or what comes with the checkpoint."""
-    if reference is None:
-        folder = Path(loaded.provenance.get("path", "")) / OWN
-        if not is_head(folder):
-            raise InputError(
-                "this checkpoint comes without a classifier",
-                "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
-            )
-        return Classifier(read_head(folder))
+def terms_with(loaded: GeneMamba) -> TermHead | None:
+    """Read the classifier that comes with a checkpoint, if there is one."""
+    folder = Path(loaded.provenance.get("path", "")) / OWN
+    return read_terms(folder) if has_terms(folder) else None
+
+
+def read_terms_of(loaded: GeneMamba) -> TermHead:
+    """Read the classifier that comes with a checkpoint."""
+    if (head := terms_with(loaded)) is None:
+        raise InputError(
+            "this checkpoint comes without a classifier",
+            "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
+        )
+    return head
+
+
+def read_classifier(reference: str | PathLike[str], loaded: GeneMamba) -> Classifier:
+    """Read the result of an earlier annotation."""
     folder = Path(reference)
     if not is_head(folder):
         raise InputError(
@@ -167,11 +195,12 @@ def read_classifier(reference: str | PathLike[str] | None, loaded: GeneMamba) ->
             f"({str(made)[:8]}) than this one ({this[:8]})",
             "give model= the one it was fitted with",
         )
+    terms = terms_with(loaded)
     if head.kind != "finetune":
-        return Classifier(head)
+        return Classifier(head, None, terms)
     from genemamba.train.label_model import LabelModel
 
-    return Classifier(head, LabelModel.load(folder))
+    return Classifier(head, LabelModel.load(folder), terms)
 
 
 def _tune(
@@ -208,7 +237,7 @@ def _warn_of_few(labelled: Labelled) -> None:
             f"fewer than {FEW} labelled cells: {', '.join(few)}; predictions of "
             f"{'it' if len(few) == 1 else 'them'} are unreliable",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -50,7 +50,7 @@ def warn_of_lost(reference: Embedding) -> None:
     if reference.reused or reference.reading.only is not None:
         return
     if text := lost(reference.entry["counts_lost"]):
-        warnings.warn(f"of reference: {text}", GeneMambaWarning, stacklevel=3)
+        warnings.warn(f"of reference: {text}", GeneMambaWarning, stacklevel=4)
 
 
 def refuse_other_model(adata: AnnData, loaded: GeneMamba, of: str) -> None:

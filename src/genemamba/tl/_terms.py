@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -44,7 +43,7 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
             return np.isin(head.terms, head.labels), 0.0
         if level == "broad":
             return np.isin([ontology.name(term) for term in head.terms], BROAD), SURE
-    elif isinstance(level, Integral) and not isinstance(level, bool):
+    elif isinstance(level, int | np.integer) and not isinstance(level, bool):
         depth = np.array([ontology.depth(term) for term in head.terms])
         if not depth.min() <= level <= depth.max():
             raise InputError(
@@ -91,7 +90,9 @@ def labels_of_tissue(head: TermHead, tissue: str | None) -> np.ndarray | None:
     known = {name.lower(): i for i, name in enumerate(head.tissues)}
     if not isinstance(tissue, str) or tissue.strip().lower() not in known:
         near = difflib.get_close_matches(str(tissue).lower(), known, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(repr(head.tissues[known[n]]) for n in near)}? " * bool(near)
+        hint = f"did you mean {', '.join(repr(head.tissues[known[n]]) for n in near)}? " * bool(
+            near
+        )
         raise InputError(
             f"tissue={shown(tissue)} is not one the classifier was taught in",
             f"{hint}It knows {', '.join(head.tissues)}; leave it out for another",
