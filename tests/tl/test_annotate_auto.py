@@ -121,8 +121,12 @@ def test_a_reference_whose_counts_are_gone(pair: tuple[AnnData, AnnData]) -> Non
 
 
 def test_the_summary_is_printed_and_kept(
-    pair: tuple[AnnData, AnnData], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    pair: tuple[AnnData, AnnData],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     reference, query = pair
     query = query[query.obs[KEY] != "CD19+ B"].copy()
     reference.obs["a/b"] = reference.obs[KEY].astype(str).replace("CD19+ B", "B/x")

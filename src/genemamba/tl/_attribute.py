@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
 
+_MOST_NAMED = 30  # labels that a message lists
+
 
 @documented
 def attribute(
@@ -213,9 +215,12 @@ def _aim(
     classes, probe = _probe(cells, label_key, rng)
     if target != "label" and target not in classes:
         near = difflib.get_close_matches(target, classes, n=3, cutoff=0.3) or classes[:3]
+        few = len(classes) <= _MOST_NAMED
         raise InputError(
             f"target={target!r} is neither 'embedding' nor 'label' nor one of the labels",
-            f"use one of the {len(classes)} labels, such as {', '.join(map(repr, near))}",
+            f"the labels are {', '.join(map(repr, classes))}"
+            if few
+            else f"use one of {len(classes)} cell types, such as {', '.join(map(repr, near))}",
         )
     logits = np.nan_to_num(probe.logits(cells.vectors))
     chosen = logits.argmax(axis=1) if target == "label" else classes.index(target)
