@@ -10,8 +10,11 @@ from __future__ import annotations
 COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
-    "annotate --data DATA --rows knn,probe,expression,pca",
-    "annotate --data DATA --parts types --folds 2 --max-train 1000 --max-test 500",
+    "annotate --data DATA --rows auto,probe,knn,expression,pca",
+    "annotate --data DATA --sets kang_ctrl_8donors,pbmc_combined_4batch,zheng_facs_pbmc --folds 2 "
+    "--max-train 1000 --max-test 500",
+    "terms --data DATA",
+    "unknown --data DATA",
     "integrate --data DATA",
     "reconstruct --data DATA [--former FORMER] [--models both=MODELS/both,forward=MODELS/forward,"
     "causal=MODELS/causal,paper=MODELS/paper]",

@@ -98,50 +98,63 @@ def robustness(result: Result) -> dict[str, str]:
     return {"robustness": grid(["set", "", "macro-F1, full", *columns[1:]], rows)}
 
 
-METHODS = {"probe": "`probe` (the default)", "knn": "`knn`", "finetune": "`finetune`"}
-METHODS |= {"expression": "logistic regression on expression"}
+METHODS = {"auto": "`auto` (the default)", "probe": "`probe`", "knn": "`knn`"}
+METHODS |= {"finetune": "`finetune`", "expression": "logistic regression on expression"}
 METHODS |= {"pca": "logistic regression on PCA-50"}
 ANNOTATE = {"accuracy": "accuracy", "f1": "macro-F1", "balanced": "balanced", "ece": "ECE"}
 ANNOTATE |= {"coverage": "coverage", "size": "size", "seconds": "seconds"}
+TERMS = {"right": "right", "finer": "finer", "wrong": "wrong", "unknown": "unknown"}
+STATED = {"stated": "stated", "right_or_finer": "not wrong", "ece": "ECE", "depth": "depth"}
 
 
 def annotate(result: Result) -> dict[str, str]:
-    tables, size = {}, result.get("size", {})
-    if result["types"]:
-        tuned = any("finetune" in rows for rows in result["types"].values())
-        about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in size.items())
-        parts = {name: scores(rows, ANNOTATE, METHODS) for name, rows in result["types"].items()}
-        name = "annotate-finetune" if tuned else "annotate-types"
-        tables[name] = (f"Sizes: {about}.\n\n" if about else "") + sections(parts)
-    if result["unknown"]:
-        tables["annotate-unknown"] = sections(
-            {f"Reference {name}": _unknown(found) for name, found in result["unknown"].items()}
-        )
-    if result["nothing_given"]:
-        tables["annotate-nothing-given"] = _nothing_given(result["nothing_given"])
-    return tables
+    tuned = any("finetune" in rows for rows in result["types"].values())
+    about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["size"].items())
+    parts = {name: scores(rows, ANNOTATE, METHODS) for name, rows in result["types"].items()}
+    return {
+        "annotate-finetune" if tuned else "annotate-types": f"Sizes: {about}.\n\n{sections(parts)}"
+    }
 
 
-def _unknown(found: Result) -> str:
-    others = found["others"]
+def terms(result: Result) -> dict[str, str]:
+    sets = result["sets"]
     rows = [
-        [group, number(share, ".1%"), *(number(other[group], ".1%") for other in others.values())]
-        for group, share in found["held_out"].items()
+        [name, f"{found['cells']:,}", level,
+         *(number(found[level].get(key), ".1f" if key == "depth" else ".2f") for key in (*TERMS, *STATED))]
+        for name, found in sets.items()
+        for level in ("broad", "auto", "fine")
+    ]  # fmt: skip
+    table = grid(["set", "cells", "level", *TERMS.values(), *STATED.values()], rows)
+    groups = [
+        [
+            name,
+            *(number(found["clusters"][key], ".2f") for key in TERMS),
+            ", ".join(found["tissues"]),
+        ]
+        for name, found in sets.items()
     ]
-    taken = ", ".join(f"{kind} {share:.0%}" for kind, share in found["types"].items())
-    table = grid(["left out", "of its cells unknown", *(f"of {name}" for name in others)], rows)
-    return f"{table}\n\nUnknown, of the cells of a type taken from the reference: {taken}."
+    clusters = grid(["set", *TERMS.values(), "tissues it guesses"], groups)
+    blood = {name: found["lineages"] for name, found in sets.items() if "lineages" in found}
+    kinds = sorted({kind for own in blood.values() for kind in own})
+    lineages = grid(["", *kinds], [[name, *(number(own.get(k), ".2f") for k in kinds)]
+                                   for name, own in blood.items()])  # fmt: skip
+    return {"terms": table, "terms-clusters": clusters, "terms-lineages": lineages}
 
 
-def _nothing_given(sets: Mapping[str, Result]) -> str:
-    head = ["", "cells", "seconds", "macro-F1", "without unknown", "by type", "unknown"]
+def unknown(result: Result) -> dict[str, str]:
     rows = []
-    for name, found in sets.items():
-        each = ", ".join(f"{kind} {f1:.2f}" for kind, f1 in found["by_type"].items())
-        f1 = [number(found["f1"]), number(found["f1_without_unknown"])]
-        rows.append([name, f"{found['cells']:,}", f"{found['seconds']:.0f}", *f1, each,
-                     number(found["unknown"], ".1%")])  # fmt: skip
-    return grid(head, rows)
+    for name, own in result["types"].items():
+        each = ", ".join(f"{kind} {found['found']:.0%}" for kind, found in own["types"].items())
+        rows.append([name, number(own["found"], ".2f"), number(own["false"], ".2f"), each])
+    types = grid(["set", "found", "false", "found, by type"], rows)
+    parts = {
+        name: {f"of {other}": share for other, share in own.items()} | result["panels"][name]
+        for name, own in result["others"].items()
+    }
+    columns = list(dict.fromkeys(key for own in parts.values() for key in own))
+    others = grid(["reference", *columns], [[name, *(number(own.get(k), ".2f") for k in columns)]
+                                            for name, own in parts.items()])  # fmt: skip
+    return {"unknown": types, "unknown-others": others}
 
 
 def integrate(result: Result) -> dict[str, str]:

@@ -62,7 +62,8 @@ BERT = [{"tokens": 2_048, "rows": 32, "ours": 0.1, "bert": 0.2, "bert_over_ours"
 LENGTH = {"tokens": 2_048, "genemamba_seconds": 0.85, "genemamba_proportional": 1.0,
           "transformer_seconds": 1.22, "transformer_proportional": 1.0,
           "transformer_over_genemamba": 1.44}  # fmt: skip
-EMPTY: dict[str, Any] = {"types": {}, "unknown": {}, "nothing_given": {}}
+SHARES = {"right": 0.8, "finer": 0.1, "wrong": 0.03, "unknown": 0.07}
+TERMS = SHARES | {"stated": 0.9, "right_or_finer": 0.92, "ece": 0.03, "depth": 4.5}
 
 # A result for each listed command, by the start of the command.
 RESULTS: dict[str, dict[str, Any]] = {
@@ -76,16 +77,19 @@ RESULTS: dict[str, dict[str, Any]] = {
     "robustness": {"sets": {"zheng": {"genemamba-mini": {
         "f1": 0.8, "avg_bio": 0.6, "1000 counts": 0.95, "500 counts": 0.9, "1000 genes": 0.9,
         "300 genes": 0.7}}}},
-    "annotate --data DATA --rows": EMPTY | {
-        "types": {"zheng": {"probe": TYPES | {"coverage": 0.9, "size": 1.1}, "pca": TYPES}},
-        "unknown": {"kang": {"held_out": {"a": 0.005}, "others": {"brain": {"a": 1.0}},
-                             "types": {"B": 0.14}}},
-        "nothing_given": {"pbmc3k": {"cells": 2_638, "seconds": 31.0, "f1": 0.82,
-                                     "f1_without_unknown": 0.9, "by_type": {"B": 0.99},
-                                     "unknown": 0.009, "unknown_of_other_types": None}}},
-    "annotate --data DATA --parts": EMPTY | {
+    "annotate --data DATA --rows": {
+        "types": {"zheng": {"auto": TYPES | {"coverage": 0.9, "size": 1.1}, "pca": TYPES}},
+        "size": {"cells_of_a_set": 3_000, "folds": "all"}},
+    "annotate --data DATA --sets": {
         "types": {"zheng": {"finetune": TYPES, "probe": TYPES}},
         "size": {"cells_of_a_set": 3_000, "folds": 2}},
+    "terms": {"sets": {"pbmc3k": {
+        "cells": 2_000, "broad": TERMS, "auto": TERMS, "fine": SHARES,
+        "clusters": SHARES, "tissues": ["Blood"], "lineages": {"T cell": 0.97}}}},
+    "unknown": {"types": {"zheng": {"types": {"B": {"found": 0.9, "false": 0.03}},
+                                    "found": 0.9, "false": 0.03}},
+                "others": {"zheng": {"brain": 1.0}},
+                "panels": {"zheng": {"300 genes": 0.06}}},
     "integrate": {"model": "genemamba-mini", "sets": {"kang": {
         "cells": 4_551, "types": 8, "batches": 2, "rows": {"pca": SPACE | BATCH},
         "held_out": {"pca": SPACE | BATCH,
