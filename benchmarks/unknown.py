@@ -35,8 +35,11 @@ OTHERS = ("fetal_telencephalon_2000", "sc_mixology_celseq2_dropseq")
 PANELS = (1_300, 700, 300)
 
 
-def halves(name: str, data: Path, max_cells: int) -> tuple[ad.AnnData, ad.AnnData]:
-    """Return reference and query, embedded; donors or batches take turns, the largest first."""
+def halves(name: str, data: Path, max_cells: int) -> tuple[ad.AnnData, ad.AnnData, str | None]:
+    """Return reference and query, embedded, and the batches of the reference.
+
+    Donors or batches take turns, the largest first.
+    """
     if name in SETS:
         adata = SETS[name].load(data)
     else:
@@ -59,16 +62,17 @@ def halves(name: str, data: Path, max_cells: int) -> tuple[ad.AnnData, ad.AnnDat
         part = adata[cells].copy()
         gm.tl.embed(part, precision="bfloat16")
         parts.append(part)
-    return parts[0], parts[1]
+    several = key is not None and parts[0].obs[key].nunique() > 1
+    return parts[0], parts[1], key if several else None
 
 
-def unknown(query: ad.AnnData, reference: ad.AnnData) -> np.ndarray:
+def unknown(query: ad.AnnData, reference: ad.AnnData, key: str | None) -> np.ndarray:
     """Annotate; return which cells are unknown."""
-    gm.tl.annotate(query, reference=reference, label_key="cell_type")
+    gm.tl.annotate(query, reference=reference, label_key="cell_type", batch_key=key)
     return (query.obs["genemamba_label"] == "unknown").to_numpy()
 
 
-def types(reference: ad.AnnData, query: ad.AnnData) -> dict[str, Any]:
+def types(reference: ad.AnnData, query: ad.AnnData, key: str | None) -> dict[str, Any]:
     """Take each type from the reference in turn."""
     ours, theirs = (part.obs["cell_type"].astype(str).to_numpy() for part in (query, reference))
     shared = np.isin(ours, theirs)
@@ -77,7 +81,7 @@ def types(reference: ad.AnnData, query: ad.AnnData) -> dict[str, Any]:
         left = theirs != kind
         if min((ours == kind).sum(), (~left).sum()) < FEWEST or len(set(theirs[left])) < 2:
             continue
-        called = unknown(query, reference[left].copy())
+        called = unknown(query, reference[left].copy(), key)
         others = shared & (ours != kind)
         found[kind] = {
             "found": float(called[ours == kind].mean()),
@@ -100,19 +104,19 @@ def main() -> None:
     names = args.sets.split(",")
     others = [halves(name, args.data, args.max_cells)[1] for name in OTHERS]
     for name in names:
-        reference, query = halves(name, args.data, args.max_cells)
-        result["types"][name] = types(reference, query)
+        reference, query, key = halves(name, args.data, args.max_cells)
+        result["types"][name] = types(reference, query, key)
         print(name, {k: v for k, v in result["types"][name].items() if k != "types"}, flush=True)
         if name not in BLOOD:
             continue
         result["others"][name] = {
-            other: float(unknown(cells.copy(), reference).mean())
+            other: float(unknown(cells.copy(), reference, key).mean())
             for other, cells in zip(OTHERS, others, strict=True)
         }
         full = query[query.obs["cell_type"].isin(reference.obs["cell_type"])].copy()
         panels = {"all genes": full} | {f"{n} genes": cut(full, n) for n in PANELS}
         result["panels"][name] = {
-            panel: float(unknown(cells.copy(), reference.copy()).mean())
+            panel: float(unknown(cells.copy(), reference.copy(), key).mean())
             for panel, cells in panels.items()
         }
         print(name, result["others"][name], result["panels"][name], flush=True)

@@ -1,6 +1,7 @@
 """Cells unlike a reference are told from its own."""
 
 import numpy as np
+import pytest
 
 from genemamba.heads.novelty import Novelty
 
@@ -17,6 +18,17 @@ def test_cells_of_the_reference_are_uniform():
     found = novelty.of(population(3_000), RNG.integers(0, 4, 3_000))
     assert abs((found > 0.95).mean() - 0.05) < 0.015
     assert abs(found.mean() - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("n", [60, 200])
+def test_few_cells_of_many_classes_are_not_called_novel_more_often(n):
+    """Held-out cells count among themselves, new ones do not: both have to."""
+    shares = []
+    for _ in range(40):
+        novelty = Novelty(population(n), RNG.integers(0, 8, n))
+        found = novelty.of(population(500), RNG.integers(0, 8, 500))
+        shares.append((found > 0.95).mean())
+    assert 0.02 < np.mean(shares) < 0.06
 
 
 def test_one_unlike_measure_is_enough_and_several_are_clearer():

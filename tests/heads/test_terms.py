@@ -10,6 +10,7 @@ from genemamba.heads import Reference, TermHead, fit_terms, has_terms, read_term
 from genemamba.heads.terms import SURE, calibrated, holds, terms_of
 from genemamba.heads.terms_store import ARRAYS, DESCRIPTION
 from genemamba.ontology import Ontology
+from genemamba.tokens import Measured
 
 ONTOLOGY = Ontology.load()
 NAMES = (
@@ -20,6 +21,7 @@ NAMES = (
     "fibroblast",
 )
 LABELS = tuple(ONTOLOGY.find(name) for name in NAMES)
+MEASURED = Measured(np.arange(3, 13, dtype=np.int32), np.full(10, 0.1, dtype=np.float32))
 CENTRES = 6 * np.eye(8)[[0, 0, 1, 2, 3]]  # CD4 and CD8 T cells lie in one place
 
 
@@ -35,11 +37,12 @@ def cells(n, rng):
 def head():
     rng = np.random.default_rng(0)
     X, y, study = cells(1_200, rng)
-    probe, terms, slope, offset, info = fit_terms(X, y, LABELS, study, rng)
+    fitted = fit_terms(X, y, LABELS, study, study < 2, rng)
+    probe, terms, slope, offset, info = fitted
     occurs = np.array([[True, True, True, False, False], [False, False, False, True, True]])
     return TermHead(
         LABELS, terms, probe, slope, offset, ("Blood", "Liver"), occurs,
-        Reference(X, y, len(LABELS)), 3.0, info,
+        Reference(X, y, len(LABELS)), 3.0, MEASURED, info,
     )  # fmt: skip
 
 
@@ -127,6 +130,25 @@ def test_confidence_rises_with_probability_and_is_none_without_evidence():
     assert found[-1] < 1
 
 
+def test_a_panel_is_told_by_what_it_lacks(head):
+    assert not head.panel(np.arange(3, 13))
+    assert not head.panel(np.arange(3, 12))
+    assert head.panel(np.arange(3, 11))
+
+
+def test_panels_have_a_calibration_of_their_own():
+    """Cells of a panel are as likely to be called a type, but less often rightly."""
+    rng = np.random.default_rng(9)
+    X, y, study = cells(3_000, rng)
+    panel = rng.random(len(X)) < 0.5
+    wrong = panel & (rng.random(len(X)) < 0.4)
+    y[wrong] = rng.integers(0, len(LABELS), wrong.sum())
+    _, terms, slope, offset, _ = fit_terms(X, y, LABELS, study, panel, rng)
+    share = np.full((1, len(terms)), 0.9)
+    whole, cut = (calibrated(share, slope[k], offset[k]).mean() for k in (0, 1))
+    assert cut < whole - 0.1
+
+
 def test_a_stored_classifier_is_the_same(head, tmp_path):
     assert not has_terms(tmp_path)
     write_terms(head, tmp_path)
@@ -143,7 +165,7 @@ def test_a_stored_classifier_is_the_same(head, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "missing", "foreign", "misfit", "unknown term"])
 def test_a_damaged_classifier_is_rejected(head, tmp_path, damage):
     wrong = {
-        "misfit": replace(head, offset=head.offset[1:]),
+        "misfit": replace(head, offset=head.offset[:, 1:]),
         "unknown term": replace(head, terms=("CL:9999999", *head.terms[1:])),
     }
     write_terms(wrong.get(damage, head), tmp_path)

@@ -8,7 +8,6 @@ import numpy as np
 
 _SHRINK = 20
 """Held-out cells of a class that count as much as those of all classes."""
-_LEAST = 0.002  # a cell beyond all held-out ones is not infinitely unlike them
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +33,32 @@ class Novelty:
         named
             ``(N,)`` the class of each.
         """
-        own = np.sort(self._joined(self.measures, self.named))
+        own = self._joined(self.measures, self.named, own=True)
         joined = self._joined(measures, named)
-        found = np.searchsorted(own, joined, side="left") / len(own)
+        found = 1 - _beyond(own, joined)
         return np.where(np.isfinite(joined), found, np.nan).astype(np.float32)
 
-    def _joined(self, measures: np.ndarray, named: np.ndarray) -> np.ndarray:
-        beyond = np.array([self._beyond(k, row, named) for k, row in enumerate(measures)])
-        return -np.log(np.maximum(beyond, _LEAST)).sum(axis=0)
+    def _joined(self, measures: np.ndarray, named: np.ndarray, *, own: bool = False) -> np.ndarray:
+        beyond = [self._by_class(k, row, named, own) for k, row in enumerate(measures)]
+        return -np.log(np.array(beyond)).sum(axis=0)
 
-    def _beyond(self, k: int, values: np.ndarray, named: np.ndarray) -> np.ndarray:
+    def _by_class(self, k: int, values: np.ndarray, named: np.ndarray, own: bool) -> np.ndarray:
         """Return the fraction of held-out cells that are at least as unlike, by class."""
-        out = _beyond(self.measures[k], values)
+        out = _beyond(self.measures[k], values, own=own)
         for code in np.unique(named):
-            own, these = self.measures[k][self.named == code], named == code
-            share = len(own) / (len(own) + _SHRINK)
-            if len(own):
-                out[these] = share * _beyond(own, values[these]) + (1 - share) * out[these]
+            cells, these = self.measures[k][self.named == code], named == code
+            share = len(cells) / (len(cells) + _SHRINK)
+            if len(cells):
+                by_class = _beyond(cells, values[these], own=own)
+                out[these] = share * by_class + (1 - share) * out[these]
         return np.where(np.isfinite(values), out, np.nan)
 
 
-def _beyond(own: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return 1 - np.searchsorted(np.sort(own), values, side="left") / len(own)
+def _beyond(cells: np.ndarray, values: np.ndarray, *, own: bool = False) -> np.ndarray:
+    """Return the rank of values among those of held-out cells, from 1 for low to nearly 0.
+
+    A cell counts among those at least as unlike as itself; `own` cells are there already.
+    """
+    n = len(cells)
+    higher = n - np.searchsorted(np.sort(cells), values, side="left")
+    return higher / n if own else (higher + 1) / (n + 1)

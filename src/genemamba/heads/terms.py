@@ -23,11 +23,14 @@ from genemamba.heads.choose import Labelled
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 from genemamba.ontology import Ontology
+from genemamba.tokens import Measured
 
 SURE = 0.8
 """Confidence from which a term is given."""
 _LOWEST, _HIGHEST = 0.03, 0.9995
 """Probabilities below the lowest are no evidence; above the highest, the probe only exaggerates."""
+MUCH_LOST = 0.1
+"""Share of the counts of the training cells on genes that a panel lacks."""
 _FOLDS = 12
 _STRENGTH = 0.03
 _SHRINK = 0.3
@@ -59,9 +62,10 @@ class TermHead:
     terms: tuple[str, ...]
     """Ids that can be given: labels and their ancestors, general ones first."""
     probe: Probe
-    slope: float
+    slope: np.ndarray
     offset: np.ndarray
-    """``(T,)``: with `slope`, from the log odds of a term to those of its being right."""
+    """``(2,)`` and ``(2, T)``: from the log odds of a term to those of its being right, in cells of
+    whole transcriptomes and of panels."""
     tissues: tuple[str, ...]
     occurs: np.ndarray
     """``(n_tissues, L)`` bool: in which tissues a label was taught."""
@@ -69,6 +73,8 @@ class TermHead:
     """Cells that a familiar cell is near to."""
     farthest: float
     """Mean distance to the nearest of them above which a cell is unknown."""
+    measured: Measured
+    """What real cells of the training data express: tells a panel."""
     info: dict[str, Any] = field(default_factory=dict)
     """Sources, and how often terms were right for studies that were held out."""
 
@@ -101,9 +107,13 @@ class TermHead:
         """Return what the head sees in cells: roots of `shares`, whose distance is Hellinger's."""
         return np.sqrt(self.shares(X))
 
-    def confidence(self, shares: np.ndarray) -> np.ndarray:
+    def panel(self, tokens: np.ndarray) -> bool:
+        """Whether cells measured on these genes lack much of what the training cells express."""
+        return self.measured.elsewhere(tokens) > MUCH_LOST
+
+    def confidence(self, shares: np.ndarray, *, panel: bool = False) -> np.ndarray:
         """Return how often terms with these probabilities are right, ``(N, T)`` float32."""
-        return calibrated(shares, self.slope, self.offset)
+        return calibrated(shares, self.slope[int(panel)], self.offset[int(panel)])
 
     def named(self, confidence: np.ndarray, among: np.ndarray, sure: float = SURE) -> np.ndarray:
         """Return the most specific term that is `sure`, or -1, as ``(N,)`` positions in `terms`.
@@ -146,7 +156,7 @@ def terms_of(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(t for t in found if t in labels or ontology.name(t) not in GENERIC)
 
 
-def calibrated(shares: np.ndarray, slope: float, offset: np.ndarray) -> np.ndarray:
+def calibrated(shares: np.ndarray, slope: np.ndarray | float, offset: np.ndarray) -> np.ndarray:
     """Return how often terms with these probabilities are right; 0 where there is no evidence."""
     odds = logit(np.clip(shares, _LOWEST, _HIGHEST))
     right = expit(slope * odds + offset)
@@ -158,8 +168,9 @@ def fit_terms(
     y: np.ndarray,
     labels: Sequence[str],
     sources: np.ndarray,
+    panel: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[Probe, tuple[str, ...], float, np.ndarray, dict[str, float]]:
+) -> tuple[Probe, tuple[str, ...], np.ndarray, np.ndarray, dict[str, float]]:
     """Teach a probe; learn from whole sources held out how often each term is right.
 
     Parameters
@@ -168,11 +179,12 @@ def fit_terms(
         ``(N, D)`` embeddings, and codes into `labels`.
     sources
         ``(N,)`` the study, or table of profiles, of each cell.
+    panel
+        ``(N,)`` bool, whether the cell is measured on a panel.
 
     Returns
     -------
-    The probe; the terms; slope and offset of their calibration; and, for cells of held-out sources,
-    how often a term is given, right, and too specific.
+    The probe; the terms; slopes and offsets of their calibration; what the record keeps.
     """
     labelled = Labelled(X, y, len(labels), sources)
     terms = terms_of(labels)
@@ -183,23 +195,32 @@ def fit_terms(
     shares = softmax(np.concatenate(logits).astype(np.float64), axis=1) @ below.T
     truth, source = y[cells], np.unique(sources, return_inverse=True)[1][cells]
     weight = 1 / np.bincount(source)[source]
-    slope, offset = _calibration(shares, below[:, truth].T, weight)
+    slope, offset = _calibration(shares, below[:, truth].T, weight, panel[cells])
     probe = labelled.fit([np.arange(len(y))], [(_STRENGTH,)])[0][0]
     return probe, terms, slope, offset, {"sources": len(np.unique(sources))}
 
 
 def _calibration(
-    shares: np.ndarray, right: np.ndarray, weight: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Regress being right on the log odds of a term, with an offset of its own for each term."""
+    shares: np.ndarray, right: np.ndarray, weight: np.ndarray, panel: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regress being right on the log odds of a term, with an offset of its own for each term.
+
+    Panels have another slope and, for all terms, another offset.
+    """
     from sklearn.linear_model import LogisticRegression
 
     cell, term = np.nonzero(shares >= _LOWEST)
     odds = logit(np.clip(shares[cell, term], _LOWEST, _HIGHEST)) / 3
     one = (np.ones(len(term)), (np.arange(len(term)), term))
     own = sparse.csr_matrix(one, shape=(len(term), shares.shape[1]))
-    features = sparse.hstack([sparse.csr_matrix(odds[:, None]), own], format="csr")
+    cut = panel[cell].astype(float)
+    common = sparse.csr_matrix(np.column_stack([odds, odds * cut, cut]))
     fitted = LogisticRegression(C=_SHRINK, max_iter=1_000)
-    fitted.fit(features, right[cell, term], sample_weight=50 * weight[cell])
-    offset = fitted.coef_[0, 1:] + fitted.intercept_[0]
-    return float(fitted.coef_[0, 0] / 3), offset.astype(np.float32)
+    fitted.fit(
+        sparse.hstack([common, own], format="csr"),
+        right[cell, term],
+        sample_weight=50 * weight[cell],
+    )
+    slope, of_panel, lower = fitted.coef_[0, :3]
+    offset = fitted.coef_[0, 3:] + fitted.intercept_[0]
+    return np.array([slope, slope + of_panel]) / 3, np.stack([offset, offset + lower])

@@ -14,11 +14,12 @@ from genemamba.errors import CheckpointError, InputError
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 from genemamba.heads.terms import TermHead, holds
+from genemamba.tokens import Measured
 
 ARRAYS, DESCRIPTION = "terms.safetensors", "terms.json"
 FORMAT = 1
 AGAIN = "fetch the checkpoint again, or give a labelled reference"
-_HALF = ("reference.X", "probe.weight")
+_HALF = ("reference.X", "probe.weight", "measured.share")
 
 
 def has_terms(folder: Path) -> bool:
@@ -33,6 +34,9 @@ def write_terms(head: TermHead, folder: Path) -> None:
         "reference.X": head.reference.X,
         "reference.y": head.reference.y.astype(np.int32),
         "offset": head.offset.astype(np.float32),
+        "slope": head.slope.astype(np.float32),
+        "measured.tokens": head.measured.tokens.astype(np.int32),
+        "measured.share": head.measured.share,
         "occurs": head.occurs.astype(np.uint8),
         **{f"probe.{name}": value for name, value in vars(head.probe).items()},
     }
@@ -45,7 +49,6 @@ def write_terms(head: TermHead, folder: Path) -> None:
         "labels": head.labels,
         "terms": head.terms,
         "tissues": head.tissues,
-        "slope": head.slope,
         "farthest": head.farthest,
         "info": head.info,
     }
@@ -68,12 +71,15 @@ def read_terms(folder: Path) -> TermHead:
             labels=labels,
             terms=tuple(described["terms"]),
             probe=Probe(**probe),
-            slope=float(described["slope"]),
+            slope=arrays["slope"],
             offset=arrays["offset"],
             tissues=tuple(described["tissues"]),
             occurs=arrays["occurs"].astype(bool),
             reference=Reference(cells, arrays["reference.y"], len(labels)),
             farthest=float(described["farthest"]),
+            measured=Measured(
+                arrays["measured.tokens"], arrays["measured.share"].astype(np.float32)
+            ),
             info=described["info"],
         )
         fits = _fits(head)
@@ -93,7 +99,9 @@ def _fits(head: TermHead) -> bool:
         head.probe.weight.shape == (n, width)
         and head.probe.bias.shape == (n,)
         and head.probe.scale.shape == (width,)
-        and head.offset.shape == (len(head.terms),)
+        and head.slope.shape == (2,)
+        and head.offset.shape == (2, len(head.terms))
+        and head.measured.tokens.shape == head.measured.share.shape
         and head.occurs.shape == (len(head.tissues), n)
         and head.reference.X.shape == (len(head.reference.y), width)
         and len(head.reference.y) > 0
@@ -102,6 +110,6 @@ def _fits(head: TermHead) -> bool:
         and set(head.labels) <= set(head.terms)
         and len(set(head.terms)) == len(head.terms)
         and holds(head.terms, head.labels).any(axis=1).all()
-        and np.isfinite(head.slope)
+        and bool(np.isfinite(head.slope).all())
         and 0 <= head.farthest < np.inf
     )

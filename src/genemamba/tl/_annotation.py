@@ -103,7 +103,8 @@ def by_terms(
     """Name cells by terms of the Cell Ontology; return what the record keeps, too."""
     among, sure = terms_of_level(head, level)
     shares = head.shares(cells.vectors, labels_of_tissue(head, tissue))
-    confidence = head.confidence(shares)
+    panel = head.panel(cells.genes.tokens)
+    confidence = head.confidence(shares, panel=panel)
     best = head.named(confidence, among, sure)
     if not unknown:
         best = np.where(best < 0, head.named(confidence, among, 0), best)
@@ -120,12 +121,12 @@ def by_terms(
         confidence,
         best,
         distance,
-        ~(distance <= head.farthest),
+        ~there if panel else ~(distance <= head.farthest),  # a panel lies elsewhere
         lambda table: head.named(table, among, sure),
         parts @ parts.T == parts.sum(axis=1)[:, None],
         ids=head.terms,
     )
-    about = {"method": "terms", "farthest": head.farthest, **head.info}
+    about = {"method": "terms", "panel": panel, "farthest": head.farthest, **head.info}
     about |= {"counts_lost": {"unknown_genes": cells.measured.unknown}} if cells.measured else {}
     return annotation, about | ({} if tissue else guessed_tissues(head, shares))
 

@@ -51,6 +51,8 @@ def _tissue(about: Mapping[str, Any]) -> str:
 
 
 def _genes(about: Mapping[str, Any]) -> str:
+    if about.get("panel"):
+        return "measured on a panel of genes: unknown cells are told by confidence alone"
     if (cut := about.get("reference_genes")) is None:
         return ""
     return (
