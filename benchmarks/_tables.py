@@ -104,7 +104,7 @@ METHODS |= {"pca": "logistic regression on PCA-50"}
 ANNOTATE = {"accuracy": "accuracy", "f1": "macro-F1", "balanced": "balanced", "ece": "ECE"}
 ANNOTATE |= {"coverage": "coverage", "size": "size", "seconds": "seconds"}
 TERMS = {"right": "right", "finer": "finer", "wrong": "wrong", "unknown": "unknown"}
-STATED = {"stated": "stated", "right_or_finer": "not wrong", "ece": "ECE", "depth": "depth"}
+STATED = {"stated": "stated", "right_or_finer": "not wrong", "ece": "ECE"}
 
 
 def annotate(result: Result) -> dict[str, str]:
@@ -120,7 +120,7 @@ def terms(result: Result) -> dict[str, str]:
     sets = result["sets"]
     rows = [
         [name, f"{found['cells']:,}", level,
-         *(number(found[level].get(key), ".1f" if key == "depth" else ".2f") for key in (*TERMS, *STATED))]
+         *(number(found[level].get(key), ".2f") for key in (*TERMS, *STATED))]
         for name, found in sets.items()
         for level in ("broad", "auto", "fine")
     ]  # fmt: skip

@@ -4,11 +4,11 @@
 
 CORPUS is the folder that `genemamba build-corpus` wrote for the release, with profiles and labels.
 Cells are drawn from each average profile (a quarter thinned to 300 to 2,000 counts, a quarter cut
-to panels of 300 to 3,000 genes, half
-of them of variable genes); the labelled cells of the corpus are added. Calibration
-comes from tables that were held out. A cell is familiar if it is as near to a pool of drawn and
-real cells as 95 % of the cells of a corpus file are to the pool without that file; the limit holds
-for nine files in ten. No bench and no validation set takes part; `SURE` was chosen on `valid/`.
+to panels of 300 to 3,000 genes, half of the panels of variable genes); the labelled cells of the
+corpus are added. Calibration comes from tables that were held out. A cell is familiar if it is as
+near to a pool of drawn and real cells as 95 % of the cells of a corpus file are to the pool without
+that file; the limit holds for nine files in ten. No bench and no validation set takes part; `SURE`
+was chosen on `valid/`.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def main() -> None:
     )  # fmt: skip
     write_terms(head, args.out / "labels")
     print(
-        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, limit {farthest:.3f}, {info}"
+        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, limit {farthest:.3f}"
     )
 
 
