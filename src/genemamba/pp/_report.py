@@ -89,8 +89,8 @@ class Report:
             notes.append(self.values.doubt)
         if self.n_known < FEW_GENES:
             notes.append(
-                f"only {self.n_known:,} genes are known: fewer than the classifier of gm.tl.annotate "
-                "was trained on, so give it a reference"
+                f"only {self.n_known:,} genes are known: fewer than the classifier of "
+                "gm.tl.annotate was trained on, so give it a reference"
             )
         notes += filter(None, (lost(float(self.cells["counts_lost"].mean())), self.added))
         if n := self.gene_status["other"]:

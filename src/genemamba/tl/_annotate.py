@@ -159,9 +159,10 @@ def annotate(
     ``adata.obs["genemamba_cl"]``
         Without labels: categorical, the Cell Ontology id of the label; NaN for unknown cells.
     ``adata.obs["genemamba_confidence"]``
-        float32, calibrated probability that the label is right; for unknown cells, that of their
-        most probable label. With labels, calibrated by temperature scaling on held-out cells [4]_.
-        NaN where the label was given, or where the cell has no embedding.
+        float32, calibrated probability that the label is right; for unknown cells, that of the
+        label that was rejected, or of the most probable one. With labels, calibrated by temperature
+        scaling on held-out cells [4]_. NaN where the label was given, or where the cell has no
+        embedding.
     ``adata.obs["genemamba_distance"]``
         float32, mean Euclidean distance to the ten nearest reference cells, or cells that the
         classifier of the checkpoint knows; NaN as above.
