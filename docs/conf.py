@@ -45,6 +45,7 @@ nitpick_ignore_regex = [
     ),
     (r"py:class", r"(os\.|pathlib\.)?(AnnData|ArrayLike|Axes|BatchSize|MuData|Path|PathLike)"),
     (r"py:class", r"genemamba\._labels\.CellTable"),  # an AnnData, for metrics
+    (r"py:class", "Level"),  # of gm.tl.annotate, a union like BatchSize
     (r"py:class", "TypeAliasForwardRef"),  # of autodoc_type_aliases itself
 ]
 

@@ -170,7 +170,7 @@ def test_the_same_cells_get_the_same_label_alone(pbmc: AnnData) -> None:
         ({"level": []}, "level=.* is unknown"),
         ({"level": True}, "level=True is unknown"),
         ({"level": ["T cel"]}, "'T cel' in level is not a term.*did you mean .*'T cell'"),
-        ({"level": ["CL:0000359"]}, "was not taught.*CL:0000359.*did you mean 'smooth muscle"),
+        ({"level": ["CL:0000359"]}, "was not trained on.*CL:0000359.*did you mean 'smooth muscle"),
         ({"tissue": "panceras"}, "tissue='panceras'.*did you mean 'Pancreas'"),
         ({"tissue": 3}, "tissue=3 is not one"),
         ({"groupby": "leiden"}, "groupby='leiden' is not a column"),

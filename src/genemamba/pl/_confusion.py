@@ -50,7 +50,7 @@ def confusion(
     >>> import scanpy as sc, genemamba as gm
     >>> adata = sc.datasets.pbmc68k_reduced()
     >>> gm.tl.annotate(adata, layer="raw", unknown=False)
-    >>> blood = {"CD19+ B": "B cell", "CD56+ NK": "NK cell"}
+    >>> blood = {"CD19+ B": "mature B cell", "CD56+ NK": "natural killer cell"}
     >>> gm.pl.confusion(adata, "bulk_labels", mapping=blood).get_ylabel()
     'true cell type'
     """

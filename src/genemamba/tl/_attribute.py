@@ -92,8 +92,9 @@ def attribute(
         Column of ``obs`` with groups of cells (cell types), for directions and means. Cells
         without one (NaN) get their own direction. Without it, all cells are one group for means.
     label_key
-        Column of ``obs`` with labels to fit a linear classifier to. Without it, labels are those
-        of the classifier that comes with the checkpoint.
+        Column of ``obs`` with labels to fit a linear classifier to. Without it, labels are the cell
+        types that the classifier of the checkpoint was trained on: names of the Cell Ontology, 203
+        for ``genemamba-mini``.
     steps
         Points on the path of integrated gradients.
     {model}

@@ -24,7 +24,7 @@ BROAD = (
     "pluripotent stem cell", "platelet", "T cell", "stromal cell",
 )  # fmt: skip
 """Names of the terms of ``level="broad"``."""
-_EVERYWHERE = 3  # a type taught in as many tissues is expected in any
+_EVERYWHERE = 3  # a type of as many tissues is expected in any
 
 
 def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
@@ -33,7 +33,7 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
     Raises
     ------
     InputError
-        If the level is unknown or beyond the tree, or a term was not taught.
+        If the level is unknown or beyond the tree, or the classifier was not trained on a term.
     """
     ontology = Ontology.load()
     if isinstance(level, str):
@@ -52,14 +52,14 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
             )
         return depth <= level, SURE
     elif isinstance(level, Sequence | np.ndarray) and len(level):
-        return np.isin(head.terms, [_taught(head, ontology, term) for term in level]), SURE
+        return np.isin(head.terms, [_known(head, ontology, term) for term in level]), SURE
     raise InputError(
         f"level={shown(level)} is unknown",
         "use 'auto', 'fine', 'broad', a depth such as 5, or a list of cell types",
     )
 
 
-def _taught(head: TermHead, ontology: Ontology, text: Any) -> str:
+def _known(head: TermHead, ontology: Ontology, text: Any) -> str:
     """Return the id of a term that the classifier knows."""
     found = ontology.find(str(text))
     if found in head.terms:
@@ -70,7 +70,8 @@ def _taught(head: TermHead, ontology: Ontology, text: Any) -> str:
         what = f"{shown(text)} in level is not a term of the Cell Ontology"
     else:
         above = [ontology.name(t) for t in ontology.ancestors(found) if t in head.terms]
-        near, what = above[:3], f"the classifier was not taught {ontology.name(found)!r} ({found})"
+        near = above[:3]
+        what = f"the classifier was not trained on {ontology.name(found)!r} ({found})"
     hint = f"did you mean {', '.join(map(repr, near))}?" if near else "use level='auto'"
     raise InputError(what, hint)
 
@@ -78,12 +79,12 @@ def _taught(head: TermHead, ontology: Ontology, text: Any) -> str:
 def labels_of_tissue(head: TermHead, tissue: str | None) -> np.ndarray | None:
     """Return the labels expected in a tissue, ``(n_labels,)`` bool; None for all.
 
-    These were taught in it, in blood, or in several other tissues.
+    They occur in it, in blood, or in several other tissues.
 
     Raises
     ------
     InputError
-        If the tissue is not one of those the classifier was taught in.
+        If the classifier does not know the tissue.
     """
     if tissue is None:
         return None
@@ -94,7 +95,7 @@ def labels_of_tissue(head: TermHead, tissue: str | None) -> np.ndarray | None:
             near
         )
         raise InputError(
-            f"tissue={shown(tissue)} is not one the classifier was taught in",
+            f"tissue={shown(tissue)} is not one that the classifier knows",
             f"{hint}It knows {', '.join(head.tissues)}; leave it out for another",
         )
     expected = head.occurs[known[tissue.strip().lower()]] | (head.occurs.sum(axis=0) >= _EVERYWHERE)
