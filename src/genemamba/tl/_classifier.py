@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,7 +56,12 @@ class Classifier:
         """Return traits of cells with these vectors, and those of the reference cells."""
         if self.terms is None:
             return None
-        return self.terms.traits(vectors), self.terms.traits(self.head.reference.X)
+        return self.terms.traits(vectors), self._reference_traits
+
+    @cached_property
+    def _reference_traits(self) -> np.ndarray:
+        assert self.terms is not None
+        return self.terms.traits(self.head.reference.X)
 
     def read(self, cells: Embedding) -> Embedding:
         """Return cells read on the genes that the head was fitted on, if that matters."""
