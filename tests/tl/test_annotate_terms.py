@@ -161,7 +161,7 @@ def test_a_label_that_was_given_counts_for_its_cluster(pbmc: AnnData) -> None:
     gm.tl.annotate(pbmc, label_key="known", method="knn", groupby="cluster")
     groups = pbmc.uns["genemamba"]["annotate"]["groups"]
     assert groups["label"][0] == "CD19+ B"
-    assert groups["confidence"][0] == groups["agreement"][0] == 1
+    assert groups["confidence"][0] == groups["agreement"][0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("block", [1, 300])

@@ -75,7 +75,10 @@ def _in_blocks(
 
     Most terms have no evidence in a cell, so that a sparse table is a tenth of a dense one.
     """
-    tables, best, own, total, n = [], [], [], np.zeros(len(head.terms)), 0
+    tables: list[sparse.csr_matrix] = []
+    best: list[np.ndarray] = []
+    own: list[np.ndarray] = []
+    total, n = np.zeros(len(head.terms)), 0
     for start in range(0, len(X), _BLOCK):
         shares = head.shares(X[start : start + _BLOCK], labels)
         confidence = head.confidence(shares)

@@ -16,7 +16,7 @@ import pandas as pd
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.cells.read import MUCH_LOST
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
 from genemamba.heads import (
     HeldOut,
     LabelHead,
@@ -178,8 +178,11 @@ def terms_with(loaded: GeneMamba) -> TermHead | None:
 def read_terms_of(loaded: GeneMamba) -> TermHead:
     """Read the classifier that comes with a checkpoint."""
     if (head := terms_with(loaded)) is None:
+        old = is_head(Path(loaded.provenance.get("path", "")) / OWN)
         raise InputError(
-            "this checkpoint comes without a classifier",
+            "the classifier of this checkpoint is of an earlier version of genemamba"
+            if old
+            else "this checkpoint comes without a classifier",
             "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
         )
     return head
@@ -202,6 +205,12 @@ def read_classifier(reference: str | PathLike[str], loaded: GeneMamba) -> Classi
             "give model= the one it was fitted with",
         )
     terms = terms_with(loaded)
+    if terms is None and head.novelty is not None and head.novelty.with_traits:
+        raise CheckpointError(
+            f"the annotation in {folder} tells unknown types with the classifier that came with "
+            f"the checkpoint, but {OWN} is missing there",
+            "fetch the checkpoint again, or give the labelled cells as reference again",
+        )
     if head.kind != "finetune":
         return Classifier(head, None, terms)
     from genemamba.train.label_model import LabelModel

@@ -21,7 +21,8 @@ def warn_of_same(labelled: Labelled, label_key: str) -> None:
     if not (same := _same(labelled)):
         return
     ontology = Ontology.load()
-    told, joined = [], {}
+    told: list[str] = []
+    joined: dict[str, str] = {}
     for meaning, (kept, *others) in same.items():
         names = ", ".join(map(repr, (kept, *others)))
         term = f" ({ontology.name(meaning)!r}, {meaning})" if meaning in ontology.ids else ""
