@@ -14,6 +14,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import cli
+from genemamba._arguments import _level
 from genemamba.network import GeneMamba
 
 
@@ -76,6 +77,45 @@ def test_annotate_by_a_file_and_by_the_folder_of_an_earlier_annotation(
     labels = ad.read_h5ad("out.h5ad").obs["mine_label"].astype(str)
     known = pbmc.obs["mine_label"] != "unknown"
     assert (labels == pbmc.obs["mine_label"].astype(str))[known].all()
+
+
+def test_annotate_without_labels_takes_level_tissue_and_groupby(
+    files: Path, pbmc: AnnData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    pbmc = pbmc[:60].copy()
+    pbmc.write_h5ad("few.h5ad")
+    options = ["--level", "T cell, CL:0000236,monocyte", "--tissue", "blood", "--groupby", "batch"]
+    assert cli.main(["annotate", "few.h5ad", "out.h5ad", *options]) == 0
+    gm.tl.annotate(
+        pbmc, level=["T cell", "B cell", "monocyte"], tissue="blood", groupby="batch"
+    )  # fmt: skip
+    out = ad.read_h5ad("out.h5ad")
+    pd.testing.assert_frame_equal(out.obs, pbmc.obs)
+    assert "genemamba_group_label" in out.obs
+    assert cli.main(["annotate", "few.h5ad", "not.h5ad", "--tissue", "blod"]) == 1
+    assert "did you mean 'Blood'" in capsys.readouterr().err
+    assert not Path("not.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("auto", "auto"),
+        ("5", 5),
+        ("coarse", "coarse"),
+        ("T cell", ["T cell"]),
+        ("T cell,B cell", ["T cell", "B cell"]),
+        ("CD4-positive, alpha-beta T cell", ["CD4-positive, alpha-beta T cell"]),
+        (
+            "B cell, CD4-positive, alpha-beta T cell, CL:0000576",
+            ["B cell", "CD4-positive, alpha-beta T cell", "CL:0000576"],
+        ),
+        ("T cell,B cel", ["T cell", "B cel"]),
+    ],
+)
+def test_a_level_is_a_word_a_depth_or_cell_types(text: str, level: object) -> None:
+    assert _level(text) == level
 
 
 def test_labels_are_counted() -> None:

@@ -25,6 +25,15 @@ def add_annotate(parser: argparse.ArgumentParser) -> None:
         help="column of obs with donors or batches of the labelled cells, to calibrate on",
     )  # fmt: skip
     parser.add_argument(
+        "--level", type=_level, default="auto", metavar="LEVEL",
+        help="without labels: auto, fine, broad, a depth such as 5, or cell types, separated by "
+        "commas",
+    )  # fmt: skip
+    parser.add_argument("--tissue", help="without labels: expect cell types of this tissue")
+    parser.add_argument(
+        "--groupby", metavar="COLUMN", help="column of obs with clusters, to be labelled, too"
+    )
+    parser.add_argument(
         "--no-unknown", dest="unknown", action="store_false", help="label unfamiliar cells, too"
     )
     parser.add_argument(
@@ -94,3 +103,20 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
 
 def _cells(text: str) -> int | str:
     return text if text == "auto" else int(text)
+
+
+def _level(text: str) -> int | str | list[str]:
+    """Read a level; names of the Cell Ontology can contain a comma themselves."""
+    from genemamba.ontology import Ontology
+
+    if text.strip().isdecimal():
+        return int(text)
+    if text in ("auto", "fine", "broad"):
+        return text
+    ontology, parts, terms = Ontology.load(), text.split(","), list[str]()
+    while parts:
+        known = [n for n in range(len(parts), 0, -1) if ontology.find(",".join(parts[:n]).strip())]
+        n = known[0] if known else 1
+        terms.append(",".join(parts[:n]).strip())
+        parts = parts[n:]
+    return terms if len(terms) > 1 or ontology.find(terms[0]) else text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genemamba.errors import InputError
-from genemamba.ontology import Ontology, Term
+from genemamba.ontology import Ontology, Term, spelling
 
 CL = Ontology.load()
 CELL = "CL:0000000"
@@ -196,3 +196,10 @@ def test_the_shipped_file_names_its_release_and_licence() -> None:
 
 def test_it_is_read_once() -> None:
     assert Ontology.load() is CL
+
+
+def test_a_minus_is_no_hyphen() -> None:
+    assert CL.find("T-cell") == CL.find("T cell")
+    assert CL.find("T- cell") is None
+    assert spelling("Pro-B_Cells") == "pro b cell"
+    assert spelling("CD4- T") != spelling("CD4 T")

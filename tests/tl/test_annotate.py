@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import anndata as ad
@@ -251,6 +252,31 @@ def test_a_taken_slot_is_left_alone(pbmc: AnnData) -> None:
     pbmc.obs["atlas_label"] = "mine"
     with pytest.raises(InputError, match="not written by genemamba"):
         gm.tl.annotate(pbmc, key_added="atlas")
+
+
+def test_a_classifier_of_an_earlier_version_is_named(
+    pbmc: AnnData, small_model: GeneMamba, tmp_path: Path
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "labels").mkdir()
+    (tmp_path / "model" / "labels" / "labels.json").write_text("{}")
+    with pytest.raises(InputError, match="is of an earlier version of genemamba"):
+        gm.tl.annotate(without_embedding(pbmc), model=tmp_path / "model")
+
+
+def test_an_annotation_needs_the_classifier_that_it_was_fitted_with(
+    halves: tuple[AnnData, AnnData], tmp_path: Path
+) -> None:
+    reference, query = few(halves)
+    gm.tl.annotate(
+        query, reference=reference, label_key="bulk_labels", method="knn", folder=tmp_path / "a"
+    )
+    mini = Path(str(gm.models.load("genemamba-mini").provenance["path"]))
+    shutil.copytree(mini, tmp_path / "m", ignore=shutil.ignore_patterns("labels"))
+    before = query.uns["genemamba"]
+    with pytest.raises(CheckpointError, match="tells unknown types with the classifier"):
+        gm.tl.annotate(query, reference=tmp_path / "a", model=tmp_path / "m")
+    assert query.uns["genemamba"] is before
 
 
 def test_a_checkpoint_without_labels_says_so(pbmc: AnnData, small_model: GeneMamba) -> None:

@@ -10,7 +10,7 @@ import scanpy as sc
 from anndata import AnnData
 
 import genemamba as gm
-from genemamba.errors import InputError
+from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.ontology import Ontology
 
 ONTOLOGY = Ontology.load()
@@ -71,6 +71,9 @@ def test_fine_gives_the_most_probable_type_and_broad_a_lineage(pbmc: AnnData) ->
     far = pbmc.obs["genemamba_distance"] > pbmc.uns["genemamba"]["annotate"]["farthest"]
     assert ((pbmc.obs["genemamba_label"] == "unknown") == far).all()
     assert pbmc.obs["genemamba_confidence"].min() < 0.8
+    assert not any(ONTOLOGY.is_ancestor(a, b) for a in terms(pbmc) for b in terms(pbmc)), (
+        "a cell gets the finest types, not what includes them"
+    )
     gm.tl.annotate(pbmc, level="broad")
     broad = {ONTOLOGY.depth(t) for t in terms(pbmc)}
     assert np.mean([*broad]) < np.mean([*fine])
@@ -112,7 +115,7 @@ def test_clusters_get_a_label_and_cells_keep_theirs(pbmc: AnnData) -> None:
     gm.tl.annotate(pbmc, groupby="louvain")
     pd.testing.assert_series_equal(pbmc.obs["genemamba_label"], before)
     groups = pbmc.uns["genemamba"]["annotate"]["groups"]
-    assert groups["name"].tolist() == sorted(pbmc.obs["louvain"].unique())
+    assert groups["name"].tolist() == [str(i) for i in range(pbmc.obs["louvain"].nunique())]
     assert groups["cells"].sum() == pbmc.n_obs
     for name, label, sure, agree in zip(
         *(groups[key] for key in ("name", "label", "confidence", "agreement")), strict=True
@@ -122,7 +125,78 @@ def test_clusters_get_a_label_and_cells_keep_theirs(pbmc: AnnData) -> None:
         if label != "unknown":
             assert 0.8 <= sure <= 1 and 0.4 < agree <= 1
     gm.tl.annotate(pbmc)
-    assert "genemamba_group_label" not in pbmc.obs
+    assert not [key for key in (*pbmc.obs, *pbmc.uns) if "group_label" in key]
+
+
+def test_clusters_are_labelled_as_the_plain_mean_of_their_cells(pbmc: AnnData) -> None:
+    pbmc.obs["part"] = np.arange(pbmc.n_obs) % 12  # numbers
+    pbmc.obsm["X_genemamba"][::24] = np.nan
+    pbmc.obs.loc[pbmc.obs_names[5::12], "part"] = 99
+    pbmc.obsm["X_genemamba"][5::12] = np.nan  # a group without any vector
+    level = ["T cell", "B cell", "monocyte", "lymphocyte"]
+    gm.tl.annotate(pbmc, level=level, groupby="part", unknown=False)
+    entry = pbmc.uns["genemamba"]["annotate"]
+    groups, classes = entry["groups"], entry["classes"].tolist()
+    assert groups["groupby"] == "part"
+    assert groups["name"].tolist() == [*map(str, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 99))]
+    label, proba = pbmc.obs["genemamba_label"].astype(object), pbmc.obsm["genemamba_proba"]
+    for i, name in enumerate(groups["name"][:-1]):
+        own = (pbmc.obs["part"].astype(str) == name).to_numpy()
+        mean = np.nanmean(proba[own], axis=0)
+        best = groups["label"][i]
+        assert groups["confidence"][i] == pytest.approx(mean[classes.index(best)], abs=1e-6)
+        below = [
+            ONTOLOGY.find(best) in ONTOLOGY.ancestors(ONTOLOGY.find(n), include_self=True)
+            for n in label[own].dropna()
+        ]
+        assert groups["agreement"][i] == pytest.approx(np.mean(below), abs=1e-6)
+    assert groups["label"][-1] == "" and np.isnan(groups["confidence"][-1])
+    assert pbmc.obs["genemamba_group_label"].isna().tolist() == (pbmc.obs["part"] == 99).tolist()
+
+
+def test_a_label_that_was_given_counts_for_its_cluster(pbmc: AnnData) -> None:
+    pbmc.obs["known"] = pbmc.obs["bulk_labels"].astype(object)
+    pbmc.obs.loc[pbmc.obs_names[::3], "known"] = np.nan
+    pbmc.obs["cluster"] = np.where(pbmc.obs["known"] == "CD19+ B", "labelled", "rest")
+    gm.tl.annotate(pbmc, label_key="known", method="knn", groupby="cluster")
+    groups = pbmc.uns["genemamba"]["annotate"]["groups"]
+    assert groups["label"][0] == "CD19+ B"
+    assert groups["confidence"][0] == groups["agreement"][0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("block", [1, 300])
+def test_blocks_change_nothing(pbmc: AnnData, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pbmc = pbmc[:400].copy()
+    pbmc.obsm["X_genemamba"][7] = np.nan
+    whole = gm.tl.annotate(pbmc, groupby="louvain", copy=True)
+    monkeypatch.setattr("genemamba.tl._annotation_terms._BLOCK", block)
+    gm.tl.annotate(pbmc, groupby="louvain")
+    for key in ("label", "cl", "distance", "group_label"):
+        assert pbmc.obs[f"genemamba_{key}"].equals(whole.obs[f"genemamba_{key}"])
+    a, b = (one.obsm["genemamba_proba"] for one in (pbmc, whole))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+    assert np.isnan(a[7]).all() and np.isfinite(np.delete(a, 7, axis=0)).all()
+
+
+@pytest.mark.parametrize("of", [tuple, set, np.array, pd.Index, pd.Series])
+def test_types_come_in_any_list(pbmc: AnnData, of: type, tmp_path: Path) -> None:
+    few = pbmc[:50].copy()
+    gm.tl.annotate(few, level=of(["T cells", "monocyte"]))
+    assert {*few.obs["genemamba_label"]} <= {"T cell", "monocyte", "unknown"}
+    few.write_h5ad(tmp_path / "few.h5ad")
+    kept = ad.read_h5ad(tmp_path / "few.h5ad").uns["genemamba"]["annotate"]["params"]["level"]
+    assert {*kept} == {"T cells", "monocyte"}
+
+
+def test_a_depth_of_numpy_is_kept_as_a_number(pbmc: AnnData) -> None:
+    gm.tl.annotate(pbmc, level=np.int64(4))
+    assert type(pbmc.uns["genemamba"]["annotate"]["params"]["level"]) is int
+
+
+def test_unsure_cells_are_not_said_to_be_unlike_the_training_cells(pbmc: AnnData) -> None:
+    with pytest.warns(GeneMambaWarning, match="none of the cell types that they may be called"):
+        gm.tl.annotate(pbmc, level=["hepatocyte"])
+    assert pbmc.obsm["genemamba_proba"].shape == (pbmc.n_obs, 0)
 
 
 def test_clusters_of_a_reference_based_annotation(pbmc: AnnData) -> None:
@@ -174,6 +248,11 @@ def test_the_same_cells_get_the_same_label_alone(pbmc: AnnData) -> None:
         ({"tissue": "panceras"}, "tissue='panceras'.*did you mean 'Pancreas'"),
         ({"tissue": 3}, "tissue=3 is not one"),
         ({"groupby": "leiden"}, "groupby='leiden' is not a column"),
+        ({"groupby": "genemamba_label"}, "is a column that annotate itself writes.*'leiden'"),
+        ({"level": "T cell"}, "level='T cell' is unknown.*level=\\['T cell'\\]"),
+        ({"level": np.array("T cell")}, "level=array.* is unknown"),
+        ({"level": ["hepatocyte"], "tissue": "brain"}, "is expected in tissue='brain'"),
+        ({"key_added": "a/b"}, "key_added with a '/' \\('a/b'\\)"),
         ({"coverage": 0.9}, "coverage=0.9, but there are no labels"),
         ({"level": "fine", "label_key": "bulk_labels"}, "level='fine' is for the classifier of"),
         ({"tissue": "blood", "label_key": "bulk_labels"}, "tissue='blood' is for the classifier"),

@@ -36,10 +36,6 @@ def check_slots(adata: AnnData, key: str, default: str, **slots: Sequence[str]) 
     if any(slots.values()):
         check_backed(adata, copy=False)
     ours = key in _records(adata) or key in OWN_RECORDS
-    if "/" in key:
-        raise InputError(
-            f"key_added with a '/' ({key!r}) cannot be written to a file", "leave out the '/'"
-        )
     for slot, names in slots.items():
         for name in names:
             if name in getattr(adata, slot) and not ours:
@@ -50,9 +46,13 @@ def check_slots(adata: AnnData, key: str, default: str, **slots: Sequence[str]) 
 
 
 def check_key(key: str, default: str) -> None:
-    """Raise unless `key_added` is a name."""
+    """Raise unless `key_added` is a name that a file can keep."""
     if not isinstance(key, str) or not key:
         raise InputError(f"key_added={shown(key)} is not a name", f"give key_added={default!r}")
+    if "/" in key:
+        raise InputError(
+            f"key_added with a '/' ({key!r}) cannot be written to a file", "leave out the '/'"
+        )
 
 
 def identity(loaded: GeneMamba, given: ModelLike | None = None) -> dict[str, str]:

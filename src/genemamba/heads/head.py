@@ -96,7 +96,7 @@ class LabelHead:
         if self.novelty is None:
             return np.where(np.isnan(distance), np.nan, distance > self.farthest)
         measures = [distance, 1 - proba.max(axis=1)]
-        if len(self.novelty.measures) == 3:
+        if self.novelty.with_traits:
             assert traits is not None, "the head was fitted with traits"
             measures.insert(1, _nearest(*traits))
         return self.novelty.of(np.array(measures), np.nan_to_num(proba).argmax(axis=1))

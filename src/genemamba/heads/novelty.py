@@ -23,6 +23,11 @@ class Novelty:
     named: np.ndarray
     """``(n_cells,)`` the class that each of these cells was given."""
 
+    @property
+    def with_traits(self) -> bool:
+        """Whether the second of the measures compares traits."""
+        return len(self.measures) == 3
+
     def of(self, measures: np.ndarray, named: np.ndarray) -> np.ndarray:
         """Return the fraction of held-out cells that are less unlike the reference.
 

@@ -84,6 +84,11 @@ class TermHead:
         return holds(self.terms, self.labels)
 
     @cached_property
+    def finest(self) -> np.ndarray:
+        """``(T,)`` bool: the labels that hold no other label."""
+        return np.isin(self.terms, self.labels) & (self.holds.sum(axis=1) == 1)
+
+    @cached_property
     def specific(self) -> np.ndarray:
         """``(T,)`` order of the terms, the most specific first."""
         ontology = Ontology.load()
@@ -115,13 +120,23 @@ class TermHead:
         """Return how often terms with these probabilities are right, ``(N, T)`` float32."""
         return calibrated(shares, self.slope[int(panel)], self.offset[int(panel)])
 
-    def named(self, confidence: np.ndarray, among: np.ndarray, sure: float = SURE) -> np.ndarray:
+    def named(
+        self,
+        confidence: np.ndarray,
+        among: np.ndarray,
+        sure: float = SURE,
+        shares: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return the most specific term that is `sure`, or -1, as ``(N,)`` positions in `terms`.
 
-        Terms are those in `among`, ``(T,)`` bool. If `sure` is 0, the most probable is returned.
+        Terms are those in `among`, ``(T,)`` bool. If `sure` is 0, the most probable is returned:
+        where there is evidence of none, that with the largest of `shares`.
         """
         if sure == 0:
-            best = np.where(among, np.nan_to_num(confidence, nan=-1), -2).argmax(axis=1)
+            order = np.nan_to_num(confidence, nan=-1)
+            if shares is not None:
+                order = np.where(confidence > 0, 1 + order, np.nan_to_num(shares, nan=-1))
+            best = np.where(among, order, -2).argmax(axis=1)
             return np.where(np.isfinite(confidence).all(axis=1), best, -1)
         order = self.specific[among[self.specific]]
         enough = confidence[:, order] >= sure

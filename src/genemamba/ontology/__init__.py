@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .ontology import Ontology, Term
+from .ontology import Ontology, Term, spelling
 
-__all__ = ["Ontology", "Term"]
+__all__ = ["Ontology", "Term", "spelling"]

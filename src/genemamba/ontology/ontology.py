@@ -54,7 +54,7 @@ class Ontology:
         synonyms = [(s, key) for key, term in self._terms.items() for s in term.synonyms]
         self._named = _unambiguous((_plain(name), key) for name, key in synonyms)
         self._named |= _unambiguous((_plain(name), key) for name, key in names)
-        self._loosely = _unambiguous((_loose(name), key) for name, key in self._named.items())
+        self._loosely = _unambiguous((spelling(name), key) for name, key in self._named.items())
 
     @staticmethod
     def load() -> Ontology:
@@ -96,7 +96,7 @@ class Ontology:
         if key in self._terms:
             return key
         plain = _plain(text)
-        return self._named.get(plain) or self._loosely.get(_loose(plain))
+        return self._named.get(plain) or self._loosely.get(spelling(plain))
 
     def nearest(self, text: str, n: int = 3) -> list[str]:
         """Return the names of up to `n` terms with similar spelling."""
@@ -200,13 +200,17 @@ def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: keys.pop() for name, keys in found.items() if len(keys) == 1}
 
 
+def spelling(text: str) -> str:
+    """Return a name without what may differ: case, underscores, hyphens, plurals.
+
+    A hyphen at the end of a word is a minus, as in CD4-, and stays.
+    """
+    words = re.sub(r"(?<=\w)-(?=\w)", " ", _plain(text)).split()
+    return " ".join(_singular(word) for word in words)
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().replace("_", " ").split())
-
-
-def _loose(plain: str) -> str:
-    """Replace hyphens by spaces and plurals by singulars."""
-    return " ".join(_singular(word) for word in plain.replace("-", " ").split())
 
 
 def _singular(word: str) -> str:

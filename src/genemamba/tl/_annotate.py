@@ -17,14 +17,15 @@ from genemamba._docs import documented
 from genemamba._keys import ANNOTATION, OBSM_EMBEDDING, UNS_ANNOTATE, annotation_keys
 from genemamba._progress import tell
 from genemamba._rng import Rng, recorded_seed
-from genemamba.cells.labels import Labelled, full_column, read_labelled, require_no_unknown
+from genemamba.cells.labels import Labelled, read_labelled, require_no_unknown
 from genemamba.cells.open import cells_of, is_path
 from genemamba.cells.read import Reading
 from genemamba.cells.record import check_key, check_slots, entry_of, record
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.tl._annotate_arguments import check_arguments
-from genemamba.tl._annotation import by_reference, by_terms, write
+from genemamba.tl._annotate_arguments import check_arguments, read_groupby
+from genemamba.tl._annotation import Annotation, by_reference, write
 from genemamba.tl._annotation_summary import summary
+from genemamba.tl._annotation_terms import by_terms
 from genemamba.tl._classifier import (
     Classifier,
     Method,
@@ -34,7 +35,8 @@ from genemamba.tl._classifier import (
 )
 from genemamba.tl._embedding import Embedding, Running
 from genemamba.tl._reference import read_reference, refuse_other_model, warn_of_lost
-from genemamba.tl._terms import Level
+from genemamba.tl._same_labels import warn_of_same
+from genemamba.tl._terms import Level, recorded_level
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -244,7 +246,7 @@ def annotate(
     )
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
-        groups = None if groupby is None else full_column(own, groupby, "groupby")
+        groups = None if groupby is None else read_groupby(own, groupby, keys)
         loaded = models.load(model)
         refuse_other_model(own, loaded, "adata")
         cells = Embedding(own, loaded, reading, running)
@@ -261,7 +263,7 @@ def annotate(
         params: dict[str, Any] = {
             "label_key": label_key or "",
             "batch_key": batch_key or "",
-            "level": level if isinstance(level, str | int) else np.array(level, dtype=str),
+            "level": recorded_level(level),
             "tissue": tissue or "",
             "groupby": groupby or "",
             "unknown": unknown,
@@ -277,7 +279,7 @@ def annotate(
         }
         record(own, keys.record, about)
     tell(summary(about))
-    _warn_of_unknown(entry, bundled=bundled)
+    _warn_of_unknown(entry, found, bundled=bundled)
     return result
 
 
@@ -322,11 +324,23 @@ class _Source:
 
     def _labelled(self, cells: Embedding, of: str) -> Labelled:
         key = str(self.label_key)
-        return read_labelled(cells.adata, key, self.batch_key, unknown=self.unknown, of=of)
+        found = read_labelled(cells.adata, key, self.batch_key, unknown=self.unknown, of=of)
+        warn_of_same(found, key)
+        return found
 
 
-def _warn_of_unknown(entry: Mapping[str, int], *, bundled: bool) -> None:
-    if entry["unknown"] <= 0.5 * entry["annotated"]:
+def _warn_of_unknown(entry: Mapping[str, int], found: Annotation, *, bundled: bool) -> None:
+    half = 0.5 * entry["annotated"]
+    if entry["unknown"] <= half:
+        return
+    if np.count_nonzero(found.asked & found.unlike) <= half:
+        warnings.warn(
+            f"{entry['unknown']:,} of {entry['annotated']:,} cells are unknown, most of them "
+            "because none of the cell types that they may be called is probable enough; allow "
+            "others with level and tissue, or use unknown=False to label them anyway",
+            GeneMambaWarning,
+            stacklevel=3,
+        )
         return
     them = "the training cells of the checkpoint's classifier" if bundled else "the reference"
     remedy = "give a reference of the same genes, or " if bundled else ""

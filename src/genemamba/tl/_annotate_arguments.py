@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from anndata import AnnData
 
+from genemamba._keys import AnnotationKeys
 from genemamba._settings import check_share
+from genemamba.cells.labels import full_column
 from genemamba.cells.open import is_path
 from genemamba.errors import InputError, shown
 
@@ -66,3 +69,13 @@ def check_arguments(
                     f"{name}={value!r}, but there are no labels to fit to",
                     "give label_key, and reference if the labels are those of another AnnData",
                 )
+
+
+def read_groupby(adata: AnnData, groupby: str, keys: AnnotationKeys) -> pd.Series:
+    """Return the group of every cell, as text."""
+    if isinstance(groupby, str) and groupby in keys.obs:
+        raise InputError(
+            f"groupby={groupby!r} is a column that annotate itself writes",
+            "give a column with clusters, such as 'leiden'",
+        )
+    return full_column(adata, groupby, "groupby").rename(groupby)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ import pandas as pd
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.cells.read import MUCH_LOST
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
 from genemamba.heads import (
     HeldOut,
     LabelHead,
@@ -55,7 +56,12 @@ class Classifier:
         """Return traits of cells with these vectors, and those of the reference cells."""
         if self.terms is None:
             return None
-        return self.terms.traits(vectors), self.terms.traits(self.head.reference.X)
+        return self.terms.traits(vectors), self._reference_traits
+
+    @cached_property
+    def _reference_traits(self) -> np.ndarray:
+        assert self.terms is not None
+        return self.terms.traits(self.head.reference.X)
 
     def read(self, cells: Embedding) -> Embedding:
         """Return cells read on the genes that the head was fitted on, if that matters."""
@@ -172,8 +178,11 @@ def terms_with(loaded: GeneMamba) -> TermHead | None:
 def read_terms_of(loaded: GeneMamba) -> TermHead:
     """Read the classifier that comes with a checkpoint."""
     if (head := terms_with(loaded)) is None:
+        old = is_head(Path(loaded.provenance.get("path", "")) / OWN)
         raise InputError(
-            "this checkpoint comes without a classifier",
+            "the classifier of this checkpoint is of an earlier version of genemamba"
+            if old
+            else "this checkpoint comes without a classifier",
             "give a labelled reference: gm.tl.annotate(adata, reference=…, label_key=…)",
         )
     return head
@@ -196,6 +205,12 @@ def read_classifier(reference: str | PathLike[str], loaded: GeneMamba) -> Classi
             "give model= the one it was fitted with",
         )
     terms = terms_with(loaded)
+    if terms is None and head.novelty is not None and head.novelty.with_traits:
+        raise CheckpointError(
+            f"the annotation in {folder} tells unknown types with the classifier that came with "
+            f"the checkpoint, but {OWN} is missing there",
+            "fetch the checkpoint again, or give the labelled cells as reference again",
+        )
     if head.kind != "finetune":
         return Classifier(head, None, terms)
     from genemamba.train.label_model import LabelModel
