@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -54,8 +54,8 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
                 f"give a depth from {depth.min()} (lineages) to {depth.max()} (the finest types)",
             )
         return depth <= level, SURE
-    elif pd.api.types.is_list_like(level) and len(level):
-        return np.isin(head.terms, [_known(head, ontology, term) for term in level]), SURE
+    elif pd.api.types.is_list_like(level) and len(items := list(cast("Any", level))):
+        return np.isin(head.terms, [_known(head, ontology, term) for term in items]), SURE
     known = isinstance(level, str) and ontology.find(level) is not None
     raise InputError(
         f"level={shown(level)} is unknown",
