@@ -10,11 +10,13 @@ from __future__ import annotations
 COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
-    "annotate --data DATA --rows auto,probe,knn,expression,pca",
+    "annotate --data DATA --rows auto,probe,expression,pca --max-cells 2000 --max-train 1000 "
+    "--max-test 500",
     "annotate --data DATA --sets kang_ctrl_8donors,pbmc_combined_4batch,zheng_facs_pbmc --folds 2 "
     "--max-train 1000 --max-test 500",
     "terms --data DATA",
-    "unknown --data DATA",
+    "unknown --data DATA --max-cells 400 --sets zheng_facs_pbmc,kang_ctrl_8donors,"
+    "pbmc_combined_4batch,pancreas_panc8_small,breast_tumour,lymphoid_organs",
     "integrate --data DATA",
     "reconstruct --data DATA [--former FORMER] [--models both=MODELS/both,forward=MODELS/forward,"
     "causal=MODELS/causal,paper=MODELS/paper]",

@@ -18,7 +18,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaError
-from genemamba.heads.knn import Reference
+from genemamba.heads import Reference, fit_head, read_terms, write_terms
 from genemamba.heads.store import read_head, write_head
 from genemamba.models._unpickle import read_table
 from genemamba.network import GeneMamba, GeneMambaConfig
@@ -43,9 +43,13 @@ def made() -> Path:
     cells = sparse.csr_matrix(np.ones((2, N_GENES)))
     model.sketch = Sketch.of([cells], np.arange(N_GENES))
     model.save_pretrained(folder / "model")
-    head = read_head(Path(gm.models.__file__).parent / "bundled" / "genemamba-mini" / "labels")
-    few = Reference(head.reference.X[:20], head.reference.y[:20], len(head.classes))
-    write_head(replace(head, reference=few), folder / "labels")
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 60)
+    X = (2 * np.eye(8)[y] + rng.normal(0, 1, (60, 8))).astype(np.float32)
+    write_head(fit_head(X, y, ("a", "b", "c"), "probe", rng=rng), folder / "labels")
+    terms = read_terms(Path(gm.models.__file__).parent / "bundled" / "genemamba-mini" / "labels")
+    few = Reference(terms.reference.X[:20], terms.reference.y[:20], len(terms.labels))
+    write_terms(replace(terms, reference=few), folder / "terms")
     (folder / "table.pkl").write_bytes(pickle.dumps(TABLE, protocol=4))
     return folder
 
@@ -117,6 +121,21 @@ def test_a_changed_label_head_is_refused_or_whole(file: str, edits: list[Any]) -
     assert head.distance(head.reference.X[:2]).shape == (2,)
     cells = head.reference.X[:2]
     assert head.sets(cells, head.proba(cells), 0.9).shape == (2, len(head.classes))
+
+
+@patient
+@given(st.sampled_from(["terms.json", "terms.safetensors"]), EDITS)
+def test_changed_terms_are_refused_or_whole(file: str, edits: list[Any]) -> None:
+    folder = changed("terms", file, edits)
+    try:
+        head = read_terms(folder)
+    except CheckpointError as error:
+        assert error.fix
+        return
+    confidence = head.confidence(head.shares(head.reference.X[:2]))
+    assert ((confidence >= 0) & (confidence <= 1)).all()
+    assert head.named(confidence, np.ones(len(head.terms), dtype=bool)).shape == (2,)
+    assert head.tissue_shares(head.shares(head.reference.X[:2])).shape == (len(head.tissues),)
 
 
 @patient
