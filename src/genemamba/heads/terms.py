@@ -1,9 +1,9 @@
 """Cell types as terms of the Cell Ontology, as specific as a cell allows.
 
-A probe gives a probability to every label it was taught. That of a term is the sum over its labels:
-"T cell" includes CD4 and CD8 T cells. Cells of studies that the probe had not seen tell how often a
-term with such a probability is right; where a specific term is not sure enough, a more general one
-is given.
+A probe gives a probability to every label it was trained on. That of a term is the sum over its
+labels: "T cell" includes CD4 and CD8 T cells. Cells of studies that the probe had not seen tell how
+often a term with such a probability is right; where a specific term is not sure enough, a more
+general one is given.
 
 Shapes: N cells, D features, L labels, T terms.
 """
@@ -52,10 +52,10 @@ GENERIC = frozenset({
 
 @dataclass(frozen=True, eq=False)
 class TermHead:
-    """A classifier of all types it was taught and of their ancestors."""
+    """A classifier of all types that it was trained on and of their ancestors."""
 
     labels: tuple[str, ...]
-    """Cell Ontology ids that were taught."""
+    """Cell Ontology ids that it was trained on."""
     terms: tuple[str, ...]
     """Ids that can be given: labels and their ancestors, general ones first."""
     probe: Probe
@@ -64,7 +64,7 @@ class TermHead:
     """``(T,)``: with `slope`, from the log odds of a term to those of its being right."""
     tissues: tuple[str, ...]
     occurs: np.ndarray
-    """``(n_tissues, L)`` bool: in which tissues a label was taught."""
+    """``(n_tissues, L)`` bool: from which tissues training cells of a label were."""
     reference: Reference
     """Cells that a familiar cell is near to."""
     farthest: float
@@ -137,7 +137,7 @@ class TermHead:
     def tissue_shares(self, shares: np.ndarray) -> np.ndarray:
         """Return how much of the cells each tissue explains, ``(n_tissues,)``, a sum of 1.
 
-        A label counts for the tissues in which it was taught, in equal parts.
+        A label counts for the tissues of its training cells, in equal parts.
         """
         own = np.array([self.terms.index(label) for label in self.labels])
         below = self.holds.astype(np.float32).sum(axis=1)[own]
@@ -175,7 +175,7 @@ def fit_terms(
     sources: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Probe, tuple[str, ...], float, np.ndarray, dict[str, float]]:
-    """Teach a probe; learn from whole sources held out how often each term is right.
+    """Train a probe; learn from whole sources held out how often each term is right.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class Annotation:
 
     def columns(self, used: np.ndarray | slice) -> np.ndarray:
         """Return some columns of `table`, NaN where it has none."""
-        if not sparse.issparse(self.table):
+        if isinstance(self.table, np.ndarray):
             return self.table[:, used]
         out = self.table[:, used].toarray()
         out[np.isnan(self.confidence)] = np.nan

@@ -27,7 +27,7 @@ BROAD = (
     "pluripotent stem cell", "platelet", "T cell", "stromal cell",
 )  # fmt: skip
 """Names of the terms of ``level="broad"``."""
-_EVERYWHERE = 3  # a type taught in as many tissues is expected in any
+_EVERYWHERE = 3  # a type of so many tissues in training is expected in any
 
 
 def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
@@ -36,7 +36,7 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
     Raises
     ------
     InputError
-        If the level is unknown or beyond the tree, or a term was not taught.
+        If the level is unknown or beyond the tree, or the classifier does not know a term.
     """
     ontology = Ontology.load()
     if isinstance(level, str):
@@ -54,8 +54,10 @@ def terms_of_level(head: TermHead, level: Level) -> tuple[np.ndarray, float]:
                 f"give a depth from {depth.min()} (lineages) to {depth.max()} (the finest types)",
             )
         return depth <= level, SURE
-    elif pd.api.types.is_list_like(level) and len(level):
-        return np.isin(head.terms, [_taught(head, ontology, term) for term in level]), SURE
+    elif pd.api.types.is_list_like(level):
+        terms: list[Any] = [*level]  # type: ignore[misc]
+        if terms:
+            return np.isin(head.terms, [_known(head, ontology, term) for term in terms]), SURE
     known = isinstance(level, str) and ontology.find(level) is not None
     raise InputError(
         f"level={shown(level)} is unknown",
@@ -91,7 +93,7 @@ def allowed_terms(
     return expected, sure
 
 
-def _taught(head: TermHead, ontology: Ontology, text: Any) -> str:
+def _known(head: TermHead, ontology: Ontology, text: Any) -> str:
     """Return the id of a term that the classifier knows."""
     found = ontology.find(str(text))
     if found in head.terms:
@@ -111,12 +113,12 @@ def _taught(head: TermHead, ontology: Ontology, text: Any) -> str:
 def labels_of_tissue(head: TermHead, tissue: str | None) -> np.ndarray | None:
     """Return the labels expected in a tissue, ``(n_labels,)`` bool; None for all.
 
-    These were taught in it, in blood, or in several other tissues.
+    These are the labels of training cells from it, from blood, or from several other tissues.
 
     Raises
     ------
     InputError
-        If the tissue is not one of those the classifier was taught in.
+        If no training cell was from this tissue.
     """
     if tissue is None:
         return None
