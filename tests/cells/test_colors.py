@@ -32,7 +32,7 @@ def test_more_labels_than_colours() -> None:
 
 def test_scanpy_draws_them() -> None:
     adata = labelled("B", "T", "unknown")
-    write_colors(adata, "type")
+    write_colors(adata, "type", adata.obs["type"].cat.categories.tolist())
     assert adata.uns["type_colors"] == [*sc.pl.palettes.default_20[:2], UNKNOWN_COLOR]
     adata.obsm["X_umap"] = np.zeros((3, 2))
     expected = list(adata.uns["type_colors"])
@@ -44,7 +44,7 @@ def test_scanpy_draws_them() -> None:
 def test_colours_of_the_user_stay(own: object) -> None:
     adata = labelled("B", "T", "unknown")
     adata.uns["type_colors"] = own
-    write_colors(adata, "type")
+    write_colors(adata, "type", adata.obs["type"].cat.categories.tolist())
     assert adata.uns["type_colors"] is own
 
 
@@ -54,5 +54,5 @@ def test_colours_of_the_user_stay(own: object) -> None:
 def test_colours_that_do_not_fit_are_replaced(left: object) -> None:
     adata = labelled("B", "T", "unknown")
     adata.uns["type_colors"] = left
-    write_colors(adata, "type")
+    write_colors(adata, "type", adata.obs["type"].cat.categories.tolist())
     assert adata.uns["type_colors"] == label_colors(["B", "T", "unknown"])

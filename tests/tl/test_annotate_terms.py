@@ -154,6 +154,18 @@ def test_clusters_are_labelled_as_the_plain_mean_of_their_cells(pbmc: AnnData) -
     assert pbmc.obs["genemamba_group_label"].isna().tolist() == (pbmc.obs["part"] == 99).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+def test_cells_that_are_read_lazily(pbmc: AnnData, tmp_path: Path) -> None:
+    few = pbmc[:60].copy()
+    few.write_zarr(tmp_path / "cells.zarr")
+    lazy = ad.experimental.read_lazy(tmp_path / "cells.zarr")
+    gm.tl.annotate(few, groupby="louvain")
+    gm.tl.annotate(lazy, groupby="louvain")
+    for key in ("genemamba_label", "genemamba_group_label"):
+        assert lazy.obs[key].to_series().tolist() == few.obs[key].tolist()
+        assert list(lazy.uns[f"{key}_colors"]) == list(few.uns[f"{key}_colors"])
+
+
 def test_a_label_that_was_given_counts_for_its_cluster(pbmc: AnnData) -> None:
     pbmc.obs["known"] = pbmc.obs["bulk_labels"].astype(object)
     pbmc.obs.loc[pbmc.obs_names[::3], "known"] = np.nan

@@ -17,13 +17,13 @@ from genemamba.cells.labels import UNKNOWN
 UNKNOWN_COLOR = "#b3b3b3"  # darker than scanpy's for a missing value
 
 
-def write_colors(adata: AnnData, key: str) -> None:
-    """Write a colour for each category of ``obs[key]``: scanpy's palette, "unknown" in grey.
+def write_colors(adata: AnnData, key: str, names: Sequence[str]) -> None:
+    """Write a colour for each of the categories of ``obs[key]``: scanpy's palette, "unknown" grey.
 
     Colours that are there stay, if there is a valid one for each category. Only the grey of
     "unknown" does not stay with another label, which a former annotation leaves in its place.
     """
-    slot, names = colors_key(key), adata.obs[key].cat.categories.tolist()
+    slot = colors_key(key)
     if not _fit(adata.uns.get(slot), names):
         adata.uns[slot] = label_colors(names)
 

@@ -155,8 +155,8 @@ def write(
     _put(adata.obs, columns)
     _put(adata.obsm, {keys.proba: found.columns(used), keys.sets: found.sets})
     for key in (keys.label, keys.group_label):
-        if key in adata.obs:
-            write_colors(adata, key)
+        if (written := columns[key]) is not None:
+            write_colors(adata, key, written.categories.tolist())
         else:
             adata.uns.pop(colors_key(key), None)
     return entry
