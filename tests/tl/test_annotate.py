@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,6 +12,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
+from genemamba.heads import read_head, write_head
 from genemamba.network import GeneMamba
 
 SLOTS = ("genemamba_label", "genemamba_confidence", "genemamba_distance")
@@ -262,6 +264,21 @@ def test_a_classifier_of_an_earlier_version_is_named(
     (tmp_path / "model" / "labels" / "labels.json").write_text("{}")
     with pytest.raises(InputError, match="is of an earlier version of genemamba"):
         gm.tl.annotate(without_embedding(pbmc), model=tmp_path / "model")
+
+
+def test_an_annotation_of_an_earlier_version_has_no_novelty(
+    halves: tuple[AnnData, AnnData], tmp_path: Path
+) -> None:
+    reference, query = few(halves)
+    gm.tl.annotate(
+        query, reference=reference, label_key="bulk_labels", method="knn", folder=tmp_path
+    )
+    head = read_head(tmp_path)
+    write_head(replace(head, novelty=None), tmp_path)
+    gm.tl.annotate(query, reference=tmp_path)
+    assert "genemamba_novelty" not in query.obs
+    far = query.obs["genemamba_distance"] > head.farthest
+    assert ((query.obs["genemamba_label"] == "unknown") == far).all()
 
 
 def test_an_annotation_needs_the_classifier_that_it_was_fitted_with(

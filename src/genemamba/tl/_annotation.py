@@ -98,7 +98,7 @@ def by_reference(
         ~(novelty <= FAMILIAR),
         _most_probable,
         np.eye(len(head.classes), dtype=bool),
-        novelty=novelty,
+        novelty=None if head.novelty is None else novelty,  # else 0 or 1, by distance alone
         sets=sets,
     )
     return found, {
