@@ -109,11 +109,11 @@ def annotate(
     batch_key
         Column of ``obs`` with donors or batches of the labelled cells. The method is then chosen,
         and confidence, sets and "unknown" are calibrated, on whole held-out donors, so that they
-        hold for new donors.
+        hold for new donors. Of few batches that differ much, hardly any cell is unknown.
     level
         Without labels, how specific terms are. ``"auto"``: the most specific one with a confidence
-        of at least .8. ``"fine"``: the most probable type, however sure. ``"broad"``: lineages and
-        main types, such as "T cell", "monocyte", "epithelial cell" and "neuron". A number: terms
+        of at least .8. ``"fine"``: the most probable of the finest types, however sure.
+        ``"broad"``: lineages and main types, such as "T cell", "monocyte", "epithelial cell" and "neuron". A number: terms
         down to this depth of the ontology, from 1 (lineages) to 10. A list of names or ids: only
         these terms.
     tissue
@@ -122,11 +122,13 @@ def annotate(
         another name lists all tissues.
     groupby
         Column of ``obs`` with groups of cells, such as clusters. Each group also gets a label of
-        its own, from the mean probabilities of its cells.
+        its own, from the mean probabilities of its cells; labels that were given are certain.
     unknown
         Label unfamiliar cells "unknown". With labels, these are the cells whose novelty is above
         .95. Without labels, they are the cells that are too far from those the classifier knows,
-        and the cells for which no term is sure enough. If False, these cells get their most
+        and the cells for which no term is sure enough; the latter alone if more than a tenth of
+        what its training cells express is not measured (``"panel"`` in the record), which puts all
+        cells far away, and makes confidence too high. If False, these cells get their most
         probable label.
     coverage
         With labels, also write prediction sets that contain the true class with this probability
