@@ -113,9 +113,9 @@ def annotate(
     level
         Without labels, how specific terms are. ``"auto"``: the most specific one with a confidence
         of at least .8. ``"fine"``: the most probable of the finest types, however sure.
-        ``"broad"``: lineages and main types, such as "T cell", "monocyte", "epithelial cell" and "neuron". A number: terms
-        down to this depth of the ontology, from 1 (lineages) to 10. A list of names or ids: only
-        these terms.
+        ``"broad"``: lineages and main types, such as "T cell", "monocyte", "epithelial cell" and
+        "neuron". A number: terms down to this depth of the ontology, from 1 (lineages) to 10. A
+        list of names or ids: only these terms.
     tissue
         Without labels, the tissue of the cells, such as "liver" or "bone marrow". Only cell types
         known in it, in blood, or in at least three tissues are then considered. The error for
