@@ -105,8 +105,8 @@ pd.crosstab(broad.obs["genemamba_label"], broad.obs[LABEL])
 # %% [markdown]
 # Most T cells, B cells, monocytes and NK cells get their main type; NK cells are innate lymphoid
 # cells in the ontology. Of the 240 dendritic cells, 184 are called dendritic cells and 38
-# monocytes. The CD34+ cells are only called hematopoietic cells or leukocytes, two of them dendritic
-# cells. If you need other types, or finer ones, use a reference.
+# monocytes. The CD34+ cells are only called hematopoietic cells or leukocytes, and two of them
+# dendritic cells. If you need other types, or finer ones, use a reference.
 
 # %% [markdown]
 # ## Reference and query
