@@ -177,6 +177,12 @@ def test_names_and_defaults_are_those_of_the_function(command: str, function: ob
     assert given == expected
 
 
+def assert_refused(error: str, said: str) -> None:
+    assert said in error
+    assert "Fix: " in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -197,10 +203,7 @@ def test_errors_are_two_lines_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(files)
     assert cli.main(["embed", *arguments]) == 1
-    error = capsys.readouterr().err
-    assert said in error
-    assert "Fix: " in error
-    assert "Traceback" not in error
+    assert_refused(capsys.readouterr().err, said)
     assert not (files / "out.h5ad").exists()
 
 
@@ -229,9 +232,7 @@ def test_errors_of_annotate_and_integrate(
     (files / "ref.h5ad").write_bytes((files / "in.h5ad").read_bytes())
     before = {path: path.stat().st_mtime_ns for path in files.iterdir()}
     assert cli.main([*arguments, "--model", "model"]) == 1
-    error = capsys.readouterr().err
-    assert said in error
-    assert "Fix: " in error
+    assert_refused(capsys.readouterr().err, said)
     assert {path: path.stat().st_mtime_ns for path in files.iterdir()} == before
 
 

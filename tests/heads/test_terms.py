@@ -8,7 +8,6 @@ import pytest
 from genemamba.errors import CheckpointError
 from genemamba.heads import Reference, TermHead, fit_terms, has_terms, read_terms, write_terms
 from genemamba.heads.terms import SURE, calibrated, holds, terms_of
-from genemamba.heads.terms_store import ARRAYS, DESCRIPTION
 from genemamba.ontology import Ontology
 from genemamba.tokens import Measured
 
@@ -159,7 +158,7 @@ def test_a_stored_classifier_is_the_same(head, tmp_path):
     assert again.info == head.info
     assert again.tissues == head.tissues
     assert again.farthest == head.farthest
-    assert (tmp_path / DESCRIPTION).read_text().endswith("\n")
+    assert (tmp_path / "terms.json").read_text().endswith("\n")
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "foreign", "misfit", "unknown term"])
@@ -170,11 +169,11 @@ def test_a_damaged_classifier_is_rejected(head, tmp_path, damage):
     }
     write_terms(wrong.get(damage, head), tmp_path)
     if damage == "cut":
-        data = (tmp_path / ARRAYS).read_bytes()
-        (tmp_path / ARRAYS).write_bytes(data[:-8])
+        data = (tmp_path / "terms.safetensors").read_bytes()
+        (tmp_path / "terms.safetensors").write_bytes(data[:-8])
     if damage == "missing":
-        (tmp_path / ARRAYS).unlink()
+        (tmp_path / "terms.safetensors").unlink()
     if damage == "foreign":
-        (tmp_path / DESCRIPTION).write_text("[]", encoding="utf-8")
+        (tmp_path / "terms.json").write_text("[]", encoding="utf-8")
     with pytest.raises(CheckpointError, match="classifier"):
         read_terms(tmp_path)

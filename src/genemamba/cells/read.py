@@ -17,13 +17,10 @@ from genemamba.cells.counts import Counts, by_columns, count, is_lazy
 from genemamba.cells.names import genes_sha256, match_genes
 from genemamba.cells.open import require_anndata
 from genemamba.errors import GeneMambaWarning, InputError, shown
-from genemamba.tokens import GeneMatch, Ranked, Values, rank_csr
+from genemamba.tokens import MUCH_LOST, GeneMatch, Ranked, Values, rank_csr
 
 if TYPE_CHECKING:
     from genemamba.tokens import Vocabulary
-
-MUCH_LOST = 0.1
-"""Share of a cell's counts in unknown genes that is worth a warning."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ FAMILIAR = 0.95
 """Fraction of held-out reference cells that must not be called unknown."""
 FEW, SMALL = 1000, 2000
 """Labelled cells up to which more folds, each with fewer cells, are worth the time."""
-Traits = tuple[np.ndarray, np.ndarray]
 JOINED = 50
 """Components that are joined with an embedding; on unseen sets more of them only added noise."""
 MOST_TO_CHOOSE = 6000
@@ -77,28 +76,27 @@ class LabelHead:
 
     def distance(self, X: np.ndarray) -> np.ndarray:
         """Return the mean distance of embeddings to the nearest ones of the reference, or NaN."""
-        out = np.full(len(X), np.nan, dtype=np.float32)
-        known = np.isfinite(X).all(axis=1)
-        if known.any():
-            out[known] = self.reference.mean_distance(X[known])
-        return out
+        return self.reference.mean_distance(X)
 
-    def unlike(self, distance: np.ndarray, proba: np.ndarray, traits: Traits | None) -> np.ndarray:
+    def unlike(
+        self, distance: np.ndarray, proba: np.ndarray, of_traits: np.ndarray | None
+    ) -> np.ndarray:
         """Return the fraction of held-out reference cells that are less unlike the reference.
 
         Parameters
         ----------
         distance, proba
             Of :meth:`distance` and :meth:`proba`.
-        traits
-            Of these cells and of the reference cells, if the head was fitted with them.
+        of_traits
+            ``(n_cells,)`` the distance of their traits to those of the nearest reference cells, if
+            the head was fitted with traits.
         """
         if self.novelty is None:
             return np.where(np.isnan(distance), np.nan, distance > self.farthest)
         measures = [distance, 1 - proba.max(axis=1)]
         if self.novelty.with_traits:
-            assert traits is not None, "the head was fitted with traits"
-            measures.insert(1, _nearest(*traits))
+            assert of_traits is not None, "the head was fitted with traits"
+            measures.insert(1, of_traits)
         return self.novelty.of(np.array(measures), np.nan_to_num(proba).argmax(axis=1))
 
     def sets(self, X: np.ndarray, proba: np.ndarray, coverage: float) -> np.ndarray:
@@ -251,19 +249,10 @@ def _novelty(
     proba = probabilities(held_out.logits, temperature)
     measures = [np.nanmean(near[1][:, :NEAREST], axis=1)[held_out.cells], 1 - proba.max(axis=1)]
     if traits is not None:
-        reference = Reference(traits, np.zeros(len(traits), dtype=np.intp), 1)
+        reference = Reference.unlabelled(traits)
         found = reference.without(traits, reference.search(traits, 2 * VOTERS), fold, fold)
         measures.insert(1, np.nanmean(found[1][:, :NEAREST], axis=1)[held_out.cells])
     return Novelty(np.array(measures, dtype=np.float32), proba.argmax(axis=1).astype(np.int32))
-
-
-def _nearest(traits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    out = np.full(len(traits), np.nan, dtype=np.float32)
-    known = np.isfinite(traits).all(axis=1)
-    if known.any():
-        cells = Reference(reference, np.zeros(len(reference), dtype=np.intp), 1)
-        out[known] = cells.mean_distance(traits[known])
-    return out
 
 
 def _spaces(embedded: Labelled, expressed: np.ndarray) -> dict[str, Labelled]:

@@ -31,6 +31,11 @@ class Reference:
     n_classes: int
     """Number of classes, including those without a cell."""
 
+    @classmethod
+    def unlabelled(cls, X: np.ndarray) -> Reference:
+        """Return cells without classes."""
+        return cls(X, np.full(len(X), -1), 0)
+
     def search(self, X: np.ndarray, k: int) -> Neighbours:
         """Return indices and Euclidean distances of the `k` nearest, nearest first."""
         k = min(k, len(self.X))
@@ -43,8 +48,12 @@ class Reference:
         return index, distance
 
     def mean_distance(self, X: np.ndarray, n_nearest: int = NEAREST) -> np.ndarray:
-        """Return each cell's mean distance to its nearest reference cells."""
-        return self.search(X, n_nearest)[1].mean(axis=1)
+        """Return each cell's mean distance to its nearest reference cells; NaN where `X` is."""
+        out = np.full(len(X), np.nan, dtype=np.float32)
+        known = np.isfinite(X).all(axis=1)
+        if known.any():
+            out[known] = self.search(X[known], n_nearest)[1].mean(axis=1)
+        return out
 
     def logits(self, X: np.ndarray, n_neighbors: int = VOTERS) -> np.ndarray:
         """Return log shares of the neighbours' votes, ``(n_cells, n_classes)`` float32.

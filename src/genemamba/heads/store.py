@@ -1,36 +1,31 @@
-"""A fitted head as two files: arrays in safetensors, the rest in JSON; no pickle."""
+"""A fitted head in a folder."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from genemamba._files import sha256
 from genemamba.errors import CheckpointError
 from genemamba.heads.components import MOST_COMPONENTS, Components
+from genemamba.heads.files import DAMAGED, has_files, parts, read_files, write_files
 from genemamba.heads.head import JOINED, LabelHead
 from genemamba.heads.knn import Reference
 from genemamba.heads.novelty import Novelty
 from genemamba.heads.probe import Probe
 from genemamba.tokens import Measured
 
-ARRAYS, DESCRIPTION = "labels.safetensors", "labels.json"
-FORMAT = 1
+NAME = "labels"
 AGAIN = "fit it again: gm.tl.annotate(adata, label_key=…, folder=…)"
 
 
 def is_head(folder: Path) -> bool:
     """Whether a folder holds a fitted head."""
-    return (folder / DESCRIPTION).is_file()
+    return has_files(folder, NAME)
 
 
 def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     """Write a head; `half` stores the reference cells in float16."""
-    folder.mkdir(parents=True, exist_ok=True)
     X = head.reference.X
     arrays = {
         "reference.X": X.astype(np.float16 if half else np.float32),
@@ -51,11 +46,7 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     if head.fold_probes:
         probes = [vars(probe) for probe in head.fold_probes]
         arrays |= {f"folds.{n}": np.stack([p[n] for p in probes]) for n in probes[0]}
-    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    (folder / ARRAYS).write_bytes(data)
     described = {
-        "format": FORMAT,
-        "arrays_sha256": sha256(data),
         "kind": head.kind,
         "reads": head.reads,
         "classes": head.classes,
@@ -63,25 +54,19 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
         "farthest": head.farthest,
         "info": head.info,
     }
-    text = json.dumps(described, indent=2, ensure_ascii=False)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    write_files(folder, NAME, arrays, described)
 
 
 def read_head(folder: Path) -> LabelHead:
     """Read a head; a missing, damaged or foreign file raises CheckpointError."""
     try:
-        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        data = (folder / ARRAYS).read_bytes()
-        if described["arrays_sha256"] != sha256(data):
-            raise ValueError(f"{ARRAYS} is not what was written")
-        arrays = load(data)
+        arrays, described = read_files(folder, NAME)
         classes = tuple(described["classes"])
         probe, folds, components, measured, novelty = (
-            _named(arrays, part) for part in ("probe", "folds", "components", "measured", "novelty")
+            parts(arrays, part) for part in ("probe", "folds", "components", "measured", "novelty")
         )
         fold_probes = tuple(
-            Probe(**dict(zip(folds, parts, strict=True)))
-            for parts in zip(*folds.values(), strict=True)
+            Probe(**dict(zip(folds, own, strict=True))) for own in zip(*folds.values(), strict=True)
         )
         fold, scores = arrays.get("reference.fold"), arrays["true_probability"]
         # heads of earlier versions have one classifier for all cells
@@ -105,16 +90,10 @@ def read_head(folder: Path) -> LabelHead:
             measured=Measured(**measured) if measured else None,
             novelty=Novelty(**novelty) if novelty else None,
         )
-    except (
-        OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
-    ) as error:  # fmt: skip
+    except DAMAGED as error:
         raise CheckpointError(f"{folder} holds no whole label head ({error})", AGAIN) from None
     _check(head, folder)
     return head
-
-
-def _named(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    return {k.removeprefix(f"{part}."): v for k, v in arrays.items() if k.startswith(f"{part}.")}
 
 
 def _check(head: LabelHead, folder: Path) -> None:

@@ -23,14 +23,12 @@ from genemamba.heads.choose import Labelled
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 from genemamba.ontology import Ontology
-from genemamba.tokens import Measured
+from genemamba.tokens import MUCH_LOST, Measured
 
 SURE = 0.8
 """Confidence from which a term is given."""
 _LOWEST, _HIGHEST = 0.03, 0.9995
 """Probabilities below the lowest are no evidence; above the highest, the probe only exaggerates."""
-MUCH_LOST = 0.1
-"""Share of the counts of the training cells on genes that a panel lacks."""
 _FOLDS = 12
 _STRENGTH = 0.03
 _SHRINK = 0.3

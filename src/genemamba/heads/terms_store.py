@@ -1,35 +1,30 @@
-"""The classifier of a checkpoint as two files: arrays in safetensors, the rest in JSON."""
+"""The classifier of a checkpoint in a folder."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from genemamba._files import sha256
 from genemamba.errors import CheckpointError, InputError
+from genemamba.heads.files import DAMAGED, has_files, parts, read_files, write_files
 from genemamba.heads.knn import Reference
 from genemamba.heads.probe import Probe
 from genemamba.heads.terms import TermHead, holds
 from genemamba.tokens import Measured
 
-ARRAYS, DESCRIPTION = "terms.safetensors", "terms.json"
-FORMAT = 1
+NAME = "terms"
 AGAIN = "fetch the checkpoint again, or give a labelled reference"
 _HALF = ("reference.X", "probe.weight", "measured.share")
 
 
 def has_terms(folder: Path) -> bool:
     """Whether a folder holds a classifier of Cell Ontology terms."""
-    return (folder / DESCRIPTION).is_file()
+    return has_files(folder, NAME)
 
 
 def write_terms(head: TermHead, folder: Path) -> None:
     """Write a classifier; weights and reference cells in float16."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {
         "reference.X": head.reference.X,
         "reference.y": head.reference.y.astype(np.int32),
@@ -41,31 +36,22 @@ def write_terms(head: TermHead, folder: Path) -> None:
         **{f"probe.{name}": value for name, value in vars(head.probe).items()},
     }
     arrays |= {name: arrays[name].astype(np.float16) for name in _HALF}
-    data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
-    (folder / ARRAYS).write_bytes(data)
     described = {
-        "format": FORMAT,
-        "arrays_sha256": sha256(data),
         "labels": head.labels,
         "terms": head.terms,
         "tissues": head.tissues,
         "farthest": head.farthest,
         "info": head.info,
     }
-    text = json.dumps(described, indent=1, ensure_ascii=False)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    write_files(folder, NAME, arrays, described)
 
 
 def read_terms(folder: Path) -> TermHead:
     """Read a classifier; a missing, damaged or foreign file raises CheckpointError."""
     try:
-        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        data = (folder / ARRAYS).read_bytes()
-        if described["arrays_sha256"] != sha256(data):
-            raise ValueError(f"{ARRAYS} is not what was written")
-        arrays = load(data)
+        arrays, described = read_files(folder, NAME)
         labels = tuple(described["labels"])
-        probe = {n: arrays[f"probe.{n}"].astype(np.float32) for n in Probe.__annotations__}
+        probe = {n: value.astype(np.float32) for n, value in parts(arrays, "probe").items()}
         cells = arrays["reference.X"].astype(np.float32)
         head = TermHead(
             labels=labels,
@@ -83,10 +69,7 @@ def read_terms(folder: Path) -> TermHead:
             info=described["info"],
         )
         fits = _fits(head)
-    except (
-        OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError,
-        InputError,
-    ) as error:  # fmt: skip
+    except (*DAMAGED, InputError) as error:
         raise CheckpointError(f"{folder} holds no whole classifier ({error})", AGAIN) from None
     if not fits:
         raise CheckpointError(f"the parts of the classifier in {folder} do not fit", AGAIN)

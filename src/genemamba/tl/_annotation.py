@@ -82,8 +82,8 @@ def by_reference(
     proba[asked] = fitted.proba(X, read, asked)
     distance[asked] = head.distance(vectors)
     for part in np.array_split(asked, len(asked) // _BLOCK + 1):
-        traits = fitted.traits(read.vectors[part])
-        novelty[part] = head.unlike(distance[part], proba[part], traits)
+        of_traits = fitted.distance_of_traits(read.vectors[part])
+        novelty[part] = head.unlike(distance[part], proba[part], of_traits)
     sets = None
     if coverage is not None:
         sets = np.zeros(proba.shape, dtype=bool)

@@ -46,10 +46,7 @@ def by_terms(
     name = _Naming(head, *allowed_terms(head, level, tissue, labels), unknown)
     X, panel = cells.vectors, head.panel(cells.genes.tokens)
     table, best, confidence, mean = _in_blocks(head, X, labels, name, panel=panel)
-    distance = np.full(len(X), np.nan, dtype=np.float32)
-    there = np.isfinite(confidence)
-    if there.any():
-        distance[there] = head.reference.mean_distance(X[there])
+    distance = head.reference.mean_distance(X)
     ontology, parts = Ontology.load(), head.holds.astype(np.float32)
     annotation = Annotation(
         np.full(len(X), "", dtype=object),
@@ -58,7 +55,7 @@ def by_terms(
         best,
         confidence,
         distance,
-        ~there if panel else ~(distance <= head.farthest),  # a panel lies elsewhere
+        np.isnan(distance) if panel else ~(distance <= head.farthest),  # a panel lies elsewhere
         name,
         parts @ parts.T == parts.sum(axis=1)[:, None],
         ids=head.terms,

@@ -15,11 +15,11 @@ import pandas as pd
 
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
-from genemamba.cells.read import MUCH_LOST
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
 from genemamba.heads import (
     HeldOut,
     LabelHead,
+    Reference,
     TermHead,
     fit_head,
     has_terms,
@@ -32,6 +32,7 @@ from genemamba.heads.calibration import WORST
 from genemamba.heads.head import JOINED
 from genemamba.tl._embedding import Embedding, known_by
 from genemamba.tl._expressed import components_of, fit_components
+from genemamba.tokens import MUCH_LOST
 
 if TYPE_CHECKING:
     from genemamba.network import GeneMamba
@@ -52,16 +53,16 @@ class Classifier:
     terms: TermHead | None = None
     """The classifier of the checkpoint, which tells unknown types."""
 
-    def traits(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return traits of cells with these vectors, and those of the reference cells."""
+    def distance_of_traits(self, vectors: np.ndarray) -> np.ndarray | None:
+        """Return how far the traits of cells with these vectors are from the reference's."""
         if self.terms is None:
             return None
-        return self.terms.traits(vectors), self._reference_traits
+        return self._traits.mean_distance(self.terms.traits(vectors))
 
     @cached_property
-    def _reference_traits(self) -> np.ndarray:
+    def _traits(self) -> Reference:
         assert self.terms is not None
-        return self.terms.traits(self.head.reference.X)
+        return Reference.unlabelled(self.terms.traits(self.head.reference.X))
 
     def read(self, cells: Embedding) -> Embedding:
         """Return cells read on the genes that the head was fitted on, if that matters."""

@@ -22,7 +22,6 @@ from genemamba.cells.blocks import Array, Csr, fill, into_store, stats_of, summe
 from genemamba.cells.counts import Counts
 from genemamba.cells.names import genes_sha256
 from genemamba.cells.read import (
-    MUCH_LOST,
     Reading,
     Tokens,
     genes_of,
@@ -37,7 +36,7 @@ from genemamba.cells.record import entry_of, identity, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network.inference import check_pooling, embed_tokens, placed
 from genemamba.network.runtime import Runtime, choose_runtime
-from genemamba.tokens import measure
+from genemamba.tokens import MUCH_LOST, measure
 
 if TYPE_CHECKING:
     from genemamba.models._load import ModelLike

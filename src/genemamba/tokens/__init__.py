@@ -5,7 +5,7 @@ from __future__ import annotations
 from .batches import length_batches, longest_first, pack, pad
 from .digests import GeneDigests
 from .genes import STATUSES, GeneMatch, match
-from .measured import Measured, measure
+from .measured import MUCH_LOST, Measured, measure
 from .rank import Ranked, add_columns, as_csr, rank_csr
 from .ranking import MeanRanking
 from .sketch import Seen, Sketch
@@ -14,6 +14,7 @@ from .vocab import FIRST_GENE, PAD, UNK, Vocabulary
 
 __all__ = [
     "FIRST_GENE",
+    "MUCH_LOST",
     "PAD",
     "STATUSES",
     "UNK",

@@ -10,6 +10,8 @@ from scipy import sparse
 
 from .genes import GeneMatch
 
+MUCH_LOST = 0.1
+"""Share of the counts on genes that are not used, from which it matters."""
 _MOST = 20_000  # cells after which no further block is read
 
 
