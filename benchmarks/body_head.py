@@ -1,12 +1,14 @@
-"""Fit the classifier that comes with genemamba-mini: cell types of the whole body.
+"""Fit the classifier that comes with genemamba-mini, and make its map of the body.
 
-    python benchmarks/body_head.py --corpus CORPUS --labels benchmarks/labels.csv --out CHECKPOINT
+    python benchmarks/body_head.py --corpus CORPUS --labels benchmarks/labels.csv --out CHECKPOINT \
+        --map src/genemamba/maps/bundled/genemamba-body
 
 CORPUS is the folder that `genemamba build-corpus` wrote for the release, with profiles and labels.
 Cells are drawn from each average profile (a quarter thinned to 300 to 2,000 counts, a quarter cut
 to panels of 300 to 3,000 genes, half of the panels of variable genes); the labelled cells of the
-corpus are added. Calibration comes from tables that were held out. A cell is familiar if it is as
-near to a pool of drawn and real cells as 95 % of the cells of a corpus file are to the pool without
+corpus are added. Calibration comes from tables that were held out. The map holds drawn cells that
+were not degraded, and real ones, with their labels, or those that the classifier gives. A cell is
+familiar if it is as near to the map as 95 % of the cells of a corpus file are to the map without
 that file; the limit holds for nine files in ten. No bench and no validation set takes part; `SURE`
 was chosen on `valid/`.
 """
@@ -15,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+from _body_map import table_of, write_body
 from scipy import sparse
 
 import genemamba as gm
@@ -29,7 +33,7 @@ from genemamba.tokens import FIRST_GENE, Measured
 
 DRAWN, FEWEST = 48, 12  # cells of a profile, divided by the root of the number with its label
 REAL = 60  # labelled cells of a type and file
-POOL_DRAWN, POOL_REAL = 6, 120  # of each profile, of each file
+SHOWN = 350  # real cells of a file on the map
 FILES = 0.9  # share of the files whose cells are familiar
 N_PANELS, THINNED, PANELS = 24, (300, 2_000), (300, 3_000)
 WHOLE, THIN, PANEL = 0, 1, 2
@@ -115,17 +119,15 @@ def tissues_of(path: Path, labels: list[str]) -> tuple[tuple[str, ...], np.ndarr
     return tissues, occurs
 
 
-def pool_of(
-    X: np.ndarray, y: np.ndarray, file: np.ndarray, n_labels: int
-) -> tuple[Reference, float]:
-    """Return the pool of familiar cells, and the limit; "" is the file of drawn cells."""
+def limit_of(X: np.ndarray, file: np.ndarray) -> float:
+    """Return the distance up to which a cell is familiar; "" is the file of drawn cells."""
     limits = {}
     for name in np.unique(file[file != ""]):
         rest, own = file != name, file == name
-        away = Reference(X[rest], y[rest], n_labels).mean_distance(X[own])
+        away = Reference.unlabelled(X[rest]).mean_distance(X[own])
         limits[name] = float(np.quantile(away, FAMILIAR))
         print(f"{name}: {FAMILIAR:.0%} of its cells lie within {limits[name]:.3f}")
-    return Reference(X, y, n_labels), float(np.quantile(list(limits.values()), FILES))
+    return float(np.quantile(list(limits.values()), FILES))
 
 
 def main() -> None:
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True, help="table of labels")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--map", type=Path, required=True, help="folder of the map of the body")
     args = parser.parse_args()
     rng, corpus, model = np.random.default_rng(0), Corpus(args.corpus), str(args.out)
     file_of = np.array([name.split("/")[0] for name in corpus.groups])
@@ -141,12 +144,10 @@ def main() -> None:
     X = embedded(degraded(corpus.drawn(drawn, rng), how, rng), corpus, model)
     real = np.flatnonzero(corpus.profile < 0)
     taught = some(real[corpus.label[real] >= 0], corpus.label, REAL, rng)
-    near = some(real, corpus.group, POOL_REAL, rng)
-    near = some(near, np.unique(file_of[corpus.group], return_inverse=True)[1], POOL_REAL, rng)
-    cells = np.union1d(taught, near)
+    shown = some(real, np.unique(file_of[corpus.group], return_inverse=True)[1], SHOWN, rng)
+    cells = np.union1d(taught, shown)
     R = embedded(corpus.rows(cells), corpus, model)
-    at = {"taught": np.searchsorted(cells, taught), "near": np.searchsorted(cells, near)}
-    all_X = np.concatenate([X, R[at["taught"]]])
+    all_X = np.concatenate([X, R[np.searchsorted(cells, taught)]])
     code = corpus.label[np.concatenate([drawn, taught])]
     source = np.concatenate([corpus.group[drawn], corpus.group[taught]])
     fine = np.isfinite(all_X).all(axis=1)
@@ -155,33 +156,31 @@ def main() -> None:
     panel = np.concatenate([how == PANEL, np.zeros(len(taught), dtype=bool)])
     fitted = fit_terms(all_X[fine], y[fine], labels, source[fine], panel[fine], rng)
     probe, terms, slope, offset, stats = fitted
-    whole = np.flatnonzero((how == WHOLE) & np.isfinite(X).all(axis=1))
-    whole = some(whole, corpus.profile[drawn], POOL_DRAWN, rng)
-    R = R[at["near"]]
-    kept = np.isfinite(R).all(axis=1)
-    pool = np.concatenate([X[whole], R[kept]])
-    place = {label: i for i, label in enumerate(labels)}
-    named = [place.get(corpus.labels[i], -1) if i >= 0 else -1
-             for i in corpus.label[np.concatenate([drawn[whole], near[kept]])]]  # fmt: skip
-    file = np.concatenate([np.full(len(whole), ""), file_of[corpus.group[near[kept]]]])
-    reference, farthest = pool_of(pool, np.array(named), file, len(labels))
     tissues, occurs = tissues_of(args.labels, labels)
     info = {
         **stats,
         "cells": int(fine.sum()),
         "model_sha256": gm.models.load(model).provenance["sha256"],
     }
-    counts = corpus.rows(near).astype(np.float64)
+    counts = corpus.rows(cells).astype(np.float64)
     share = (sparse.diags(1 / np.maximum(counts.sum(axis=1).A1, 1)) @ counts).mean(axis=0).A1
     tokens = np.arange(len(share), dtype=np.int32) + FIRST_GENE
     measured = Measured(tokens[share > 0], share[share > 0].astype(np.float32))
+    whole = np.flatnonzero((how == WHOLE) & np.isfinite(X).all(axis=1))
+    kept = np.isfinite(R).all(axis=1)
+    V, on_map = np.concatenate([X[whole], R[kept]]), np.concatenate([drawn[whole], cells[kept]])
     head = TermHead(
-        tuple(labels), terms, probe, slope, offset, tissues, occurs, reference, farthest,
-        measured, info,
+        tuple(labels), terms, probe, slope, offset, tissues, occurs, Reference.unlabelled(V), 0.0,
+        measured, info, args.map.name,
     )  # fmt: skip
+    body = write_body(args.map, V, table_of(corpus, on_map, V, head, args.labels), measured, model)
+    V = body.index.vectors(np.arange(len(V)))  # as the map keeps them
+    file = np.where(corpus.profile[on_map] >= 0, "", file_of[corpus.group[on_map]])
+    head = replace(head, reference=Reference.unlabelled(V), farthest=limit_of(V, file))
     write_terms(head, args.out / "labels")
     print(
-        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, limit {farthest:.3f}"
+        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, limit {head.farthest:.3f}\n"
+        f"{body}"
     )
 
 

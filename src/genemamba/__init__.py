@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from genemamba._version import __version__
 
 if TYPE_CHECKING:
-    from genemamba import datasets, metrics, models, pl, pp, tl
+    from genemamba import datasets, maps, metrics, models, pl, pp, tl
     from genemamba._doctor import doctor
 
-__all__ = ["__version__", "datasets", "doctor", "metrics", "models", "pl", "pp", "tl"]
+__all__ = ["__version__", "datasets", "doctor", "maps", "metrics", "models", "pl", "pp", "tl"]
 
 
 def __getattr__(name: str) -> Any:

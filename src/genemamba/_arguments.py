@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from genemamba._keys import ANNOTATION, OBSM_INTEGRATED
+from genemamba._keys import ANNOTATION, MAP, OBSM_INTEGRATED
 
 
 def add_annotate(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +59,57 @@ def add_integrate(parser: argparse.ArgumentParser) -> None:
     )
     add_running(parser)
     parser.add_argument("--rng", type=int, default=0, metavar="SEED")
+
+
+def add_map(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.map``."""
+    add_files(parser, MAP, "prefix of the slots to write")
+    _add_reference_map(parser, 30)
+    parser.add_argument(
+        "--correct", action="store_true", help="shift the cells, as batches, towards the map"
+    )
+    parser.add_argument(
+        "--batch-key", metavar="COLUMN", help="with --correct: column of obs with the batches"
+    )
+    add_running(parser)
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.search``."""
+    parser.add_argument("source", type=Path, metavar="IN.h5ad")
+    parser.add_argument("--out", type=Path, metavar="OUT.csv", help="write the cells found")
+    _add_reference_map(parser, 50)
+    parser.add_argument(
+        "--groupby", metavar="COLUMN", help="column of obs: search for the mean of each group"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="COLUMN=VALUE",
+        help="leave out cells of the map; can be repeated",
+    )  # fmt: skip
+    add_reading(parser)
+    add_running(parser)
+
+
+def add_build_map(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.build_map``."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="IN.h5ad", help=".h5ad or .zarr")
+    parser.add_argument("--out", type=Path, required=True, help="folder; resumes if it exists")
+    parser.add_argument("--batch-key", metavar="COLUMN", help="column of obs with donors, batches")
+    parser.add_argument("--label-key", metavar="COLUMN", help="column of obs with cell types")
+    parser.add_argument(
+        "--keep", nargs="+", default=(), metavar="COLUMN", help="further columns of obs to keep"
+    )
+    add_reading(parser)
+    add_running(parser)
+    parser.add_argument("--rng", type=int, default=0, metavar="SEED")
+
+
+def _add_reference_map(parser: argparse.ArgumentParser, k: int) -> None:
+    parser.add_argument(
+        "--map", dest="reference_map", default="genemamba-body", metavar="NAME|FOLDER",
+        help="reference map (genemamba-body)",
+    )  # fmt: skip
+    parser.add_argument("--k", type=int, default=k, help=f"neighbours to find ({k})")
 
 
 def add_files(

@@ -122,6 +122,58 @@ def reconstruction_keys(prefix: str) -> ReconstructionKeys:
     )
 
 
+MAP = "genemamba_map"
+"""What the names of the slots of cells on a map begin with."""
+OBSM_MAP_UMAP = "X_umap_reference"
+"""``obsm``: the places of cells on the UMAP of a map."""
+
+
+class MapKeys(NamedTuple):
+    """The slots of cells on one map."""
+
+    prefix: str
+    label: str
+    confidence: str
+    quality: str
+    umap: str
+    neighbors: str
+    distances: str
+    record: str
+
+    @property
+    def obsm(self) -> tuple[str, ...]:
+        """Tables of ``obsm``."""
+        return self.umap, self.neighbors, self.distances
+
+    def column(self, name: str) -> str:
+        """Name the column of ``obs`` for a column of the map."""
+        return f"{self.prefix}_{name}"
+
+
+def map_keys(prefix: str) -> MapKeys:
+    """Name the slots of the cells on a map that begin with `prefix`."""
+    return MapKeys(
+        prefix=prefix,
+        label=f"{prefix}_label",
+        confidence=f"{prefix}_confidence",
+        quality=f"{prefix}_quality",
+        umap=OBSM_MAP_UMAP if prefix == MAP else f"{prefix}_umap",
+        neighbors=f"{prefix}_neighbors",
+        distances=f"{prefix}_distances",
+        record="map" if prefix == MAP else f"map_{prefix}",
+    )
+
+
+(
+    _,
+    OBS_MAP_LABEL,
+    OBS_MAP_CONFIDENCE,
+    OBS_MAP_QUALITY,
+    _,
+    OBSM_MAP_NEIGHBORS,
+    OBSM_MAP_DISTANCES,
+    UNS_MAP,
+) = map_keys(MAP)
 (
     OBS_LABEL,
     OBS_CL,
@@ -141,6 +193,7 @@ def colors_key(column: str) -> str:
 
 
 UNS_LABEL_COLORS = colors_key(OBS_LABEL)
+UNS_MAP_LABEL_COLORS = colors_key(OBS_MAP_LABEL)
 (
     OBS_EXACT_MATCH,
     OBS_LEVENSHTEIN,
@@ -164,6 +217,7 @@ OWN_RECORDS = frozenset(
         ATTRIBUTION,
         UNS_ANNOTATE,
         UNS_RECONSTRUCT,
+        UNS_MAP,
     }
 )
 """The records that tools write under their default `key_added`."""

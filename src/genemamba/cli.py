@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from genemamba._arguments import (
     add_annotate,
+    add_build_map,
     add_files,
     add_integrate,
+    add_map,
     add_reading,
     add_running,
     add_runtime,
+    add_search,
 )
 from genemamba._progress import say
 from genemamba._version import __version__
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MOST_LABELS = 12  # counted after an annotation
+MOST_FOUND = 3  # values of a column shown after a search
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,6 +103,49 @@ def _annotate(source: Path, target: Path, reference: Path | None, **options: Any
     adata.write_h5ad(target)
     key = annotation_keys(options["key_added"]).label
     _print(f"{target}: {adata.n_obs:,} cells, obs[{key!r}]\n{_summary(adata.obs[key])}")
+
+
+def _build_map(files: list[Path], out: Path, **options: Any) -> None:
+    from genemamba import tl
+
+    several: Any = files if len(files) > 1 else files[0]
+    _print(repr(tl.build_map(several, out=out, **options)))
+
+
+def _map(source: Path, target: Path, **options: Any) -> None:
+    from genemamba import tl
+    from genemamba._keys import map_keys
+
+    _check_paths(source, target)
+    adata = _read(source)
+    tl.map(adata, **options)
+    adata.write_h5ad(target)
+    keys = map_keys(options["key_added"])
+    labels = f", obs[{keys.label!r}]\n{_summary(adata.obs[keys.label])}"
+    said = labels if keys.label in adata.obs else ""
+    _print(f"{target}: {adata.n_obs:,} cells, obsm[{keys.umap!r}]{said}")
+
+
+def _search(source: Path, out: Path | None, exclude: list[str], **options: Any) -> None:
+    from genemamba import tl
+
+    chosen: dict[str, list[str]] = {}
+    for pair in exclude:
+        column, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--exclude {pair} has no '='", "write it as COLUMN=VALUE")
+        chosen.setdefault(column, []).append(value)
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent}", "create it first")
+    if not source.is_file():
+        raise InputError(f"there is no file {source}", "give the path of an .h5ad file")
+    found = tl.search(_read(source), exclude=chosen, **options)
+    shown = ["query", "column", "value", "found", "share", "background", "fold"]
+    top = found.enrichment.groupby(["query", "column"], sort=False).head(MOST_FOUND)
+    _print(top[shown].to_string(index=False, float_format="{:.3g}".format))
+    if out is not None:
+        found.cells.to_csv(out, index=False)
+        _print(f"{out}: {len(found.cells):,} cells found, one a row")
 
 
 def _summary(labels: pd.Series) -> str:
@@ -250,6 +297,20 @@ def _parser() -> argparse.ArgumentParser:
     integrate = commands.add_parser("integrate", help="mix batches (gm.tl.integrate)")
     add_integrate(integrate)
     integrate.set_defaults(command=_integrate)
+
+    place = commands.add_parser("map", help="lay cells on a reference map (gm.tl.map)")
+    add_map(place)
+    place.set_defaults(command=_map)
+
+    search = commands.add_parser(
+        "search", help="find the most similar cells of a reference map (gm.tl.search)"
+    )
+    add_search(search)
+    search.set_defaults(command=_search)
+
+    build_map = commands.add_parser("build-map", help="make a reference map (gm.tl.build_map)")
+    add_build_map(build_map)
+    build_map.set_defaults(command=_build_map)
 
     tokenize = commands.add_parser("tokenize", help="write ranked genes (gm.pp.rank_tokenize)")
     add_files(tokenize, OBSM_TOKENS, stored=True)

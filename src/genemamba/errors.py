@@ -32,6 +32,10 @@ class CheckpointError(GeneMambaError, ValueError):
     """A checkpoint is missing, damaged, or does not fit its own description."""
 
 
+class MapError(GeneMambaError, ValueError):
+    """A reference map is missing, damaged, or does not fit the model."""
+
+
 class GeneMambaWarning(UserWarning):
     """Something the reader of the result has to know."""
 

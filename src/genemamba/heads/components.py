@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -44,7 +44,7 @@ class Components:
         eye = np.eye(len(place), dtype=np.float32)
         unrotated = cls(basis, place, mean.astype(np.float32), scale.astype(np.float32), eye)
         n = max(1, min(MOST_COMPONENTS, len(place), logged.shape[0] - 1))
-        blocks = unrotated._standardised(logged, np.ones(len(basis), dtype=bool))
+        blocks = unrotated._standardised(logged)
         with threadpool_limits(1):  # on a busy machine threads wait for each other
             if logged.shape[0] < len(place):
                 loading = _few(np.concatenate([*blocks]), n)
@@ -52,22 +52,31 @@ class Components:
                 loading = _many(blocks, len(place), n)
         return cls(basis, place, unrotated.mean, unrotated.scale, loading)
 
+    def first(self, n: int) -> Components:
+        """Return the first `n` components."""
+        return replace(self, loading=np.ascontiguousarray(self.loading[:, :n]))
+
     def of(self, logged: sparse.csr_matrix, measured: np.ndarray) -> np.ndarray:
         """Return the components of other cells, ``(n_cells, n_components)`` float32.
 
-        A gene of `basis` that is not `measured`, ``(n_basis,)`` bool, counts as the mean.
+        A gene of `basis` that is not `measured`, ``(n_basis,)`` bool, counts as the mean. They are
+        those of a cell without counts, and what each count adds: a cell's do not depend on others.
         """
-        parts = [dense @ self.loading for dense in self._standardised(logged, measured)]
-        return np.concatenate(parts) if parts else np.empty((0, self.loading.shape[1]), np.float32)
+        own = sparse.csr_matrix(logged[:, self.place], dtype=np.float64)
+        own.sort_indices()
+        nothing = np.maximum(-self.mean / self.scale, -_FARTHEST).astype(np.float64)
+        there, gene = measured[self.place], own.indices
+        value = np.minimum((own.data - self.mean[gene]) / self.scale[gene], _FARTHEST)
+        added = sparse.csr_matrix(
+            ((value - nothing[gene]) * there[gene], gene, own.indptr), shape=own.shape
+        )
+        empty = ((nothing * there)[:, None] * self.loading).sum(axis=0)
+        return np.asarray(added @ self.loading.astype(np.float64) + empty, dtype=np.float32)
 
-    def _standardised(
-        self, logged: sparse.csr_matrix, measured: np.ndarray
-    ) -> Iterator[np.ndarray]:
-        there = measured[self.place]
+    def _standardised(self, logged: sparse.csr_matrix) -> Iterator[np.ndarray]:
         for start in range(0, logged.shape[0], _BLOCK):
             dense = logged[start : start + _BLOCK][:, self.place].toarray()
             dense = np.clip((dense - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
-            dense[:, ~there] = 0
             yield dense.astype(np.float32)
 
 

@@ -75,6 +75,8 @@ class TermHead:
     """What real cells of the training data express: tells a panel."""
     info: dict[str, Any] = field(default_factory=dict)
     """Sources, and how often terms were right for studies that were held out."""
+    map_name: str = ""
+    """The map whose cells are `reference`."""
 
     @cached_property
     def holds(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from genemamba.tokens import Measured
 
 NAME = "terms"
 AGAIN = "fetch the checkpoint again, or give a labelled reference"
-_HALF = ("reference.X", "probe.weight", "measured.share")
+_HALF = ("probe.weight", "measured.share")
 
 
 def has_terms(folder: Path) -> bool:
@@ -24,10 +25,8 @@ def has_terms(folder: Path) -> bool:
 
 
 def write_terms(head: TermHead, folder: Path) -> None:
-    """Write a classifier; weights and reference cells in float16."""
+    """Write a classifier; weights in float16. The cells that it knows are those of a map."""
     arrays = {
-        "reference.X": head.reference.X,
-        "reference.y": head.reference.y.astype(np.int32),
         "offset": head.offset.astype(np.float32),
         "slope": head.slope.astype(np.float32),
         "measured.tokens": head.measured.tokens.astype(np.int32),
@@ -41,18 +40,22 @@ def write_terms(head: TermHead, folder: Path) -> None:
         "terms": head.terms,
         "tissues": head.tissues,
         "farthest": head.farthest,
+        "map": head.map_name,
         "info": head.info,
     }
     write_files(folder, NAME, arrays, described)
 
 
-def read_terms(folder: Path) -> TermHead:
-    """Read a classifier; a missing, damaged or foreign file raises CheckpointError."""
+def read_terms(folder: Path, vectors_of: Callable[[str], np.ndarray]) -> TermHead:
+    """Read a classifier; a missing, damaged or foreign file raises CheckpointError.
+
+    `vectors_of` returns the vectors of all cells of a map by its name.
+    """
     try:
         arrays, described = read_files(folder, NAME)
         labels = tuple(described["labels"])
         probe = {n: value.astype(np.float32) for n, value in parts(arrays, "probe").items()}
-        cells = arrays["reference.X"].astype(np.float32)
+        cells = vectors_of(described["map"])
         head = TermHead(
             labels=labels,
             terms=tuple(described["terms"]),
@@ -61,12 +64,13 @@ def read_terms(folder: Path) -> TermHead:
             offset=arrays["offset"],
             tissues=tuple(described["tissues"]),
             occurs=arrays["occurs"].astype(bool),
-            reference=Reference(cells, arrays["reference.y"], len(labels)),
+            reference=Reference.unlabelled(cells),
             farthest=float(described["farthest"]),
             measured=Measured(
                 arrays["measured.tokens"], arrays["measured.share"].astype(np.float32)
             ),
             info=described["info"],
+            map_name=described["map"],
         )
         fits = _fits(head)
     except (*DAMAGED, InputError) as error:
@@ -86,10 +90,8 @@ def _fits(head: TermHead) -> bool:
         and head.offset.shape == (2, len(head.terms))
         and head.measured.tokens.shape == head.measured.share.shape
         and head.occurs.shape == (len(head.tissues), n)
-        and head.reference.X.shape == (len(head.reference.y), width)
-        and len(head.reference.y) > 0
-        and -1 <= head.reference.y.min() <= head.reference.y.max() < n
-        and all(np.isfinite(part).all() for part in (head.reference.X, head.probe.weight))
+        and head.reference.X.shape[1] == width
+        and bool(np.isfinite(head.probe.weight).all())
         and set(head.labels) <= set(head.terms)
         and len(set(head.terms)) == len(head.terms)
         and holds(head.terms, head.labels).any(axis=1).all()

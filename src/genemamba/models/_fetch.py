@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genemamba.errors import CheckpointError, InputError
 from genemamba.models._download import place
-from genemamba.models._registry import require
+from genemamba.models._registry import Entry, require
 
 
 def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
@@ -46,7 +46,11 @@ def fetch(name: str, to: str | PathLike[str] | None = None) -> Path:
     >>> gm.models.fetch("genemamba-mini").name
     'genemamba-mini'
     """
-    entry = require(name)
+    return fetch_entry(require(name), to)
+
+
+def fetch_entry(entry: Entry, to: str | PathLike[str] | None) -> Path:
+    """Download the files of a checkpoint or a map, see :func:`fetch`."""
     cached = entry.folder
     if entry.bundled and not cached.is_dir():
         raise CheckpointError(f"{cached} is missing from the package", "install genemamba again")

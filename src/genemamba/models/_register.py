@@ -66,15 +66,7 @@ def register(
     parts = dict(url) if isinstance(url, Mapping) else {WEIGHTS: (url, sha256 or "")}
     if isinstance(url, Mapping) and sha256 is not None:
         raise InputError("sha256 is given with a mapping", "give each file's in the mapping")
-    files = []
-    for file, pair in parts.items():
-        match pair:
-            case (str(address), str(digest)):
-                files.append(RemoteFile(file, address, digest.lower()))
-            case _:
-                raise InputError(
-                    f"url[{file!r}]={pair!r} is not (address, sha256)", "give both, as text"
-                )
+    files = remote_files(parts)
     if WEIGHTS not in parts:
         raise InputError(f"url has no {WEIGHTS}", f"call the file with the weights {WEIGHTS}")
     if GENES not in parts:
@@ -90,3 +82,17 @@ def register(
             layout="genemamba" if {CONFIG, GENES} <= parts.keys() else "published",
         )
     )
+
+
+def remote_files(parts: Mapping[str, tuple[str, str]]) -> list[RemoteFile]:
+    """Check names, addresses and hashes of files."""
+    files = []
+    for file, pair in parts.items():
+        match pair:
+            case (str(address), str(digest)):
+                files.append(RemoteFile(file, address, digest.lower()))
+            case _:
+                raise InputError(
+                    f"url[{file!r}]={pair!r} is not (address, sha256)", "give both, as text"
+                )
+    return files

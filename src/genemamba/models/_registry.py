@@ -1,4 +1,4 @@
-"""The checkpoints known by name, the files of each, and where they are on disk."""
+"""The checkpoints and reference maps known by name, the files of each, and where they are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from genemamba.errors import CheckpointError, InputError
 
+Holds = Literal["checkpoint", "map"]
+_LISTED = {"checkpoint": "gm.models.available()", "map": "gm.maps.available()"}
+_FETCHED = {"checkpoint": "gm.models.fetch", "map": "gm.maps.fetch"}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # one step of a path on every system
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -57,7 +60,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint with a name."""
+    """A checkpoint or a map with a name."""
 
     name: str
     files: tuple[RemoteFile, ...]
@@ -66,6 +69,7 @@ class Entry:
     source: str = "not stated"
     licence: str = "not stated"
     bundled: bool = False
+    holds: Holds = "checkpoint"
     layout: Literal["genemamba", "published"] = "genemamba"
     weights_sha256: str | None = None
     """Of a bundled one, which has no `files`."""
@@ -80,7 +84,8 @@ class Entry:
         The name carries a hash of its contents, so releases of one name never mix.
         """
         if self.bundled:
-            return Path(str(files("genemamba.models") / "bundled" / self.name))
+            package = "genemamba.models" if self.holds == "checkpoint" else "genemamba.maps"
+            return Path(str(files(package) / "bundled" / self.name))
         contents = "".join(sorted(f"{file.name} {file.sha256}\n" for file in self.files))
         return _home() / f"{self.name}-{hashlib.sha256(contents.encode()).hexdigest()[:12]}"
 
@@ -124,43 +129,45 @@ def _require_plain(what: str, name: str) -> None:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def lookup(name: str) -> Entry | None:
+def lookup(name: str, holds: Holds = "checkpoint") -> Entry | None:
     """Return the entry of that name, if there is one."""
-    return _ENTRIES.get(name)
+    entry = _ENTRIES.get(name)
+    return entry if entry is not None and entry.holds == holds else None
 
 
-def require(name: str) -> Entry:
+def require(name: str, holds: Holds = "checkpoint") -> Entry:
     """Return the entry of that name; the error suggests one."""
-    if (entry := lookup(name)) is not None:
+    if (entry := lookup(name, holds)) is not None:
         return entry
     raise CheckpointError(
-        f"no checkpoint is called {name!r}",
-        f"gm.models.available() lists all, such as {nearest(name)!r}",
+        f"no {holds} is called {name!r}",
+        f"{_LISTED[holds]} lists all, such as {nearest(name, holds)!r}",
     )
 
 
-def nearest(name: str) -> str:
+def nearest(name: str, holds: Holds = "checkpoint") -> str:
     """Return the known name that is most like this one, or the first."""
-    return (difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.3) or list(_ENTRIES))[0]
+    known = [entry.name for entry in entries(holds)]
+    return (difflib.get_close_matches(name, known, n=1, cutoff=0.3) or known)[0]
 
 
-def on_disk(name: str) -> Path | None:
-    """Return the folder of a known checkpoint if it is complete; reject damaged files."""
-    entry = lookup(name)
+def on_disk(name: str, holds: Holds = "checkpoint") -> Path | None:
+    """Return the folder of a known entry if it is complete; reject damaged files."""
+    entry = lookup(name, holds)
     if entry is None or not entry.complete:
         return None
     for file in entry.files:
         if not file.is_valid(path := entry.folder / file.name):
             raise CheckpointError(
                 f"{path} is damaged: its bytes are not those of {name}",
-                f"gm.models.fetch({name!r}) sets it aside and fetches it again",
+                f"{_FETCHED[holds]}({name!r}) sets it aside and fetches it again",
             )
     return entry.folder
 
 
-def entries() -> tuple[Entry, ...]:
+def entries(holds: Holds = "checkpoint") -> tuple[Entry, ...]:
     """Return all entries, those of the package first."""
-    return tuple(_ENTRIES.values())
+    return tuple(entry for entry in _ENTRIES.values() if entry.holds == holds)
 
 
 def add(entry: Entry) -> None:
@@ -172,7 +179,7 @@ def add(entry: Entry) -> None:
 
 _known = tomllib.loads((files("genemamba.models") / "registry.toml").read_text(encoding="utf-8"))
 GENEFORMER_V1 = tuple(RemoteFile(**table) for table in _known["gene_tables"])
-for _entry in _known["checkpoints"]:
+for _entry in (*_known["checkpoints"], *({**e, "holds": "map"} for e in _known["maps"])):
     _own = [RemoteFile(**file) for file in _entry.pop("files", ())]
     _tables = GENEFORMER_V1 if _entry.get("layout") == "published" else ()
     add(Entry(**_entry, files=(*_own, *_tables)))

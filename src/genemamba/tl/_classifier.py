@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from genemamba import maps
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba.cells.labels import Labelled
 from genemamba.errors import CheckpointError, GeneMambaWarning, InputError
@@ -173,7 +174,13 @@ def _say_if_expression_wins(head: LabelHead) -> None:
 def terms_with(loaded: GeneMamba) -> TermHead | None:
     """Read the classifier that comes with a checkpoint, if there is one."""
     folder = Path(loaded.provenance.get("path", "")) / OWN
-    return read_terms(folder) if has_terms(folder) else None
+    return read_terms(folder, _vectors_of) if has_terms(folder) else None
+
+
+def _vectors_of(name: str) -> np.ndarray:
+    """Return the vectors of all cells of a map."""
+    index = maps.load(name).index
+    return index.vectors(np.arange(index.n))
 
 
 def read_terms_of(loaded: GeneMamba) -> TermHead:

@@ -27,7 +27,9 @@ def fit_components(
     basis = np.unique(cells.genes.tokens)
     if other is not None:
         basis = np.intersect1d(basis, other.genes.tokens)
-    logged = sparse.vstack([block for block in _blocks(cells, basis)], format="csr")[labelled]
+    logged = sparse.vstack([block for block in expressed_blocks(cells, basis)], format="csr")[
+        labelled
+    ]
     few = logged
     if len(labelled) > _MOST:
         few = logged[np.sort(rng.choice(len(labelled), _MOST, replace=False))]
@@ -38,11 +40,11 @@ def fit_components(
 def components_of(cells: Embedding, components: Components) -> np.ndarray:
     """Return the components of all cells, block by block."""
     measured = np.isin(components.basis, cells.genes.tokens)
-    parts = [components.of(block, measured) for block in _blocks(cells, components.basis)]
+    parts = [components.of(block, measured) for block in expressed_blocks(cells, components.basis)]
     return np.concatenate(parts)
 
 
-def _blocks(cells: Embedding, basis: np.ndarray) -> Iterator[sparse.csr_matrix]:
+def expressed_blocks(cells: Embedding, basis: np.ndarray) -> Iterator[sparse.csr_matrix]:
     """Yield log1p of counts per 10,000 of these genes, cells × `basis`."""
     with named(cells.of):
         counts = read_counts(cells.adata, cells.reading.layer)

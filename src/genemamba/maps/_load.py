@@ -1,0 +1,61 @@
+"""Open a reference map by name or path."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+from genemamba.errors import MapError
+from genemamba.maps.reference_map import ReferenceMap
+from genemamba.models._registry import lookup, nearest, on_disk
+
+MapLike: TypeAlias = "str | PathLike[str] | ReferenceMap"
+
+
+def load(reference_map: MapLike, *, verify: bool = False) -> ReferenceMap:
+    """Open a reference map; its vectors stay on disk.
+
+    Nothing is downloaded and no pickle is executed.
+
+    Parameters
+    ----------
+    reference_map
+        Name of a map that comes with the package (``"genemamba-body"``) or was fetched with
+        ``gm.maps.fetch``; the folder of a map; or an open map, which is returned unchanged.
+    verify
+        Hash files of more than 64 MB, too; smaller ones always are.
+
+    Returns
+    -------
+    ReferenceMap with ``.n_cells``, ``.columns``, ``.umap`` and ``.about`` (sources, model and
+    sha256 of the files).
+
+    Raises
+    ------
+    MapError
+        If the name is unknown or not on disk, or a file is missing or damaged.
+
+    Examples
+    --------
+    >>> import genemamba as gm
+    >>> body = gm.maps.load("genemamba-body")
+    >>> body.n_cells > 10_000
+    True
+    """
+    if isinstance(reference_map, ReferenceMap):
+        return reference_map
+    name = str(reference_map)
+    if lookup(name, "map") is not None:
+        folder = on_disk(name, "map")
+        if folder is None:
+            raise MapError(f"the map {name!r} is not on disk", f"gm.maps.fetch({name!r})")
+        return ReferenceMap.open(folder, whole=verify)
+    folder = Path(name).expanduser()
+    if not folder.exists():
+        raise MapError(
+            f"there is no map and no folder {name!r}",
+            f"gm.maps.available() lists the names, such as {nearest(name, 'map')!r}; "
+            "gm.tl.build_map makes a map of your own cells",
+        )
+    return ReferenceMap.open(folder, whole=verify)

@@ -1,0 +1,104 @@
+"""From vectors and columns of cells to the folder of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genemamba._progress import tell
+from genemamba.heads.knn import Reference
+from genemamba.maps.arrays import write_arrays
+from genemamba.maps.columns import columns_of, names_of
+from genemamba.maps.held_out import Expected
+from genemamba.maps.index import VectorIndex
+from genemamba.maps.layout import NEAREST, lay_out, place
+from genemamba.maps.reference_map import CELLS, SPACE, ReferenceMap, write_manifest
+from genemamba.maps.space import Space
+from genemamba.tokens import Measured
+
+_LAID_OUT = 50_000
+"""Cells that UMAP lays out; of a larger map, the others are placed among them."""
+_BLOCK = 4_096
+
+
+def write_map(
+    folder: Path,
+    read: Callable[[int, int], np.ndarray],
+    obs: pd.DataFrame,
+    space: Space,
+    expected: Expected,
+    measured: Measured,
+    about: Mapping[str, Any],
+    *,
+    named: bool = True,
+    seed: int = 0,
+) -> ReferenceMap:
+    """Write a map; an interrupted one resumes in the same folder, to the same bytes.
+
+    Parameters
+    ----------
+    read
+        Returns the vectors of cells from one position to another, float32 without NaN.
+    obs
+        The columns to keep, as :func:`genemamba.maps.columns.read_column` returns them, with the
+        names of the cells as index.
+    space
+        What makes the vectors.
+    expected
+        What cells look like that belong on it.
+    measured
+        The genes that the cells measure.
+    about
+        What ``map.json`` says beside columns and files: ``label_key``, ``model``, ``params``,
+        ``held_out`` and more.
+    named
+        Keep the names of the cells.
+    """
+    rng = np.random.default_rng(seed)
+    index = VectorIndex.build(read, len(obs), folder, seed=seed)
+    tell(f"map: {len(obs):,} cells are indexed; UMAP follows")
+    described, arrays = columns_of(obs)
+    arrays |= names_of(obs.index) if named else {}
+    arrays |= {"umap": _umap(index, rng, seed)}
+    arrays["expected.distance"] = expected.distance
+    arrays["expected.named"] = expected.named.astype(np.int32)
+    write_arrays(arrays, folder / CELLS)
+    genes = {f"measured.{name}": value for name, value in vars(measured).items()}
+    write_arrays(space.arrays() | genes, folder / SPACE)
+    written = {
+        **about,
+        "n_cells": len(obs),
+        "width": index.width,
+        "columns": described,
+        "held_out": {**about["held_out"], "temperature": expected.temperature},
+    }
+    write_manifest(folder, written, [*index.files, CELLS, SPACE])
+    return ReferenceMap.open(folder)
+
+
+def _umap(index: VectorIndex, rng: np.random.Generator, seed: int) -> np.ndarray:
+    """Return the picture of all cells, ``(n_cells, 2)`` float32."""
+    if index.n <= _LAID_OUT:
+        k = min(NEAREST, index.n)
+        found = [index.search(X, k) for X in _blocks(index)]
+        near, distance = (np.concatenate(part) for part in zip(*found, strict=True))
+        return lay_out(near, distance, seed)
+    anchors = np.sort(rng.choice(index.n, _LAID_OUT, replace=False))
+    pool = Reference.unlabelled(index.vectors(anchors))
+    xy = lay_out(*pool.search(pool.X, NEAREST), seed)
+    parts = []
+    for X in _blocks(index):
+        near, distance = pool.search(X, NEAREST)
+        parts.append(place(xy[near], distance))
+    out = np.concatenate(parts)
+    out[anchors] = xy
+    return out
+
+
+def _blocks(index: VectorIndex) -> Iterator[np.ndarray]:
+    for start in range(0, index.n, _BLOCK):
+        yield index.vectors(np.arange(start, min(start + _BLOCK, index.n)))

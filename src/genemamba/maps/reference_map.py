@@ -1,0 +1,162 @@
+"""A reference map: a folder with the vectors of cells, what is known of them, and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genemamba._files import sha256, write_json
+from genemamba.errors import InputError, MapError
+from genemamba.maps.arrays import AGAIN, map_arrays
+from genemamba.maps.columns import Columns
+from genemamba.maps.held_out import Expected
+from genemamba.maps.index import VectorIndex
+from genemamba.maps.space import Space
+from genemamba.tokens import Measured
+
+FORMAT = 1
+MANIFEST, CELLS, SPACE = "map.json", "cells.safetensors", "space.safetensors"
+_HASHED_UP_TO = 64 * 2**20
+"""Bytes of a file that is hashed whenever a map is opened; of larger ones the size is compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceMap:
+    """Cells to lay others on; their vectors stay on disk."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    """What ``map.json`` says."""
+    index: VectorIndex
+
+    @classmethod
+    def open(cls, folder: Path, *, whole: bool = False) -> ReferenceMap:
+        """Open a folder that :func:`genemamba.tl.build_map` wrote.
+
+        Raises
+        ------
+        MapError
+            If a file is missing, damaged, or of a newer format; `whole` hashes large files, too.
+        """
+        about = _read_manifest(folder)
+        for name, file in about["files"].items():
+            _check_file(folder / name, file, whole)
+        return cls(folder, about, VectorIndex.open(folder))
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self.about["n_cells"])
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What is known of each cell."""
+        return Columns(self.about["columns"], self._cells)
+
+    @cached_property
+    def umap(self) -> np.ndarray:
+        """``(n_cells, 2)`` float32, the picture."""
+        return self._cells["umap"]
+
+    @cached_property
+    def space(self) -> Space:
+        """Makes vectors of this map."""
+        return Space.read(map_arrays(self.folder / SPACE))
+
+    @cached_property
+    def measured(self) -> Measured:
+        """The genes that its cells measure."""
+        arrays = map_arrays(self.folder / SPACE)
+        return Measured(np.array(arrays["measured.tokens"]), np.array(arrays["measured.share"]))
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What cells that belong on the map look like."""
+        distance, named = (np.array(self._cells[f"expected.{n}"]) for n in ("distance", "named"))
+        return Expected(distance, named, float(self.about["held_out"]["temperature"]))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of ``map.json``, which has the hashes of the other files."""
+        return sha256(self.folder / MANIFEST)
+
+    @cached_property
+    def _cells(self) -> dict[str, np.ndarray]:
+        return map_arrays(self.folder / CELLS)
+
+    def search(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and distances of the `k` nearest cells of each vector, nearest first.
+
+        Raises
+        ------
+        InputError
+            If the map has fewer cells.
+        """
+        if k > self.n_cells:
+            raise InputError(
+                f"k={k} is more than the {self.n_cells:,} cells of the map {self.name!r}",
+                f"give k={self.n_cells} or less",
+            )
+        return self.index.search(X, k)
+
+    def __repr__(self) -> str:
+        model = self.about["model"]
+        return (
+            f"ReferenceMap {self.name!r}: {self.n_cells:,} cells × {self.index.width}, "
+            f"columns {', '.join(self.columns.names) or 'none'}; model {model['model']}"
+        )
+
+
+def write_manifest(folder: Path, about: Mapping[str, Any], files: list[str]) -> None:
+    """Write ``map.json`` with size and hash of every other file; with it the map is whole."""
+    kept = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        for name in sorted(files)
+    }
+    write_json(folder / MANIFEST, {"format": FORMAT, **about, "files": kept}, indent=1)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST
+    if not folder.is_dir() or not file.is_file():
+        raise MapError(
+            f"{folder} is not a reference map: it holds no {MANIFEST}",
+            "build one with gm.tl.build_map, or give a name from gm.maps.available()",
+        )
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        version = int(about["format"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MapError(f"{file} is damaged ({error})", AGAIN) from None
+    if version > FORMAT:
+        raise MapError(
+            f"{file} has format {version}, and this version of genemamba reads {FORMAT}",
+            "update genemamba",
+        )
+    needed = ("n_cells", "columns", "model", "files", "params", "held_out")
+    if missing := [name for name in needed if name not in about]:
+        raise MapError(f"{file} lacks {', '.join(missing)}", AGAIN)
+    return dict(about)
+
+
+def _check_file(path: Path, expected: Mapping[str, Any], whole: bool) -> None:
+    try:
+        size = path.stat().st_size
+        same = size == expected["bytes"]
+        if same and (whole or size <= _HASHED_UP_TO):
+            same = sha256(path) == expected["sha256"]
+    except OSError as error:
+        raise MapError(f"{path} is missing or cannot be read ({error.strerror})", AGAIN) from None
+    if not same:
+        raise MapError(f"{path} is damaged: its bytes are not those that {MANIFEST} lists", AGAIN)

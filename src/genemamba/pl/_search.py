@@ -1,0 +1,85 @@
+"""Plot what a search of a reference map found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genemamba._docs import documented
+from genemamba.errors import InputError
+from genemamba.pl._style import COLORS, GREY, axes, rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from genemamba.maps.found import CellSearch
+
+
+@documented
+def search(
+    result: CellSearch,
+    *,
+    column: str | None = None,
+    query: str | None = None,
+    n: int = 10,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot what the cells found are: the share of each value, beside its share of the map.
+
+    Parameters
+    ----------
+    result
+        What :func:`genemamba.tl.search` returned.
+    column
+        Column of the map; by default its first.
+    query
+        The query to show, such as a cluster; needed if there are several.
+    n
+        Number of values to show, the most frequent first.
+    {plotted}
+
+    Examples
+    --------
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> found = gm.tl.search(adata, layer="raw", groupby="louvain")
+    >>> ax = gm.pl.search(found, query="8")
+    """
+    table = result.enrichment
+    column = _chosen("column", column, table["column"].unique().tolist(), first=True)
+    table = table[table["column"] == column]
+    query = _chosen("query", query, table["query"].unique().tolist())
+    table = table[table["query"] == query].nlargest(n, "share")
+    ax = axes(ax, 5.5, 1.1 + 0.32 * len(table))
+    place = np.arange(len(table))
+    ax.barh(place - 0.18, table["share"], 0.36, color=COLORS[0], label="of the cells found")
+    ax.barh(place + 0.18, table["background"], 0.36, color="#cfd4d9", label="of the map")
+    for y, share, found in zip(place, table["share"], table["found"], strict=True):
+        ax.text(share, y - 0.18, f" {found:,}", va="center", fontsize=8, color=GREY)
+    rows(ax, [str(value) for value in table["value"]])
+    ax.set_xlim(0, 1.1 * float(table[["share", "background"]].to_numpy().max()))
+    ax.xaxis.set_major_formatter("{x:.0%}")
+    ax.set_xlabel("share of cells")
+    ax.set_title(f"{column}: {query}, on {result.map_name}", fontsize="medium", loc="left")
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    return ax
+
+
+def _chosen(argument: str, value: str | None, known: list[str], *, first: bool = False) -> str:
+    """Return the value, if it is known; without one, the first or the only one."""
+    if not known:
+        raise InputError("the map keeps no column of words", "build it with keep=[…]")
+    names = ", ".join(_quoted(known))
+    if value is None and (first or len(known) == 1):
+        return known[0]
+    if value is None:
+        raise InputError(f"the result has {len(known)} queries", f"give {argument}= one of {names}")
+    if value not in known:
+        raise InputError(f"{argument}={value!r} is not in the result", f"use one of {names}")
+    return value
+
+
+def _quoted(known: list[str]) -> list[str]:
+    """Return up to eight names as in code."""
+    return [repr(name) for name in known[:8]] + (["…"] if len(known) > 8 else [])

@@ -1,0 +1,203 @@
+"""Cells to a reference map."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from filelock import FileLock, Timeout
+
+from genemamba import models
+from genemamba._docs import documented
+from genemamba._files import ResumableFolder, write_json
+from genemamba._rng import Rng, generator_of, seed_of
+from genemamba._version import __version__
+from genemamba.cells.read import Reading, no_genes
+from genemamba.cells.record import identity
+from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.maps.build import write_map
+from genemamba.maps.reference_map import MANIFEST, ReferenceMap
+from genemamba.tl._embedding import Running, known_by
+from genemamba.tl._map_sources import Sources, opened_sources
+from genemamba.tl._mapped import fit_space, write_vectors
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from genemamba.models._load import ModelLike
+    from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+
+SETTINGS, WORK, VECTORS = "settings.json", "map", "vectors.npy"
+
+
+@documented
+def build_map(
+    adata: AnnData | MuData | str | PathLike[str] | Sequence[AnnData | str | PathLike[str]],
+    *,
+    out: str | PathLike[str],
+    batch_key: str | None = None,
+    label_key: str | None = None,
+    keep: Sequence[str] = (),
+    model: ModelLike = "genemamba-mini",
+    mod: str | None = None,
+    layer: str | None = None,
+    gene_ids: str | Sequence[str] | None = None,
+    max_tokens: int = 2048,
+    batch_size: BatchSize = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    rng: Rng = 0,
+) -> ReferenceMap:
+    """Make a reference map of labelled cells: a folder that other cells can be laid on for ever.
+
+    Cells are embedded, their vectors indexed for search, and laid out by UMAP. The same call
+    resumes after an interruption. Without pickles; the folder can be copied, or published and
+    named with :func:`genemamba.maps.register`.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes, as for :func:`genemamba.tl.embed`; the path of an h5ad file or zarr store,
+        of which a few thousand cells are read at a time; or several of these.
+    out
+        Folder to write.
+    batch_key
+        Column of ``obs`` with donors or batches. Whole batches are then held out to calibrate
+        confidence and mapping quality, and differences between batches count less in distances. Of
+        several `adata`, each is at least one batch.
+    label_key
+        Column of ``obs`` with cell types, which :func:`genemamba.tl.map` will transfer.
+    keep
+        Further columns of ``obs`` to keep, such as tissue, disease and study; of several `adata`,
+        the name of the file is kept as ``"source"``.
+    {model}
+    {reading}
+    {running}
+    {rng}
+
+    Returns
+    -------
+    The map, as :func:`genemamba.maps.load` opens it; nothing is written to `adata`. The folder has
+    ``map.json`` (model, parameters, sha256 of every file, accuracy on held-out cells), vectors in
+    8 bits with their index, and columns, names of cells and UMAP.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or names cells instead of kinds of cells; two of several `adata`
+        share hardly a gene; `out` holds something else; the disk is full (repeat the call then).
+
+    Examples
+    --------
+    >>> import tempfile, scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> folder = tempfile.mkdtemp() + "/blood"
+    >>> blood = gm.tl.build_map(adata, out=folder, label_key="bulk_labels", layer="raw")
+    >>> blood.n_cells
+    700
+    """
+    loaded, folder = models.load(model), Path(out).expanduser()
+    reading = Reading(layer, gene_ids, max_tokens)
+    running = Running(device, precision, backend, batch_size)
+    with opened_sources(adata, mod) as cells:
+        sources = Sources(cells, loaded, reading, running)
+        obs, batch = sources.table(label_key, batch_key, keep)
+        sources.require_common_genes()
+        about: dict[str, Any] = {
+            "version": __version__,
+            "label_key": label_key or "",
+            "batch_key": batch_key or "",
+            "model": {**identity(loaded, model), "model_sha256": known_by(loaded)},
+            "params": {**reading.params, "rng": seed_of(rng)},
+            "sources": sources.names,
+            "cells_sha256": sources.sha256(obs),
+        }
+        if (folder / MANIFEST).is_file():
+            return _finished(folder, about)
+        if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+            raise InputError(
+                f"out={str(out)!r} exists and is not a map", "give another out, or delete it first"
+            )
+        partial = folder.with_name(folder.name + ".partial")
+        work = ResumableFolder(partial, "map", SETTINGS)
+        with work.writing(), _alone(partial):
+            if work.begun:
+                work.require_same(about, json.loads((partial / SETTINGS).read_text("utf-8")))
+            else:
+                write_json(partial / SETTINGS, about)
+            sources.embed(partial, model)
+            kept = sources.known
+            _warn_of_left_out(kept)
+            codes = _codes(obs, label_key)
+            space, expected, judged = fit_space(sources, codes, batch, generator_of(rng))
+            vectors = write_vectors(sources, space, partial / VECTORS)
+            (partial / WORK).mkdir(exist_ok=True)
+            write_map(
+                partial / WORK,
+                lambda start, stop: vectors[start:stop],
+                obs[kept],
+                space,
+                expected,
+                sources.measured(),
+                {**about, "held_out": judged},
+                seed=seed_of(rng),
+            )
+            (partial / WORK).replace(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+    return ReferenceMap.open(folder)
+
+
+def _codes(obs: pd.DataFrame, label_key: str | None) -> np.ndarray:
+    return np.full(len(obs), -1) if label_key is None else obs[label_key].cat.codes.to_numpy()
+
+
+def _finished(folder: Path, about: dict[str, Any]) -> ReferenceMap:
+    """Return the map that an earlier, equal call wrote."""
+    found = ReferenceMap.open(folder)
+    for name in ("cells_sha256", "params", "label_key", "batch_key"):
+        if found.about.get(name) != about[name]:
+            raise InputError(
+                f"{folder} is a map of other cells, columns or settings ({name} differs)",
+                "give another out, or delete it first",
+            )
+    if found.about["model"]["model_sha256"] != about["model"]["model_sha256"]:
+        raise InputError(f"{folder} is a map made with another model", "give another out")
+    return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from making the same map."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock.new")  # a name that does not count as content
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder} is being written by another process", "wait for it, or use another out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _warn_of_left_out(kept: np.ndarray) -> None:
+    if not kept.any():
+        raise no_genes()
+    if n := int((~kept).sum()):
+        warnings.warn(
+            f"{n:,} cells express no gene of the model and are not on the map",
+            GeneMambaWarning,
+            stacklevel=4,
+        )
