@@ -92,8 +92,8 @@ def test_auto_reads_what_carries_the_classes(
         X, y, NAMES, "auto", rng=np.random.default_rng(0), components=components, expressed=E
     )
     scores = head.info["candidates"]
-    assert set(scores) == {"embedding", "joined", "expression", "knn"}
-    assert scores[head.reads if head.kind == "probe" else "knn"] == max(scores.values())
+    assert set(scores) == {"embedding", "joined", "expression", "discriminants", "knn"}
+    assert scores[head.info["used"]] == max(scores.values())
     good = {"joined", reads} if reads != "embedding" else {"joined", "embedding"}
     assert head.reads in good
     assert (head.components is None) == (head.reads == "embedding")

@@ -41,7 +41,7 @@ def head():
     occurs = np.array([[True, True, True, False, False], [False, False, False, True, True]])
     return TermHead(
         LABELS, terms, probe, slope, offset, ("Blood", "Liver"), occurs,
-        Reference(X, y, len(LABELS)), 3.0, MEASURED, info,
+        Reference(X, y, len(LABELS)), 3.0, MEASURED, info, "a map",
     )  # fmt: skip
 
 
@@ -151,13 +151,14 @@ def test_panels_have_a_calibration_of_their_own():
 def test_a_stored_classifier_is_the_same(head, tmp_path):
     assert not has_terms(tmp_path)
     write_terms(head, tmp_path)
-    again = read_terms(tmp_path)
+    again = read_terms(tmp_path, {"a map": head.reference.X}.__getitem__)
     X, _, _ = cells(100, np.random.default_rng(8))
     assert np.allclose(again.shares(X), head.shares(X), atol=5e-3)
     assert given(again, X)[0] == given(head, X)[0]
     assert again.info == head.info
     assert again.tissues == head.tissues
     assert again.farthest == head.farthest
+    assert np.array_equal(again.reference.X, head.reference.X)
     assert (tmp_path / "terms.json").read_text().endswith("\n")
 
 
@@ -176,4 +177,4 @@ def test_a_damaged_classifier_is_rejected(head, tmp_path, damage):
     if damage == "foreign":
         (tmp_path / "terms.json").write_text("[]", encoding="utf-8")
     with pytest.raises(CheckpointError, match="classifier"):
-        read_terms(tmp_path)
+        read_terms(tmp_path, lambda _: head.reference.X)

@@ -56,12 +56,13 @@ def test_small_map_is_exact(n: int, tmp_path: Path) -> None:
     X, Q = made(n), made(30, seed=1)
     index = VectorIndex.build(reader(X), n, tmp_path / "index")
     found, distances = index.search(Q, K)
-    true, away = exact(X, Q, K)
+    kept = index.vectors(np.arange(n))
+    true, away = exact(kept, Q, K)
     assert found.dtype == np.int64 and distances.dtype == np.float32
     assert found.shape == (30, min(K, n))
     np.testing.assert_array_equal(found, true)
     np.testing.assert_array_equal(distances, away)
-    np.testing.assert_array_equal(index.vectors(np.arange(n)), X)
+    assert (np.abs(kept - X) <= np.ptp(X, axis=0) / 255 * 0.51 + 1e-6).all()  # 8 bits
 
 
 def test_large_map_finds_neighbours(large: VectorIndex) -> None:

@@ -66,7 +66,7 @@ def test_expression_that_the_embedding_lacks(pair: tuple[AnnData, AnnData]) -> N
         record = annotated(query, reference)
     assert record["reads"] in ("expression", "joined")
     scores = record["candidates"]
-    assert scores[record["reads"]] == max(scores.values())
+    assert scores[record["used"]] == max(scores.values())
     assert scores["expression"] > scores["embedding"] + 0.3
     assert macro_f1(query) > 0.9
     with pytest.warns(GeneMambaWarning, match="guess"):
@@ -96,7 +96,8 @@ def test_batches(pair: tuple[AnnData, AnnData], batches: str) -> None:
     reference.obs["donor"] = "x" if batches == "one" else np.repeat(["x", "y"], 60)
     record = annotated(query, reference, batch_key="donor")
     assert record["groups"] == {"one": 1, "two": 2}[batches]
-    assert set(record["candidates"]) == {"embedding", "joined", "expression", "knn"}
+    expected = {"embedding", "joined", "expression", "discriminants", "knn"}
+    assert set(record["candidates"]) == expected
     assert macro_f1(query) > 0.85
 
 

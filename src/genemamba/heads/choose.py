@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 
 from genemamba.errors import InputError
 from genemamba.heads.calibration import fit_temperature
+from genemamba.heads.discriminant import SHRINKAGES, fit_discriminants
 from genemamba.heads.folds import held_out_folds
 from genemamba.heads.probe import ROUGH, STRENGTHS, Probe, fit_probes
 
@@ -50,6 +51,14 @@ class Labelled(NamedTuple):
     groups: np.ndarray | None
     scaled: int | None = None
     """How many of the features, the first ones, are standardised; None for all."""
+    views: int | None = None
+    """How many of the features, the first ones, are one view of a cell; the others are another, and
+    discriminants of both are computed in place of a regression."""
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """What to choose from: inverse penalties, or shrinkages."""
+        return STRENGTHS if self.views is None else SHRINKAGES
 
     def folds(self, rng: np.random.Generator, n_folds: int) -> tuple[list[Fold], np.ndarray]:
         """Return the folds, and the held-out cells of all in their order."""
@@ -69,6 +78,10 @@ class Labelled(NamedTuple):
         rough: bool = False,
     ) -> list[list[Probe]]:
         """Fit a probe to each set of training cells, for each of its strengths."""
+        if self.views is not None:
+            return fit_discriminants(
+                self.X, self.y, self.n_classes, training, strengths, first=self.views
+            )
         tolerance = {"tolerance": ROUGH} if rough else {}
         return fit_probes(
             self.X, self.y, self.n_classes, training, strengths, scaled=self.scaled, **tolerance
@@ -80,7 +93,7 @@ def choose_strength(
 ) -> tuple[float, float]:
     """Return the penalty and temperature with the highest likelihood of held-out cells."""
     folds, cells = labelled.folds(rng, n_folds)
-    probes = labelled.fit([a for a, _ in folds], [STRENGTHS] * len(folds), rough=True)
+    probes = labelled.fit([a for a, _ in folds], [labelled.strengths] * len(folds), rough=True)
     return _best(labelled, folds, cells, probes)
 
 
@@ -89,14 +102,14 @@ def nested(labelled: Labelled, rng: np.random.Generator, *, n_folds: int) -> Hel
     folds, cells = labelled.folds(rng, n_folds)
     inner = [labelled.take(a).folds(rng, 3) for a, _ in folds]
     training = [a[own] for (a, _), (parts, _) in zip(folds, inner, strict=True) for own, _ in parts]
-    paths = iter(labelled.fit(training, [STRENGTHS] * len(training), rough=True))
+    paths = iter(labelled.fit(training, [labelled.strengths] * len(training), rough=True))
     chosen = []
     for (a, _), (parts, held_out) in zip(folds, inner, strict=True):
         own = [next(paths) for _ in parts]
         try:
             chosen.append(_best(labelled.take(a), parts, held_out, own)[0])
-        except InputError:  # no cell to choose by: the strongest penalty
-            chosen.append(STRENGTHS[0])
+        except InputError:  # no cell to choose by
+            chosen.append(labelled.strengths[0])
     last = labelled.fit([a for a, _ in folds], [(c,) for c in chosen])
     logits = [own[0].logits(labelled.X[b]) for own, (_, b) in zip(last, folds, strict=True)]
     return HeldOut(cells, np.concatenate(logits))
@@ -173,7 +186,7 @@ def _best(
     X, y = labelled.X, labelled.y
     paths = [[p.logits(X[b]) for p in own] for own, (_, b) in zip(probes, folds, strict=True)]
     best = (np.inf, 0.0, 0.0)
-    for strength, logits in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
+    for strength, logits in zip(labelled.strengths, zip(*paths, strict=True), strict=True):
         known, truth = some(HeldOut(cells, np.concatenate(logits)).judged(y))[1:]
         temperature = fit_temperature(known, truth)
         scaled = log_softmax(known / temperature, axis=1)

@@ -156,7 +156,7 @@ def fit_head(
         ``(n_cells, n_features)`` float32 embeddings, finite, and codes into `classes`.
     kind
         ``"knn"``, ``"probe"`` or, with `held_out`, ``"finetune"``. ``"auto"`` chooses among a probe
-        of embedding and expression, of either, and ``"knn"``.
+        of embedding and expression, of either, discriminants of both, and ``"knn"``.
     groups
         Donor or batch of each cell; groups are held out as wholes, otherwise `rng` draws folds.
     held_out
@@ -183,9 +183,12 @@ def fit_head(
             spaces = _spaces(spaces["embedding"], expressed)
         choice = _chosen(spaces, rng, every)
         judge, kind = choice.held_out, "knn" if choice.name == "knn" else "probe"
-        info = {"candidates": choice.macro_f1, "clear": choice.clear}
-        reads = "embedding" if kind == "knn" else cast(Reads, choice.name)
-        labelled = spaces[reads]
+        info = {"candidates": choice.macro_f1, "clear": choice.clear, "used": choice.name}
+        if kind == "probe":
+            labelled = spaces[choice.name]
+            reads = "joined" if choice.name == "discriminants" else cast(Reads, choice.name)
+        else:
+            labelled = spaces["embedding"]
     else:
         labelled = Labelled(X, y, n_classes, groups)
     small = len(y) <= SMALL
@@ -262,11 +265,12 @@ def _spaces(embedded: Labelled, expressed: np.ndarray) -> dict[str, Labelled]:
         "embedding": embedded,
         "joined": embedded._replace(X=both),
         "expression": embedded._replace(X=expressed, scaled=0),
+        "discriminants": embedded._replace(X=both, views=embedded.X.shape[1]),
     }
 
 
 def _chosen(spaces: dict[str, Labelled], rng: np.random.Generator, every: bool) -> Choice:
-    """Compare a probe on each space, and the vote of neighbours, on the same folds."""
+    """Compare the classifier of each space, and the vote of neighbours, on the same folds."""
     seed = int(rng.integers(2**31))
     embedded = spaces["embedding"]
     part = np.arange(len(embedded.y))

@@ -44,7 +44,7 @@ def register(name: str, url: Mapping[str, tuple[str, str]], *, licence: str = "n
     ...     {
     ...         "map.json": (f"{at}/map.json", "0" * 64),
     ...         "cells.safetensors": (f"{at}/cells.safetensors", "1" * 64),
-    ...         "index.safetensors": (f"{at}/index.safetensors", "2" * 64),
+    ...         "space.safetensors": (f"{at}/space.safetensors", "2" * 64),
     ...     },
     ...     licence="CC BY 4.0",
     ... )

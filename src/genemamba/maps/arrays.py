@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from genemamba._files import replacing
 from genemamba.errors import MapError
@@ -19,7 +19,7 @@ AGAIN = "fetch or build the map again"
 def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
     """Write arrays, whole or not at all; the same arrays give the same bytes."""
     with replacing(file) as new:
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, new)
+        new.write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
 
 
 def map_arrays(file: Path) -> dict[str, np.ndarray]:

@@ -67,7 +67,10 @@ def write_map(
     arrays["expected.distance"] = expected.distance
     arrays["expected.named"] = expected.named.astype(np.int32)
     write_arrays(arrays, folder / CELLS)
-    genes = {f"measured.{name}": value for name, value in vars(measured).items()}
+    genes = {
+        "measured.tokens": measured.tokens,
+        "measured.share": measured.share.astype(np.float16),
+    }
     write_arrays(space.arrays() | genes, folder / SPACE)
     written = {
         **about,

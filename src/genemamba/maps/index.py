@@ -239,7 +239,7 @@ def _blocks(read: Read, n: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
 
 def _trained(read: Read, settings: dict[str, Any], file: Path) -> _codes.Coder:
     """Train the coder, or load the one that this build has trained."""
-    names = tuple(_codes.Coder.__annotations__)
+    names = tuple(_codes.Coder.__annotations__)  # in order
     if not file.exists():
         n, rng = settings["n"], np.random.default_rng(settings["seed"])
         chosen = np.sort(rng.choice(n, _codes.n_sample(n), replace=False, shuffle=False))

@@ -78,7 +78,8 @@ class ReferenceMap:
     def measured(self) -> Measured:
         """The genes that its cells measure."""
         arrays = map_arrays(self.folder / SPACE)
-        return Measured(np.array(arrays["measured.tokens"]), np.array(arrays["measured.share"]))
+        share = arrays["measured.share"].astype(np.float32)
+        return Measured(np.array(arrays["measured.tokens"]), share)
 
     @cached_property
     def expected(self) -> Expected:

@@ -25,7 +25,7 @@ def search(
     n: int = 10,
     ax: Axes | None = None,
 ) -> Axes:
-    """Plot what the cells found are: the share of each value, beside its share of the map.
+    """Plot what the cells found are: the share of each value, next to its share of the map.
 
     Parameters
     ----------

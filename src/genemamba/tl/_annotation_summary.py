@@ -35,7 +35,7 @@ def summary(about: Mapping[str, Any]) -> str:
 def _scores(about: Mapping[str, Any]) -> str:
     used = about["method"] if about.get("reads", "embedding") == "embedding" else about["reads"]
     if scores := about.get("candidates"):
-        used = "embedding" if used == "probe" else used
+        used = about["used"]
         best = sorted(scores, key=lambda name: (name != used, -scores[name]))
         named = [f"{name} {scores[name]:.2f}{' (used)' * (name == used)}" for name in best]
         return f"macro-F1 on held-out cells: {', '.join(named)}"

@@ -156,7 +156,7 @@ class Sources:
     def blocks(self, basis: np.ndarray | None) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield embeddings and log-normalised expression of these genes, in the order of the cells.
 
-        None stands for expression if there is no `basis`.
+        Without a `basis`, there is None in place of expression.
         """
         for part, array in zip(self.parts.values(), self._arrays, strict=True):
             if basis is None:
@@ -192,7 +192,7 @@ def _listed(keep: Any) -> list[str]:
 
 
 def _column(adata: AnnData, key: str, of: str) -> pd.Series:
-    """Return a column to keep; text that stands for nothing is NaN."""
+    """Return a column to keep; text for a missing value is NaN."""
     if key not in adata.obs:
         raise InputError(
             f"keep names {key!r}, which is not in {of}.obs",
