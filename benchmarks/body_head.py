@@ -179,7 +179,8 @@ def main() -> None:
     head = replace(head, reference=Reference.unlabelled(V), farthest=limit_of(V, file))
     write_terms(head, args.out / "labels")
     print(
-        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, limit {head.farthest:.3f}\n"
+        f"{len(labels)} labels, {len(terms)} terms, slopes {slope.round(2)}, "
+        f"limit {head.farthest:.3f}\n"
         f"{body}"
     )
 
