@@ -105,5 +105,5 @@ def write_body(
     shutil.rmtree(folder, ignore_errors=True)
     space = Space.plain(X, codes)
     return write_map(
-        folder, lambda a, b: X[a:b], table, space, expected, measured, about, named=False
+        folder, lambda a, b: X[a:b], table, source, space, expected, measured, about, named=False
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from genemamba.tokens import Measured
 _LAID_OUT = 50_000
 """Cells that UMAP lays out; of a larger map, the others are placed among them."""
 _BLOCK = 4_096
+_SOUGHT = 256
+"""Cells among which neighbours of other batches are looked for."""
 
 
 def write_map(
     folder: Path,
     read: Callable[[int, int], np.ndarray],
     obs: pd.DataFrame,
+    batch: np.ndarray | None,
     space: Space,
     expected: Expected,
     measured: Measured,
@@ -46,6 +49,8 @@ def write_map(
     obs
         The columns to keep, as :func:`genemamba.maps.columns.read_column` returns them, with the
         names of the cells as index.
+    batch
+        ``(n_cells,)`` codes of batches, or None.
     space
         What makes the vectors.
     expected
@@ -63,7 +68,7 @@ def write_map(
     tell(f"map: {len(obs):,} cells are indexed; UMAP follows")
     described, arrays = columns_of(obs)
     arrays |= names_of(obs.index) if named else {}
-    arrays |= {"umap": _umap(index, rng, seed)}
+    arrays |= {"umap": _umap(index, batch, rng, seed)}
     arrays["expected.distance"] = expected.distance
     arrays["expected.named"] = expected.named.astype(np.int32)
     write_arrays(arrays, folder / CELLS)
@@ -83,25 +88,47 @@ def write_map(
     return ReferenceMap.open(folder)
 
 
-def _umap(index: VectorIndex, rng: np.random.Generator, seed: int) -> np.ndarray:
+def _umap(
+    index: VectorIndex, batch: np.ndarray | None, rng: np.random.Generator, seed: int
+) -> np.ndarray:
     """Return the picture of all cells, ``(n_cells, 2)`` float32."""
     if index.n <= _LAID_OUT:
-        k = min(NEAREST, index.n)
-        found = [index.search(X, k) for X in _blocks(index)]
-        near, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-        return lay_out(near, distance, seed)
+        pool = Reference.unlabelled(index.vectors(np.arange(index.n)))
+        return lay_out(*_across(index, pool, batch), seed)
     anchors = np.sort(rng.choice(index.n, _LAID_OUT, replace=False))
     pool = Reference.unlabelled(index.vectors(anchors))
-    xy = lay_out(*pool.search(pool.X, NEAREST), seed)
+    batch = None if batch is None else batch[anchors]
+    xy = lay_out(*_across(pool, pool, batch), seed)
     parts = []
-    for X in _blocks(index):
-        near, distance = pool.search(X, NEAREST)
+    for start in range(0, index.n, _BLOCK):
+        own = np.arange(start, min(start + _BLOCK, index.n))
+        near, distance = pool.search(index.vectors(own), NEAREST)
         parts.append(place(xy[near], distance))
     out = np.concatenate(parts)
     out[anchors] = xy
     return out
 
 
-def _blocks(index: VectorIndex) -> Iterator[np.ndarray]:
-    for start in range(0, index.n, _BLOCK):
-        yield index.vectors(np.arange(start, min(start + _BLOCK, index.n)))
+def _across(
+    index: VectorIndex | Reference, pool: Reference, batch: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return 15 neighbours of each cell, half of them of other batches where these are near.
+
+    Otherwise batches of one tissue would be islands of their own. Each cell comes first itself.
+    """
+    n = len(pool.X)
+    most = min(n, NEAREST if batch is None else _SOUGHT)
+    out = np.empty((n, min(n, NEAREST)), np.int64), np.empty((n, min(n, NEAREST)), np.float32)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        found, distance = index.search(pool.X[rows], most)
+        if batch is not None:
+            other = batch[found] != batch[rows][:, None]
+            first = (other & (np.cumsum(other, axis=1) <= NEAREST // 2)) | (
+                ~other & (np.cumsum(~other, axis=1) <= NEAREST - NEAREST // 2)
+            )
+            order = np.argsort(~first, axis=1, kind="stable")[:, : out[0].shape[1]]
+            order.sort(axis=1)
+            found, distance = (np.take_along_axis(a, order, 1) for a in (found, distance))
+        out[0][rows], out[1][rows] = found, distance
+    return out

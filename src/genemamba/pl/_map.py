@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from genemamba.maps.reference_map import ReferenceMap
 
 _MOST_GREY = 50_000  # cells of the map that are drawn
-_MOST_NAMES, _LEAST_SHARE = 20, 0.01
+_LEAST_SHARE = 0.005  # of the cells of the map, for a label to be written
+_ROOM = np.array([0.16, 0.03])  # that a label takes, as a share of the picture
 _BLURRED, _LAND = "#d9dde1", "#eceef0"
 
 
@@ -149,9 +150,14 @@ def _names(ax: Axes, reference: ReferenceMap) -> None:
     codes, xy = reference.columns.codes(label), np.asarray(reference.umap)
     n = np.bincount(codes[codes >= 0], minlength=len(reference.columns.values(label)))
     largest = [c for c in np.argsort(-n, kind="stable") if n[c] >= _LEAST_SHARE * n.sum()]
-    for code in largest[:_MOST_NAMES]:
+    size = np.ptp(xy, axis=0)
+    written: list[np.ndarray] = []
+    for code in largest:
         own = xy[codes == code]
         middle = np.median(own, axis=0)
         at = own[((own - middle) ** 2).sum(axis=1).argmin()]  # a cell, not the sea between two
+        if any((np.abs(at - other) < size * _ROOM).all() for other in written):
+            continue  # it would cover another name
+        written.append(at)
         ax.text(at[0], at[1], reference.columns.values(label)[code], fontsize=7, color="#4a5158",
                 ha="center", va="center")  # fmt: skip

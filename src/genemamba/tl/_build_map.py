@@ -146,6 +146,7 @@ def build_map(
                 partial / WORK,
                 lambda start, stop: vectors[start:stop],
                 obs[kept],
+                None if batch is None else batch[kept],
                 space,
                 expected,
                 sources.measured(),
