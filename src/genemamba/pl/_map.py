@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.patheffects import withStroke
 
 from genemamba import maps
 from genemamba._docs import documented
@@ -159,5 +160,5 @@ def _names(ax: Axes, reference: ReferenceMap) -> None:
         if any((np.abs(at - other) < size * _ROOM).all() for other in written):
             continue  # it would cover another name
         written.append(at)
-        ax.text(at[0], at[1], reference.columns.values(label)[code], fontsize=7, color="#4a5158",
-                ha="center", va="center")  # fmt: skip
+        ax.text(at[0], at[1], reference.columns.values(label)[code], fontsize=7, color="#2f353b",
+                ha="center", va="center", path_effects=[withStroke(linewidth=2, foreground="w")])  # fmt: skip
