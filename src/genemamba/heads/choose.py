@@ -76,7 +76,7 @@ class Labelled(NamedTuple):
         strengths: Sequence[Sequence[float]],
         *,
         rough: bool = False,
-    ) -> list[list[Probe]]:
+    ) -> Sequence[Sequence[Probe]]:
         """Fit a probe to each set of training cells, for each of its strengths."""
         if self.views is not None:
             return fit_discriminants(

@@ -13,6 +13,18 @@ from genemamba.heads.probe import Probe
 SHRINKAGES = (0.2, 0.5, 0.8)
 """Of the covariance inside classes towards a multiple of the identity, to choose from."""
 _TINY = 1e-12
+_TAIL = 3.0
+"""Log odds from which probability falls as a power: cells far from all classes are not certain."""
+
+
+class Discriminants(Probe):
+    """Linear discriminants, as arrays. Of Gaussian classes, certainty would grow without limit."""
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """Return ``(n_cells, n_classes)`` float32."""
+        linear = super().logits(X)
+        behind = linear.max(axis=1, keepdims=True) - linear
+        return -np.log1p(behind / np.float32(_TAIL))
 
 
 def fit_discriminants(
@@ -23,7 +35,7 @@ def fit_discriminants(
     shrinkages: Sequence[Sequence[float]],
     *,
     first: int,
-) -> list[list[Probe]]:
+) -> list[list[Discriminants]]:
     """Fit to the cells of each fold, with each of its shrinkages; one list per fold.
 
     The `first` features, and the others, are each scaled to a total variance of 1. Classes have
@@ -39,7 +51,7 @@ def fit_discriminants(
 
 def _fit(
     X: np.ndarray, y: np.ndarray, n_classes: int, shrinkages: Sequence[float], first: int
-) -> list[Probe]:
+) -> list[Discriminants]:
     mean = X.mean(axis=0, dtype=np.float64)
     centred = X - mean
     variance = centred.var(axis=0)
@@ -62,5 +74,5 @@ def _fit(
         bias = np.full(n_classes, -np.inf, dtype=np.float32)
         weight[there] = solved
         bias[there] = -0.5 * (solved * means).sum(axis=1)
-        found.append(Probe(weight, bias, mean.astype(np.float32), scale.astype(np.float32)))
+        found.append(Discriminants(weight, bias, mean.astype(np.float32), scale.astype(np.float32)))
     return found

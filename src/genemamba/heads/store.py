@@ -8,6 +8,7 @@ import numpy as np
 
 from genemamba.errors import CheckpointError
 from genemamba.heads.components import MOST_COMPONENTS, Components
+from genemamba.heads.discriminant import Discriminants
 from genemamba.heads.files import DAMAGED, has_files, parts, read_files, write_files
 from genemamba.heads.head import JOINED, LabelHead
 from genemamba.heads.knn import Reference
@@ -49,6 +50,7 @@ def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
     described = {
         "kind": head.kind,
         "reads": head.reads,
+        "discriminants": isinstance(head.probe, Discriminants),
         "classes": head.classes,
         "temperature": head.temperature,
         "farthest": head.farthest,
@@ -65,8 +67,10 @@ def read_head(folder: Path) -> LabelHead:
         probe, folds, components, measured, novelty = (
             parts(arrays, part) for part in ("probe", "folds", "components", "measured", "novelty")
         )
+        linear = Discriminants if described.get("discriminants") else Probe
         fold_probes = tuple(
-            Probe(**dict(zip(folds, own, strict=True))) for own in zip(*folds.values(), strict=True)
+            linear(**dict(zip(folds, own, strict=True)))
+            for own in zip(*folds.values(), strict=True)
         )
         fold, scores = arrays.get("reference.fold"), arrays["true_probability"]
         # heads of earlier versions have one classifier for all cells
@@ -78,7 +82,7 @@ def read_head(folder: Path) -> LabelHead:
             reference=Reference(
                 arrays["reference.X"].astype(np.float32), arrays["reference.y"], len(classes)
             ),
-            probe=Probe(**probe) if probe else None,
+            probe=linear(**probe) if probe else None,
             temperature=float(described["temperature"]),
             scores=tuple(scores[own == k] for k in range(n_folds)),
             farthest=float(described["farthest"]),

@@ -160,5 +160,6 @@ def _names(ax: Axes, reference: ReferenceMap) -> None:
         if any((np.abs(at - other) < size * _ROOM).all() for other in written):
             continue  # it would cover another name
         written.append(at)
-        ax.text(at[0], at[1], reference.columns.values(label)[code], fontsize=7, color="#2f353b",
-                ha="center", va="center", path_effects=[withStroke(linewidth=2, foreground="w")])  # fmt: skip
+        name = reference.columns.values(label)[code]
+        ax.text(at[0], at[1], name, fontsize=7, color="#2f353b", ha="center", va="center",
+                path_effects=[withStroke(linewidth=2, foreground="w")])  # fmt: skip
