@@ -25,11 +25,10 @@ def is_head(folder: Path) -> bool:
     return has_files(folder, NAME)
 
 
-def write_head(head: LabelHead, folder: Path, *, half: bool = False) -> None:
-    """Write a head; `half` stores the reference cells in float16."""
-    X = head.reference.X
+def write_head(head: LabelHead, folder: Path) -> None:
+    """Write a head."""
     arrays = {
-        "reference.X": X.astype(np.float16 if half else np.float32),
+        "reference.X": head.reference.X.astype(np.float32),
         "reference.y": head.reference.y.astype(np.int32),
         "true_probability": np.concatenate(head.scores),
         "score_fold": np.repeat(np.arange(len(head.scores)), [len(s) for s in head.scores]),
