@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     from pynndescent import NNDescent
 
 VOTERS, NEAREST = 30, 10
+ADVANCE = 0.1
+"""Votes that each class gets in advance, so that no share is zero."""
+_SHARPNESS = 5.0
 EXACT_UP_TO = 20_000
 """Reference cells up to which all distances are computed instead of an index."""
 Neighbours = tuple[np.ndarray, np.ndarray]
 _BLOCK = 1024  # cells whose distances to all reference cells are in memory at once
+
+
+def nearness(distance: np.ndarray) -> np.ndarray:
+    """Return how much each neighbour counts, exp(-5 (d / d̄)²); d̄ is a cell's mean distance."""
+    mean = np.maximum(np.nanmean(distance, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return np.exp(-_SHARPNESS * (distance / mean) ** 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +67,8 @@ class Reference:
     def logits(self, X: np.ndarray, n_neighbors: int = VOTERS) -> np.ndarray:
         """Return log shares of the neighbours' votes, ``(n_cells, n_classes)`` float32.
 
-        A vote has weight exp(-(d / d̄)²), d̄ the cell's mean distance to its neighbours. Every class
-        of the reference gets a tenth of a vote in advance, so that no share is zero.
+        Votes are weighted by :func:`nearness`. Every class of the reference gets a tenth of a vote
+        in advance, so that no share is zero.
         """
         voters = np.bincount(self.y, minlength=self.n_classes)
         return self.votes(self.search(X, n_neighbors), voters)
@@ -73,10 +82,8 @@ class Reference:
     def votes(self, found: Neighbours, voters: np.ndarray) -> np.ndarray:
         """Return the logits of cells with these neighbours; -inf for classes without voters."""
         nearest, distance = found
-        mean = np.nanmean(distance, axis=1, keepdims=True)
-        mean = np.maximum(mean, np.finfo(np.float32).tiny)
-        weight = np.exp(-((distance / mean) ** 2))
-        advance = 0.1 * np.nanmean(weight, axis=1, keepdims=True)
+        weight = nearness(distance)
+        advance = ADVANCE * np.nanmean(weight, axis=1, keepdims=True)
         votes = np.zeros((len(nearest), self.n_classes))
         rows = np.arange(len(nearest))[:, None]
         np.add.at(votes, (rows, self.y[nearest]), np.nan_to_num(weight))

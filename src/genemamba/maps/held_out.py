@@ -12,12 +12,11 @@ import numpy as np
 
 from genemamba.heads.calibration import fit_temperature, probabilities
 from genemamba.heads.folds import held_out_folds
-from genemamba.heads.knn import Reference
+from genemamba.heads.knn import NEAREST, VOTERS, Reference
 from genemamba.heads.novelty import Novelty
 from genemamba.maps.space import Space
 from genemamba.maps.transfer import voted
 
-VOTERS, NEAREST = 30, 10
 BELONGS = 0.05
 """Mapping quality below which a cell does not belong on the map."""
 

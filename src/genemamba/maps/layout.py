@@ -9,6 +9,8 @@ import warnings
 
 import numpy as np
 
+from genemamba.heads.knn import nearness
+
 NEAREST = 15
 """Neighbours that place a cell."""
 _ROUNDS = 20
@@ -46,8 +48,7 @@ def place(xy: np.ndarray, distance: np.ndarray) -> np.ndarray:
     distance
         ``(M, k)`` distances to them.
     """
-    mean = np.maximum(distance.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    near = np.exp(-((distance.astype(np.float64) / mean) ** 2))
+    near = nearness(distance.astype(np.float64))
     points = xy.astype(np.float64)
     found = _mean(points, near)
     for _ in range(_ROUNDS):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from genemamba.heads.knn import ADVANCE, nearness
+
 _BLOCK = 4_096  # cells whose votes for all values are in memory at once
-_SHARPNESS, _ADVANCE = 5.0, 0.1
-"""How fast votes fall off; votes that each value gets in advance, so that no share is zero."""
 
 
-def voted(codes: np.ndarray, distance: np.ndarray, n_values: int) -> np.ndarray:
+def voted(
+    codes: np.ndarray, distance: np.ndarray, n_values: int, advance: float = ADVANCE
+) -> np.ndarray:
     """Return the share of each value in the weighted votes of neighbours, ``(M, C)`` float32.
 
     Parameters
@@ -23,10 +25,12 @@ def voted(codes: np.ndarray, distance: np.ndarray, n_values: int) -> np.ndarray:
         ``(M, k)``.
     n_values
         C.
+    advance
+        Votes that each value gets in advance.
     """
-    near = np.where(codes >= 0, _weights(distance), 0)
+    near = np.where(codes >= 0, nearness(distance), 0)
     votes = np.empty((len(codes), n_values + 1))
-    votes[:] = np.maximum(_ADVANCE * near.mean(axis=1, keepdims=True), 1e-30)
+    votes[:] = np.maximum(advance * near.mean(axis=1, keepdims=True), 1e-30)
     np.add.at(votes, (np.arange(len(codes))[:, None], codes), near)  # -1 is the last column
     votes = votes[:, :n_values]
     return (votes / votes.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -40,7 +44,7 @@ def most_voted(
     share = np.full(len(codes), np.nan, dtype=np.float32)
     for start in range(0, len(codes), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        found = voted(codes[rows], distance[rows], n_values)
+        found = voted(codes[rows], distance[rows], n_values, 0)
         some = (codes[rows] >= 0).any(axis=1)
         best[rows] = np.where(some, found.argmax(axis=1), -1)
         share[rows] = np.where(some, found.max(axis=1), np.nan)
@@ -50,13 +54,7 @@ def most_voted(
 def averaged(values: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Return the weighted mean of the neighbours' numbers, ``(M,)`` float32; NaN without any."""
     there = np.isfinite(values)
-    near = np.where(there, _weights(distance), 0)
+    near = np.where(there, nearness(distance), 0)
     total = near.sum(axis=1)
     mean = (np.where(there, values, 0) * near).sum(axis=1) / np.where(total > 0, total, np.nan)
     return mean.astype(np.float32)
-
-
-def _weights(distance: np.ndarray) -> np.ndarray:
-    """Return exp(-5 (d / d̄)²), d̄ the mean distance of a cell's neighbours."""
-    mean = np.maximum(distance.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return np.exp(-_SHARPNESS * (distance / mean) ** 2)
