@@ -149,7 +149,7 @@ def match(
 def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Return the gene of each name, -1 if unknown or ambiguous, and how it was matched."""
     known = vocab.name_to_gene
-    plain = [_plain(name, known) for name in names]
+    plain = [plain_name(name, known) for name in names]
     found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
     gene = np.maximum(found, -1)
     # leave out unknown names: numpy gives all texts the width of the longest
@@ -162,7 +162,7 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
     return gene, status
 
 
-def _plain(name: str, known: Mapping[str, int]) -> str:
+def plain_name(name: str, known: Mapping[str, int]) -> str:
     """Remove what annotations and programs add to gene names."""
     if name in known or len(name) > _LONGEST:
         return name
