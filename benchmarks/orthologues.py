@@ -110,7 +110,7 @@ def main() -> None:
     )
     release = "Ensembl 110, one-to-one"
     macaques = by_symbol(data, "rhesus_macaque", "cynomolgus_macaque")
-    write("macaque", macaques, f"{release}, rhesus, and cynomolgus for symbols that it lacks", ENSEMBL)
+    write("macaque", macaques, f"{release}: rhesus, else cynomolgus", ENSEMBL)
     write("pig", by_symbol(data, "pig"), release, ENSEMBL)
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 SETTINGS, WORK, VECTORS = "settings.json", "map", "vectors.npy"
 
@@ -51,6 +52,7 @@ def build_map(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -107,7 +109,7 @@ def build_map(
     700
     """
     loaded, folder = models.load(model), Path(out).expanduser()
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with opened_sources(adata, mod) as cells:
         sources = Sources(cells, loaded, reading, running)

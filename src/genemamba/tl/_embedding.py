@@ -253,7 +253,7 @@ class EmbedBlock:
         """Return ``n × d_model`` float32 vectors, and what the record sums up."""
         ranked = rank(block, self.genes, self.max_tokens)
         how: Any = {"pooling": self.pooling, "runtime": self.runtime, "progress": False}
-        return embed_tokens(self._placed, ranked, **how), stats_of(ranked)
+        return embed_tokens(self._placed, ranked, **how), stats_of(ranked, block, self.genes)
 
     @cached_property
     def _placed(self) -> GeneMamba:
