@@ -8,7 +8,8 @@ that has no other (tiers A to C for mouse, Ensembl's one-to-one for macaque and 
 Former names of mouse genes are of two kinds. Mouse genes are renamed with human genes, so a former
 human symbol (HGNC, CC0) is taken for the former name of the orthologue. Of the table of mouse
 aliases only the pairs are kept whose alias is a gene name in one of the mouse data sets. A name
-that is a current symbol, or that would name two genes, is left out.
+that is a current symbol, that would name two genes, or that stands beside the current symbol in a
+data set, is left out.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ def former_names(data: Path, pairs: pd.DataFrame) -> dict[str, list[str]]:
         for name in filter(None, names.split("|")):
             if symbol in symbol_of and name.casefold() not in human:
                 named[name.casefold()][symbol_of[symbol]] = name.capitalize()
-    used = set[str]()
-    for file in sorted((data / "mouse").glob("*.h5ad")):
-        used |= set(ad.read_h5ad(file, backed="r").var_names)
+    files = sorted((data / "mouse").glob("*.h5ad"))
+    sets = [set(ad.read_h5ad(file, backed="r").var_names) for file in files]
+    used = set[str]().union(*sets)
     aliases = read(data, "mouse_alias_to_symbol")
+    current |= {symbol.casefold() for symbol in aliases["symbol"]}
     symbols = set(pairs["mouse_symbol"])
     for alias, symbol in zip(aliases["alias"], aliases["symbol"], strict=True):
         if symbol in symbols and (alias in used or alias.casefold() in named):
@@ -70,7 +72,8 @@ def former_names(data: Path, pairs: pd.DataFrame) -> dict[str, list[str]]:
     for folded, genes in named.items():
         if len(genes) == 1 and folded not in current:
             ((symbol, name),) = genes.items()
-            former[symbol].append(name)
+            if not any({symbol, name} <= names for names in sets):
+                former[symbol].append(name)
     return former
 
 
