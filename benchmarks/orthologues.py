@@ -24,7 +24,7 @@ import pandas as pd
 
 OUT = Path(__file__).parents[1] / "src" / "genemamba" / "tokens"
 ENSEMBL = "EMBL-EBI terms of use (no restriction)"
-COLUMNS = ("human", "symbol", "id", "tier", "former")
+COLUMNS = ("human", "human_symbol", "symbol", "id", "tier", "former")
 
 
 def read(data: Path, name: str) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def read(data: Path, name: str) -> pd.DataFrame:
 
 
 def mouse(data: Path) -> pd.DataFrame:
-    """Return pairs by Ensembl id with tier and former names."""
+    """Return pairs with tier and former names; no human symbol if it is the mouse's in capitals."""
     pairs = read(data, "orthologs_mouse")
     # two symbols of one locus: the id is that of the better tier
     pairs = pairs.sort_values("tier", kind="stable")
@@ -43,6 +43,8 @@ def mouse(data: Path) -> pd.DataFrame:
     found = pairs.rename(
         columns={"human_ensembl": "human", "mouse_symbol": "symbol", "mouse_ensembl": "id"}
     )
+    same = found["human_symbol"] == found["symbol"].str.upper()
+    found["human_symbol"] = found["human_symbol"].mask(same, "")
     found["former"] = ["|".join(sorted(former[symbol])) for symbol in found["symbol"]]
     return found.sort_values("human", kind="stable")
 
@@ -86,7 +88,8 @@ def by_symbol(data: Path, *names: str) -> pd.DataFrame:
             found.setdefault(symbol, human)
     table = pd.DataFrame(sorted(found.items()), columns=["symbol", "human"])
     same = table["human"] == table["symbol"]
-    return table.assign(human=table["human"].mask(same, ""), id="", tier="", former="")
+    table = table.assign(human=table["human"].mask(same, ""))
+    return table.assign(human_symbol="", id="", tier="", former="")
 
 
 def write(organism: str, table: pd.DataFrame, source: str, licence: str) -> None:

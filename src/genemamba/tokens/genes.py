@@ -24,9 +24,9 @@ _LOOKS = {
     r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model has human genes",
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
     r"ENSG\d+.*": "are human Ensembl ids, but none of the model",
-    r"ENSDARG\d+.*": "look like zebrafish Ensembl ids: a species that cannot be read",
-    r"ENSRNOG\d+.*": "look like rat Ensembl ids: a species that cannot be read",
-    r"(FBgn|WBGene)\d+.*": "look like genes of a fly or worm: a species that cannot be read",
+    r"ENSDARG\d+.*": "look like zebrafish Ensembl ids: another species, which cannot be read",
+    r"ENSRNOG\d+.*": "look like rat Ensembl ids: another species, which cannot be read",
+    r"FBgn\d+.*": "look like fly genes: another species, which cannot be read",
     r"ENS[A-Z]+G\d+.*": "look like Ensembl ids of another species than human",
     r"(?i:genes?|row|features?|var|[gvx])[_ .-]?\d+": "are numbered: the names were lost",
     r"\d+(\.0)?": "are numbers: Entrez ids, or the names were lost",
@@ -36,10 +36,10 @@ _LOOKS = {
         "look like mouse symbols (title case), and the model has human genes"
     ),
     r"[a-z][a-z0-9_.:()-]*": (
-        "are in lower case, as zebrafish symbols are: a species that cannot be read"
+        "are in lower case, as zebrafish symbols are: another species, which cannot be read"
     ),
     r"Y[A-P][LR]\d{3}[CW](-[A-Z])?|Q0\d{3}|[A-Z]{3}\d{1,3}": (
-        "look like yeast genes: a species that cannot be read"
+        "look like yeast genes: another species, which cannot be read"
     ),
 }
 _MOUSE = re.compile(r".*ENSMUSG\d{11}.*|[A-Z]\d*[a-z][A-Za-z0-9.-]*")
@@ -141,6 +141,8 @@ def match(
     else:
         human, how = table.human(names)
         gene, without = look_up(human.tolist(), vocab)[0], human == ""
+        symbols = [table.human_symbols.get(name, "") for name in human.tolist()]
+        gene = np.where(gene < 0, look_up(symbols, vocab)[0], gene)
         status = np.where(gene >= 0, how, "unknown").astype("<U9")
     example = _mark_duplicates(gene, status, names)
     used = gene >= 0

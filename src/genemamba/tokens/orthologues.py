@@ -36,6 +36,8 @@ class Orthologues:
     """Human gene of each former symbol, casefolded."""
     folded: dict[str, str]
     """Human gene of each symbol, casefolded."""
+    human_symbols: dict[str, str]
+    """Symbol of each human gene."""
 
     @staticmethod
     def load(organism: str) -> Orthologues:
@@ -85,12 +87,13 @@ def _shipped(organism: str) -> Orthologues:
     found = Orthologues(
         organism,
         f"{source.removeprefix('# source: ')} (sha256 {hashlib.sha256(text).hexdigest()[:12]})",
-        *({}, {}, {}, {}),
+        *({}, {}, {}, {}, {}),
     )
     twice = set()
     for line in lines:
-        human, symbol, gene_id, _, former = line.split("\t")
+        human, human_symbol, symbol, gene_id, _, former = line.split("\t")
         human = human or symbol
+        found.human_symbols[human] = human_symbol or symbol.upper()
         found.symbols[symbol] = human
         if gene_id:
             found.ids[gene_id] = human
