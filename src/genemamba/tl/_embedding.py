@@ -308,6 +308,9 @@ def _about(text: str, of: str) -> str:
     text = re.sub(
         r"use gene_ids=('.*')", rf"name its genes by it: {of}.var_names = {of}.var[\1]", text
     )
+    text = re.sub(
+        r"use organism='mouse':.*", f"write {of}.var_names as the mouse's symbols: 'Cd3e'", text
+    )
     return re.sub(r"\blayer=", f"{of}_layer=", re.sub(r"\badata\b", of, text))
 
 
