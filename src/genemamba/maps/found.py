@@ -22,7 +22,7 @@ class CellSearch:
     enrichment: pd.DataFrame
     """A row per query, column and value: ``query``, ``column``, ``value``, ``found`` (cells),
     ``share`` of the cells found, ``background``, its share of the map, ``fold`` (their ratio),
-    ``p_value`` (hypergeometric) and ``fdr`` (Benjamini–Hochberg); the largest fold first."""
+    ``p_value`` (hypergeometric) and ``fdr`` (Benjamini–Hochberg); the smallest p-value first."""
     map_name: str
     n_cells: int
     """Cells of the map that could be found."""
