@@ -102,7 +102,11 @@ class ReferenceMap:
         """Raise unless there is something of each cell."""
         wanted = ["umap", *map(key_of, self.about["columns"])]
         lengths = [self.index.n, *(len(self._cells.get(name, ())) for name in wanted)]
-        if {*lengths} != {self.n_cells} or not {*EXPECTED} <= self._cells.keys():
+        label = self.about["label_key"]
+        whole = {*EXPECTED} <= self._cells.keys() and (
+            not label or self.about["columns"].get(label)
+        )
+        if {*lengths} != {self.n_cells} or not whole:
             raise MapError(f"the files of {self.folder} do not belong together", AGAIN)
 
     @cached_property

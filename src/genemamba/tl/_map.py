@@ -245,9 +245,8 @@ def _write(
         values = np.array(columns.values(label), dtype=object)[code]
         values[~named], confidence[~named] = np.nan, np.nan
         values[unlike] = UNKNOWN
-        _put(adata, keys.label, values, known)
+        write_colors(adata, keys.label, _put(adata, keys.label, values, known))
         _put(adata, keys.confidence, confidence, known)
-        write_colors(adata, keys.label, adata.obs[keys.label].cat.categories.tolist())
     for name in columns.names:
         if name == label:
             continue
@@ -265,8 +264,9 @@ def _write(
     return int(unlike.sum())
 
 
-def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> None:
-    """Write a column of ``obs``; NaN where a cell has no known gene."""
+def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> list[str]:
+    """Write a column of ``obs``, NaN where a cell has no known gene; return its categories."""
+    there: list[str] = []
     if values.dtype == object:
         whole = np.full(len(known), np.nan, dtype=object)
         whole[known] = values
@@ -274,6 +274,7 @@ def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> Non
         adata.obs[key] = pd.Categorical(whole, there)
     else:
         adata.obs[key] = _spread(values, known, np.nan)
+    return there
 
 
 def _spread(values: np.ndarray, known: np.ndarray, missing: float) -> np.ndarray:

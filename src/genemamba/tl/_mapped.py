@@ -93,10 +93,12 @@ def require_same_model(reference: ReferenceMap, loaded: GeneMamba) -> None:
     """Raise if another model made the map."""
     made, this = reference.about["model"], known_by(loaded)
     if made["model_sha256"] != this:
+        unsaved = made["model_sha256"].startswith("unsaved")
+        how = "the model that made it" if unsaved else f"model={made['model']!r}"
         raise MapError(
             f"the map {reference.name!r} was made with the model {made['model']} "
-            f"({made['model_sha256'][:8]}), not with this one ({this[:8]})",
-            f"give model={made['model']!r}, or build the map again",
+            f"({made['model_sha256'][:16]}), not with this one ({this[:16]})",
+            f"give {how}, or build the map again",
         )
 
 
