@@ -81,7 +81,8 @@ def read_column(values: pd.Series, name: str, where: str) -> pd.Series:
         values = values.map({True: "True", False: "False"})
     elif pd.api.types.is_numeric_dtype(values):
         return values.astype(np.float64)
-    words = pd.Series(pd.Categorical(values.where(values.isna(), values.astype(str))), values.index)
+    plain = values.astype(object)
+    words = pd.Series(pd.Categorical(plain.where(plain.isna(), plain.astype(str))), values.index)
     if (n := len(words.cat.categories)) > MOST_VALUES:
         raise InputError(
             f"{where}.obs[{name!r}] has {n:,} different values, such as "

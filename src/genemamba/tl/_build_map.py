@@ -88,7 +88,7 @@ def build_map(
 
     Returns
     -------
-    The map, as :func:`genemamba.maps.load` opens it; nothing is written to `adata`. The folder has
+    The map, as :func:`genemamba.maps.load` opens it; writes nothing to `adata`. The folder has
     ``map.json`` (model, parameters, sha256 of every file, accuracy on held-out cells), vectors in
     8 bits with their index, and columns, names of cells and UMAP.
 
@@ -116,6 +116,7 @@ def build_map(
         sources = Sources(cells, loaded, reading, running)
         obs, batch = sources.table(label_key, batch_key, keep)
         sources.require_common_genes()
+        sources.require_runnable()
         about: dict[str, Any] = {
             "version": __version__,
             "label_key": label_key or "",

@@ -20,10 +20,10 @@ from genemamba._keys import OBSM_EMBEDDING
 from genemamba._labels import in_memory
 from genemamba.cells.labels import UNKNOWN, column, full_column
 from genemamba.cells.open import is_path, opened_in, require_anndata
-from genemamba.cells.read import Reading
+from genemamba.cells.read import Reading, read_counts
 from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.maps.columns import read_column
-from genemamba.tl._embedding import Embedding, Running, embed_into
+from genemamba.tl._embedding import Embedding, Running, embed_into, named
 from genemamba.tl._expressed import expressed_blocks
 from genemamba.tokens import MUCH_LOST, Measured
 
@@ -145,6 +145,12 @@ class Sources:
                 "on one map",
                 "leave out what measures other genes",
             )
+
+    def require_runnable(self) -> None:
+        """Raise unless counts can be read, and the model can run as it was told to."""
+        for part in self.parts.values():
+            with named(part.of):
+                part.running.for_counts(read_counts(part.adata, part.reading.layer))
 
     def sha256(self, obs: pd.DataFrame) -> str:
         """Hash names and columns of the cells."""

@@ -74,7 +74,7 @@ def search(
 
     Returns
     -------
-    Two tables; nothing is written.
+    Two tables; writes nothing.
 
     ``cells``
         A row per query and cell found, nearest first: ``query``, ``rank`` (from 1), ``cell`` (its
