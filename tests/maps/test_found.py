@@ -52,7 +52,7 @@ def test_among_some_cells(columns: Columns) -> None:
 
 def test_several_queries_and_none(columns: Columns) -> None:
     table = enrichment(columns, {"b": np.array([6]), "a": np.array([0])}, None, 10)
-    assert table["query"].tolist() == ["a", "b"]
+    assert table["query"].tolist() == ["b", "a"]  # as given
     bare = enrichment(Columns({}, {}), {"a": np.array([0])}, None, 10)
     assert bare.empty
     assert list(bare) == list(table)

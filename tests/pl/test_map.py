@@ -47,7 +47,7 @@ def test_by_labels_and_measurements(
 
 
 def test_what_is_missing(mapped: AnnData, small_map: ReferenceMap, pbmc: AnnData) -> None:
-    with pytest.raises(InputError, match="X_umap_reference.* is missing"):
+    with pytest.raises(InputError, match=r"X_umap_reference.* is missing"):
         gm.pl.map(pbmc, small_map)
     with pytest.raises(InputError, match="lie on the map 'blood', not on 'genemamba-body'"):
         gm.pl.map(mapped)

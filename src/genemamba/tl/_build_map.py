@@ -235,5 +235,5 @@ def _check_number(kept: np.ndarray) -> None:
         warnings.warn(
             f"{n:,} cells express no gene of the model and are not on the map",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

@@ -166,7 +166,9 @@ def map(
         if correct:
             of_batch = np.zeros(len(X)) if batch is None else batch
             X[known] = reference.space.corrected(X[known], of_batch[known])
-        wide = min(max(k, NEAREST), reference.n_cells)  # quality and place do not depend on k
+        wide = min(
+            max(k, NEAREST), reference.n_cells
+        )  # whatever k, these are read for quality and place
         found, distance = reference.search(X[known], wide)
         lost = _mapped.warn_of_genes(reference, cells)
         if not cells.reused and OBSM_EMBEDDING not in own.obsm:
@@ -195,7 +197,7 @@ def map(
             "types that it lacks, or were measured in another way; use a map of this tissue, or, "
             "for another technology, correct=True",
             GeneMambaWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
     return result
 

@@ -135,7 +135,7 @@ class Sources:
                     f"{max(lost):.0%} of the counts of {a} or {b} are on genes that the other does "
                     "not measure: their cells may lie apart on the map",
                     GeneMambaWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
         tokens = [np.unique(part.genes.tokens) for part in self.parts.values()]
         n = len(reduce(np.intersect1d, tokens))

@@ -114,6 +114,6 @@ def warn_of_genes(reference: ReferenceMap, cells: Embedding) -> float:
             "measure: its cells lie elsewhere on the map, and labels are less reliable; "
             "correct=True shifts them towards it",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return missing
