@@ -288,6 +288,7 @@ def test_more_cells_than_umap_lays_out(
     assert np.isfinite(found.umap).all()
 
 
+@pytest.mark.slow
 def test_with_the_real_umap(
     cells: AnnData, how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,11 +79,11 @@ def enrichment(
         return pd.DataFrame(columns=[*names, "fdr"])
     table = pd.concat(parts, ignore_index=True)
     table["fdr"] = fdr(table["p_value"].to_numpy())
-    queries, names = list(found), list(columns.names)  # in their own order
+    order = {query: i for i, query in enumerate(found)}  # as given
     keys = (
         -table["fold"],
         table["p_value"],
-        table["column"].map(names.index),
-        table["query"].map({query: i for i, query in enumerate(queries)}),
+        table["column"].map(columns.names.index),
+        table["query"].map(order),
     )
     return table.iloc[np.lexsort(keys)].reset_index(drop=True)
