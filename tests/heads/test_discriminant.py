@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from genemamba.heads import Probe
 from genemamba.heads.discriminant import SHRINKAGES, fit_discriminants
 
 N, D, FIRST, CLASSES = 240, 11, 6, 3
@@ -34,7 +35,7 @@ def test_without_shrinkage_it_is_that_of_scikit_learn(
     ((probe,),) = fit_discriminants(X, y, CLASSES, [np.arange(N)], [[0.0]], first=FIRST)
     theirs = LinearDiscriminantAnalysis(solver=solver, priors=[1 / CLASSES] * CLASSES)
     theirs.fit(scaled(X), y)
-    found, expected = probe.logits(X), theirs.decision_function(scaled(X))
+    found, expected = Probe.logits(probe, X), theirs.decision_function(scaled(X))
     np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=2e-3)
 
 
@@ -63,8 +64,19 @@ def test_a_shrunken_covariance_is_given_to_scikit_learn(
     coef = np.linalg.solve(theirs.covariance_, theirs.means_.T).T
     expected = Z @ coef.T - 0.5 * np.einsum("cd,cd->c", theirs.means_, coef)
     ((probe,),) = fit_discriminants(X, y, CLASSES, [np.arange(N)], [[share]], first=FIRST)
-    found = probe.logits(X)
+    found = Probe.logits(probe, X)
     np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=2e-3)
+
+
+def test_probability_falls_as_a_power_of_the_log_odds(
+    cells: tuple[np.ndarray, np.ndarray],
+) -> None:
+    X, y = cells
+    ((probe,),) = fit_discriminants(X, y, CLASSES, [np.arange(N)], [[0.5]], first=FIRST)
+    linear, found = Probe.logits(probe, X), probe.logits(X)
+    np.testing.assert_array_equal(found.argmax(axis=1), linear.argmax(axis=1))
+    behind = linear.max(axis=1, keepdims=True) - linear
+    np.testing.assert_allclose(np.exp(found), 1 / (1 + behind / 3), rtol=1e-5)
 
 
 def test_each_fold_is_fitted_to_its_own_cells(cells: tuple[np.ndarray, np.ndarray]) -> None:

@@ -35,6 +35,7 @@ def test_neighbours_at_no_distance_or_at_one_place() -> None:
     np.testing.assert_allclose(place(same[:, :1], np.ones((1, 1), np.float32)), ISLANDS[[1]])
 
 
+@pytest.mark.slow  # UMAP compiles
 def test_umap_is_the_same_twice_and_keeps_neighbours_together() -> None:
     rng = np.random.default_rng(2)
     kind = np.repeat([0, 1], 40)

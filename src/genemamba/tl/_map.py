@@ -21,7 +21,7 @@ from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading
 from genemamba.cells.record import check_key, check_slots, entry_of, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.maps import held_out
+from genemamba.heads import knn
 from genemamba.maps.held_out import BELONGS
 from genemamba.maps.layout import NEAREST, place
 from genemamba.maps.transfer import averaged, most_voted, voted
@@ -225,7 +225,7 @@ def _write(
 ) -> int:
     """Write the slots; return how many cells do not belong on the map."""
     label, columns = reference.about["label_key"], reference.columns
-    near = distance[:, : held_out.NEAREST].mean(axis=1)
+    near = distance[:, : knn.NEAREST].mean(axis=1)
     xy = place(np.asarray(reference.umap)[found[:, :NEAREST]], distance[:, :NEAREST])
     found, distance = found[:, :k], distance[:, :k]
     named = np.ones(len(found), dtype=bool)
