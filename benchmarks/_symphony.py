@@ -5,7 +5,9 @@
 Reads counts, labels, batches and splits from FOLDER; writes labels, neighbours and seconds of each
 split. The steps are those of its documentation: 2,000 variable genes, scaled, 30 principal
 components, Harmony over the batches of the map, map_embedding with the batches of the query, and
-transfer_labels_kNN, all with their defaults.
+transfer_labels_kNN, all with their defaults; and the labels and neighbours of the query before it
+was corrected, on the same components. A map of one batch has no Harmony: map_embedding then makes
+soft clusters of it.
 """
 
 from __future__ import annotations
@@ -70,15 +72,15 @@ def main() -> None:
         query = normalised(X[test], genes, {"batch": known["batch"][test]})
         several = len(set(known["batch"][test])) > 1
         sp.tl.map_embedding(query, reference, key="batch" if several else None)
-        sp.tl.transfer_labels_kNN(query, reference, "cell_type", ref_basis=basis)
-        seconds = time.perf_counter() - begun
+        found = {"seconds": time.perf_counter() - begun}
         near = NearestNeighbors(n_neighbors=30).fit(reference.obsm[basis])
-        np.savez(
-            folder / f"{i}.npz",
-            label=query.obs["cell_type"].to_numpy(str),
-            neighbours=near.kneighbors(query.obsm["X_pca_harmony"])[1],
-            seconds=seconds,
-        )
+        for row, of_query in (("symphony", "X_pca_harmony"), ("plain", "X_pca_reference")):
+            sp.tl.transfer_labels_kNN(
+                query, reference, "cell_type", ref_basis=basis, query_basis=of_query
+            )
+            found[f"{row}.label"] = query.obs["cell_type"].to_numpy(str)
+            found[f"{row}.neighbours"] = near.kneighbors(query.obsm[of_query])[1]
+        np.savez(folder / f"{i}.npz", **found)
 
 
 if __name__ == "__main__":

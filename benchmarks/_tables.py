@@ -158,7 +158,8 @@ def unknown(result: Result) -> dict[str, str]:
 
 
 ON_MAP = {"map": "`map`", "corrected": "`map`, `correct=True`", "knn": "`annotate`, `knn`"}
-ON_MAP |= {"symphony": "symphonypy", "annotate": "`annotate`"}
+ON_MAP |= {"symphony": "symphonypy", "plain": "symphonypy, not corrected"}
+ON_MAP["annotate"] = "`annotate`"
 LABELS = {"f1": "macro-F1", "ece": "ECE", "unknown": "unknown", "f1_unknown": "F1, unknown wrong"}
 NEAR = {"same": "same type", "mostly": "mostly", "same_known": "same, type on the map",
         "mostly_known": "mostly, type on the map"}  # fmt: skip

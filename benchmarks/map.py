@@ -9,8 +9,8 @@
    30 neighbours with its type, mostly the share of cells for which that is more than half, of all
    cells and of those whose type the map has. Neighbours are always of other batches than the cell.
    Next to it are gm.tl.annotate(method="knn") and, with --peers, symphonypy with its defaults, run
-   by that interpreter (`_symphony.py`); it gives no probabilities. unchanged: no byte of a map's
-   folder differs after all cells were laid on it.
+   by that interpreter (`_symphony.py`), and the same before it corrects the query; it gives no
+   probabilities. unchanged: no byte of a map's folder differs after all cells were laid on it.
 2. quality. Three maps of blood: the share of cells with a mapping quality below .05, of blood that
    was held out, of blood of other studies, of fetal brain, and of lung cancer lines.
 3. body. The map of the package on the sets of `truth.csv`: labels judged as `terms` does, next to
@@ -176,9 +176,10 @@ def by_knn(query: ad.AnnData, reference: ad.AnnData, key: str) -> dict[str, Any]
 
 def by_symphony(
     adata: ad.AnnData, key: str, splits: list[tuple[str, Any, Any]], python: Path
-) -> list[dict[str, Any]]:
-    """Run symphonypy in a process of its own; return a row for each split."""
-    types, rows = adata.obs["cell_type"].to_numpy(str), []
+) -> dict[str, list[dict[str, Any]]]:
+    """Run symphonypy in a process of its own; return a row for each split, and not corrected."""
+    types = adata.obs["cell_type"].to_numpy(str)
+    rows: dict[str, list[dict[str, Any]]] = {"symphony": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
         sparse.save_npz(f"{folder}/counts.npz", sparse.csr_matrix(adata.X, dtype=np.float32))
         about = {"cell_type": types.tolist(), "batch": adata.obs[key].astype(str).tolist(),
@@ -187,11 +188,13 @@ def by_symphony(
         subprocess.run([python, SYMPHONY, folder], check=True, stdout=subprocess.DEVNULL)
         for i, (_, train, test) in enumerate(splits):
             with np.load(f"{folder}/{i}.npz") as found:
-                rows.append({
-                    **scored(types[test], found["label"]),
-                    **agreed(types[train][found["neighbours"]], types[test], types[train]),
-                    "seconds": float(found["seconds"]),
-                })  # fmt: skip
+                for row, own in rows.items():
+                    near = types[train][found[f"{row}.neighbours"]]
+                    own.append({
+                        **scored(types[test], found[f"{row}.label"]),
+                        **agreed(near, types[test], types[train]),
+                        "seconds": float(found["seconds"]),
+                    })  # fmt: skip
     return rows
 
 
@@ -211,7 +214,7 @@ def transfer(name: str, args: argparse.Namespace) -> dict[str, Any]:
         rows["knn"].append(by_knn(query, reference, key))
         print(f"  {name} {fold}:", {row: round(own[-1]["f1"], 3) for row, own in rows.items()})
     if args.peers is not None:
-        rows["symphony"] = by_symphony(adata, key, splits, args.peers)
+        rows |= by_symphony(adata, key, splits, args.peers)
     tables = {row: pd.DataFrame(found) for row, found in rows.items()}
     return {
         "folds": len(splits),
