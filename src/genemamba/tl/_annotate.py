@@ -103,11 +103,12 @@ def annotate(
     label_key
         Column of ``obs`` with the labels: of `reference` if there is one, otherwise of `adata`.
     method
-        ``"auto"``: the best of four on held-out cells, by macro-F1: logistic regression on the
-        embedding, on log-expression of the genes that both measure, or on both joined; or
-        ``"knn"``. ``"probe"``: regression on the embedding. ``"knn"``: the vote of the 30 nearest
-        reference cells. ``"finetune"``: the model itself is trained with a [CLS] token and a
-        classifier on it, as in the paper [2]_; takes minutes, and a GPU helps.
+        ``"auto"``: the best of five on held-out cells, by macro-F1: logistic regression on the
+        embedding, on log-expression of the genes that both measure, or on both joined; linear
+        discriminants of both joined, with a shrunken covariance [6]_; or ``"knn"``. ``"probe"``:
+        regression on the embedding. ``"knn"``: the vote of the 30 nearest reference cells.
+        ``"finetune"``: the model itself is trained with a [CLS] token and a classifier on it, as in
+        the paper [2]_; takes longer, and a GPU helps.
     batch_key
         Column of ``obs`` with donors or batches of the labelled cells. The method is then chosen,
         and confidence, sets and "unknown" are calibrated, on whole held-out donors, so that they
@@ -224,6 +225,7 @@ def annotate(
        Levels*, JASA 2019.
     .. [4] Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
     .. [5] Fisher, *Statistical Methods for Research Workers*, 1925.
+    .. [6] Friedman, *Regularized Discriminant Analysis*, JASA 1989.
 
     Examples
     --------
