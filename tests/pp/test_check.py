@@ -379,7 +379,9 @@ def test_a_column_of_mouse_symbols_is_named(pbmc: AnnData, small_model: GeneMamb
     upper.var_names = [
         f"GM{10_000 + i}" if i % 9 == 0 else n.upper() for i, n in enumerate(pbmc.var["name"])
     ]
-    assert "use gene_ids='name'" in gm.pp.check(upper, model=small_model).fix
+    fix = gm.pp.check(upper, model=small_model).fix
+    assert "use gene_ids='name'" in fix
+    assert "organism='mouse'" in fix
 
 
 def test_numbered_rows_are_no_mouse(pbmc: AnnData, small_model: GeneMamba) -> None:

@@ -44,6 +44,8 @@ def match_genes(
     except InputError as error:
         turned = cells is not None and _share_known(cells, vocab) > 0.1
         fix, also = _better_names(var, vocab, names)
+        if fix and "organism=" in error.fix:
+            fix = f"{fix}. {error.fix}"
         if turned:
             fix = "the rows are genes: use adata.T"
         raise InputError(error.what + also, fix or error.fix) from None
