@@ -122,6 +122,25 @@ class ResumableFolder:
             ) from None
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes from doing the same work in it."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"lock{_UNFINISHED}")  # a name that does not count as content
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder} is being written by another process", "wait for it, or use another out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _differences(now: Any, before: Any, where: str = "") -> Iterator[str]:
     if isinstance(now, dict) and isinstance(before, dict):
         for key in sorted(now.keys() | before.keys()):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from filelock import FileLock, Timeout
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._files import ResumableFolder, write_json
+from genemamba._files import ResumableFolder, alone, write_json
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba._version import __version__
 from genemamba.cells.read import Reading, no_genes
@@ -130,7 +128,7 @@ def build_map(
             )
         partial = folder.with_name(folder.name + ".partial")
         work = ResumableFolder(partial, "map", SETTINGS)
-        with work.writing(), _alone(partial):
+        with work.writing(), alone(partial):
             if work.begun:
                 work.require_same(about, json.loads((partial / SETTINGS).read_text("utf-8")))
             else:
@@ -174,23 +172,6 @@ def _finished(folder: Path, about: dict[str, Any]) -> ReferenceMap:
     if found.about["model"]["model_sha256"] != about["model"]["model_sha256"]:
         raise InputError(f"{folder} is a map made with another model", "give another out")
     return found
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same map."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock.new")  # a name that does not count as content
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"{folder} is being written by another process", "wait for it, or use another out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _warn_of_left_out(kept: np.ndarray) -> None:

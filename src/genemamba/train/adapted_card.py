@@ -1,0 +1,81 @@
+"""The model card of an adapted model, and its summary in two lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genemamba.network import GeneMamba
+
+_TITLES = {
+    "neighbours": "neighbours shared",
+    "found": "other part found",
+    "contrast": "contrast",
+    "masked": "hidden genes",
+}
+
+
+def summary(adapted: dict[str, Any]) -> str:
+    """Say what was won on held-out cells."""
+    before, after = (adapted["scores"][f"{share:g}"] for share in (0, adapted["share"]))
+    held = f"{adapted['held_out']:,} held-out cells"
+    if not adapted["share"]:
+        return (
+            f"adapt: training did not help ({held}: halves of their counts share "
+            f"{before['neighbours']:.1%} of neighbours): the model stays as it was"
+        )
+    loss = ", ".join(
+        f"{_TITLES[name]} {before[name]:.2f} → {after[name]:.2f}"
+        for name in ("contrast", "masked")
+        if name in before
+    )
+    return (
+        f"adapt: {held}: halves of their counts share {before['neighbours']:.1%} → "
+        f"{after['neighbours']:.1%} of neighbours" + (f" (losses: {loss})" if loss else "")
+    )
+
+
+def card(model: GeneMamba) -> str:
+    """Return ``README.md``: from what, to which cells, and held-out scores by share."""
+    adapted, sizes = model.provenance["adapted"], model.config
+    parts = [
+        f"# {model.provenance['name']}",
+        f"A GeneMamba model (embedding width {sizes.d_model}, {sizes.n_layers} Bi-Mamba layers), "
+        "adapted to the cells below with `gm.tl.adapt`, without labels. The card of the model that "
+        "it was adapted from describes the cells that were seen before.",
+        *(_one(own) for own in _chain(adapted)),
+        "Scores on these cells are not zero-shot: the model has seen them, though no label.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _chain(adapted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the adaptations, the last one first."""
+    return [adapted, *(_chain(adapted["before"]) if "before" in adapted else [])]
+
+
+def _one(own: dict[str, Any]) -> str:
+    libraries = "\n".join(f"| {name} | {n:,} |" for name, n in own["libraries"].items())
+    names = [name for name in _TITLES if name in own["scores"]["0"]]
+    head = f"| share | {' | '.join(_TITLES[name] for name in names)} |"
+    rows = "\n".join(
+        f"| {share}{' (kept)' if float(share) == own['share'] else ''} | "
+        f"{' | '.join(f'{scores[name]:.3f}' for name in names)} |"
+        for share, scores in own["scores"].items()
+    )
+    line = "|---" * (len(names) + 1) + "|"
+    return f"""## Adapted from {own["from"]}
+
+sha256 of its weights: `{own["from_sha256"]}`. {own["steps"]:,} steps on {own["trained_on"]:,} of
+{own["cells"]:,} cells, seed {own["seed"]}. {own["held_out"]:,} cells were held out; they decided
+with which share the trained weights are averaged into those before.
+
+| library | cells |
+|---|---|
+{libraries}
+
+On held-out cells (neighbours shared: nearest neighbours on which two halves of a cell's counts
+agree; other part found: how often a part of a cell is nearest to its other part; losses):
+
+{head}
+{line}
+{rows}"""

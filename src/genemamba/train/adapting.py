@@ -1,0 +1,235 @@
+"""Adapt a model to cells: train on them without labels, and keep what held-out counts confirm.
+
+Training starts from the model with the factors of the cells joined to its gene vectors. Then the
+weights before and after are averaged with several shares, and the average is kept in which halves
+of the counts of held-out cells agree best on who their neighbours are. The share 0 is the start, so
+the result is never worse than it by this measure.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from genemamba.datasets import Corpus
+from genemamba.datasets._factors import gene_factors
+from genemamba.network import GeneMamba
+from genemamba.network.inference import embed_tokens
+from genemamba.network.runtime import Runtime
+from genemamba.tokens import FIRST_GENE, rank_csr
+from genemamba.train import engine
+from genemamba.train.data import CorpusSplit, Stream, split
+from genemamba.train.packing import ViewBatch
+from genemamba.train.recipe import Recipe
+from genemamba.train.task import Task
+from genemamba.train.validation import Validation
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+FACTORS = 0.3  # share of the cells' factors in a gene's vector; chosen on valid/
+_KNOWN = 50  # cells that express a gene, from which its factors count in full
+_HALF_TOKENS = 512
+_FEWEST_HELD, _MOST_HELD = 100, 400  # cells that decide
+_TIMED, _TAIL = 4, 0.15  # steps to time; share of the time for the choice
+START, RUN = "start", "run"
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """What decides an adaptation, except the cells and the model."""
+
+    steps: int
+    seed: int
+    runtime: Runtime
+    max_tokens: int
+
+    def recipe(self, n_cells: int, masked: bool, start: Path | None = None) -> Recipe:
+        """Return the recipe for a number of cells; without a [MASK] token, contrast alone."""
+        text = (resources.files(__package__) / "recipes" / "adapted.toml").read_text("utf-8")
+        values = tomllib.loads(text)
+        values["model"] = {} if start is None else {"start": str(start)}
+        values["objectives"]["masked"] *= masked
+        values["data"]["held_out_share"] = held_out_share(n_cells)
+        values["optimiser"]["steps"] = self.steps
+        half = self.runtime.precision == "bfloat16"
+        values["run"] |= {"seed": self.seed, "precision": "bf16-mixed" if half else "32-true"}
+        return Recipe.from_dict(values)
+
+
+def held_out_share(n_cells: int) -> float:
+    """Return the share of the cells to hold out: 100 to 400 cells, at most three in ten."""
+    wanted = min(max(_FEWEST_HELD, 0.1 * n_cells), _MOST_HELD)
+    return round(min(0.3, wanted / n_cells), 4)
+
+
+def steps_within(seconds: float, corpus: Corpus, model: GeneMamba, how: Adapting) -> int:
+    """Time some steps, without taking them, and return how many fit; 0 if none does."""
+    recipe = how.recipe(len(corpus), _has_mask(model))
+    stream = Stream(corpus, recipe, split(corpus, recipe).training)
+    device = torch.device(how.runtime.device)
+    own = copy.deepcopy(model).to(device).train()
+    own.vocab = corpus.vocab
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        task = Task(own, recipe).to(device)
+        taken = []
+        for step in range(_TIMED):
+            begun = time.monotonic()
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16-mixed"
+            ):
+                for batch in stream.own(step):
+                    task.total(task(_placed(batch, device))).backward()
+            task.zero_grad()
+            taken.append(time.monotonic() - begun)
+    return int(seconds * (1 - _TAIL) / float(np.median(taken[1:])))
+
+
+def adapt(
+    model: GeneMamba, corpus: Corpus, folder: Path, how: Adapting
+) -> tuple[GeneMamba, dict[str, Any]]:
+    """Train in `folder`, or resume; return the model that is kept, and how it was chosen."""
+    masked = _has_mask(model)
+    recipe = how.recipe(len(corpus), masked, folder / START)
+    cells = split(corpus, recipe)
+    start = folder / START
+    if not (folder / RUN).exists():
+        shutil.rmtree(start, ignore_errors=True)
+        joined(model, corpus, cells.training, how.seed).save_pretrained(start)
+    accelerator = torch.device(how.runtime.device).type
+    engine.pretrain(corpus, recipe, folder / RUN, accelerator=accelerator, doing="adapt")
+    end = GeneMamba.from_pretrained(folder / RUN)
+    judge = Judge(corpus, recipe, cells, how)
+    scores = {share: judge.scores(mixed(model, end, share)) for share in SHARES}
+    best = max(SHARES, key=lambda share: (scores[share]["neighbours"], -share))
+    kept = mixed(model, end, best)
+    kept.ranking, kept.sketch = model.ranking, end.sketch
+    found = {
+        "share": best,
+        "steps": how.steps,
+        "seed": how.seed,
+        "trained_on": len(cells.training),
+        "held_out": len(cells.share),
+        "scores": {f"{share:g}": own for share, own in scores.items()},
+    }
+    return kept, found
+
+
+@torch.no_grad()
+def joined(
+    model: GeneMamba, corpus: Corpus, training: np.ndarray, seed: int, share: float = FACTORS
+) -> GeneMamba:
+    """Return a copy whose gene vectors contain, with a share, the factors of some cells.
+
+    Factors have no orientation of their own: they are turned so that the genes that are expressed
+    most lie closest to where the model has them. Lengths stay; genes that few cells express move
+    less.
+    """
+    own = copy.deepcopy(model)
+    table = own.embeddings.weight[FIRST_GENE : FIRST_GENE + corpus.vocab.n_genes]
+    before = table.numpy().astype(np.float64)
+    rng = np.random.default_rng(seed)
+    factors = gene_factors(corpus, training, before.shape[1], rng)
+    number = np.asarray(corpus.ranking.cells, dtype=np.float64)[:, None]
+    weight = np.sqrt(number / max(number.max(), 1))
+    left, _, right = np.linalg.svd((factors * weight).T @ (before * weight))
+    length = np.sqrt(np.mean(before**2, axis=1, keepdims=True))
+    part = share * np.minimum(1, number / _KNOWN)
+    moved = (1 - part) * before + part * (factors @ (left @ right)) * length
+    moved *= length / np.maximum(np.sqrt(np.mean(moved**2, axis=1, keepdims=True)), 1e-9)
+    table.copy_(torch.from_numpy(moved))
+    return own
+
+
+@torch.no_grad()
+def mixed(start: GeneMamba, end: GeneMamba, share: float) -> GeneMamba:
+    """Return the model whose weights are averaged, those of `end` with `share`."""
+    own, last = copy.deepcopy(start), end.state_dict()
+    for name, weight in own.state_dict().items():
+        if share and not (name == "lm_head.weight" and own.config.tie_embeddings):
+            weight.lerp_(last[name].float(), share)
+    return own.eval()
+
+
+class Judge:
+    """Scores models on held-out cells, without labels; halves and views are drawn once."""
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, cells: CorpusSplit, how: Adapting) -> None:
+        self.recipe, self.how, self.vocab = recipe, how, corpus.vocab
+        self.validation = Validation(corpus, recipe, cells)
+        held = cells.share[:_MOST_HELD]
+        self.halves = halves(corpus.rows(held), np.random.default_rng(how.seed))
+        self.library = corpus.group[held]
+
+    def scores(self, model: GeneMamba) -> dict[str, float]:
+        """Return the losses, the views found, and the neighbours that halves share."""
+        device = torch.device(self.how.runtime.device)
+        own = copy.deepcopy(model).to(device)
+        with torch.random.fork_rng(devices=[]):
+            task = Task(own, self.recipe).to(device).eval()
+        found = self.validation.scores(task, task.names, lambda b: _placed(b, device))
+        vectors = [self._embed(model, half) for half in self.halves]
+        scores = {"neighbours": shared_neighbours(*vectors, self.library)}
+        scores |= {name.removeprefix("share_"): value for name, value in found.items()}
+        return {name: round(float(value), 5) for name, value in scores.items()}
+
+    def _embed(self, model: GeneMamba, counts: sparse.csr_matrix) -> np.ndarray:
+        token = np.arange(self.vocab.n_genes, dtype=np.int32) + FIRST_GENE
+        arrays = counts.indptr.astype(np.int64), counts.indices, counts.data
+        most = min(self.how.max_tokens, _HALF_TOKENS)
+        ranked = rank_csr(*arrays, token, self.vocab.median, most)
+        vectors = embed_tokens(model, ranked, runtime=self.how.runtime, progress=False)
+        return np.nan_to_num(vectors)
+
+
+def halves(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[sparse.csr_matrix]:
+    """Split the counts of cells at random."""
+    first = rng.binomial(counts.data, 0.5)
+    found = []
+    for data in (first, counts.data - first):
+        half = sparse.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape).copy()
+        half.eliminate_zeros()
+        found.append(half)
+    return found
+
+
+def shared_neighbours(first: np.ndarray, second: np.ndarray, library: np.ndarray) -> float:
+    """Return the share of a cell's nearest neighbours on which both halves agree.
+
+    Neighbours are of the cell's own library, where there are enough, so that a difference between
+    libraries, which halves share as well, counts for nothing. Each library's share counts with its
+    cells.
+    """
+    agreed, judged = 0.0, 0
+    for name in np.unique(library):
+        own = np.flatnonzero(library == name)
+        k = min(15, len(own) // 4)
+        if k:
+            near = [_nearest(half[own], k) for half in (first, second)]
+            same = (near[0][:, :, None] == near[1][:, None, :]).any(axis=2)
+            agreed, judged = agreed + float(same.mean(axis=1).sum()), judged + len(own)
+    return agreed / max(1, judged)
+
+
+def _nearest(vectors: np.ndarray, k: int) -> np.ndarray:
+    square = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    distance = square[:, None] + square - 2 * vectors.astype(np.float64) @ vectors.T
+    np.fill_diagonal(distance, np.inf)
+    return np.argsort(distance, axis=1, kind="stable")[:, :k]
+
+
+def _has_mask(model: GeneMamba) -> bool:
+    return model.vocab is not None and model.vocab.has_special("[MASK]")
+
+
+def _placed(batch: ViewBatch, device: torch.device) -> ViewBatch:
+    return ViewBatch(*(t.to(device) if isinstance(t, Tensor) else t for t in batch))
