@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -27,7 +28,9 @@ from genemamba.network import GeneMamba, runtime
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "genemamba"
+CELLS = {"tl.adapt": 200}  # of what needs more than a few
 ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
+    "tl.adapt": lambda _: {"out": f"{mkdtemp()}/adapted", "steps": 1},
     "annotate": lambda adata: {
         "reference": adata.copy(),
         "label_key": "bulk_labels",
@@ -178,7 +181,8 @@ def test_running_keywords_reach_the_model(
         if name.startswith("genemamba.") and hasattr(module, "choose_runtime"):
             monkeypatch.setattr(module, "choose_runtime", choose)
     common = pbmc.obs["bulk_labels"].value_counts().index[:2]
-    adata = pbmc[pbmc.obs["bulk_labels"].isin(common)][:40].copy()
+    n = CELLS.get(f"{f.part}.{f.name}", 40)
+    adata = pbmc[pbmc.obs["bulk_labels"].isin(common)][:n].copy()
     own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))(adata)
     own |= FURTHER.get(f"tl.{f.name}", {})
     given = {k: v for k, v in given.items() if k in inspect.signature(f.call).parameters}
@@ -266,7 +270,7 @@ def test_what_takes_no_cells_writes_no_slot(f: Public) -> None:
 
 @on_cells
 def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model: GeneMamba) -> None:
-    adata = pbmc[:20].copy()
+    adata = pbmc[: CELLS.get(f"{f.part}.{f.name}", 20)].copy()
     if f.part == "pl":
         make_ready(adata)
     arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}

@@ -59,14 +59,14 @@ def test_every_tool_takes_the_checkpoint_and_says_adapted(pbmc: AnnData, adapted
 
 def test_it_is_never_worse_than_the_start_by_its_own_measure(adapted: Path) -> None:
     own = models.load(adapted).provenance["adapted"]
-    shared = {float(share): scores["neighbours"] for share, scores in own["scores"].items()}
-    assert shared[own["share"]] == max(shared.values()) >= shared[0.0]
+    won = {float(share): scores["predicted"] for share, scores in own["scores"].items()}
+    assert won[own["share"]] == max(won.values()) >= won[0.0]
 
 
 def test_where_training_does_not_help_the_model_stays(
     pbmc: AnnData, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapting, "shared_neighbours", lambda *_: 0.5)
+    monkeypatch.setattr(adapting, "by_neighbours", lambda *_: (0.5, 0.5))
     model = gm.tl.adapt(pbmc, out=tmp_path / "a", steps=1, model=saved, **ON_CPU)
     assert model.provenance["adapted"]["share"] == 0
     for name, weight in models.load(saved).state_dict().items():
@@ -199,17 +199,19 @@ def test_the_command_does_what_the_function_does(
     assert "b: " in capsys.readouterr().out
 
 
-def test_neighbours_are_counted_as_by_hand() -> None:
+def test_neighbours_are_scored_as_by_hand() -> None:
     rng = np.random.default_rng(0)
-    one, two = rng.normal(size=(2, 40, 3))
-    library = np.repeat([0, 1], 20)
-    found, k = [], 5
-    for own in (np.arange(20), np.arange(20, 40)):
+    vectors, expression = list(rng.normal(size=(2, 40, 3))), list(rng.normal(size=(2, 40, 6)))
+    library, k = np.repeat([0, 1], 20), 5
+    predicted, shared = [], []
+    for own in (range(20), range(20, 40)):
         for i in own:
-            near = [
-                set(sorted(own, key=lambda j: np.linalg.norm(x[i] - x[j]))[1 : k + 1])  # noqa: B023
-                for x in (one, two)
-            ]
-            found.append(len(near[0] & near[1]) / k)
-    assert adapting.shared_neighbours(one, two, library) == pytest.approx(np.mean(found))
-    assert adapting.shared_neighbours(one, one, library) == 1
+            near = [sorted(own, key=lambda j, x=x: np.linalg.norm(x[i] - x[j]))[1 : k + 1]
+                    for x in vectors]  # fmt: skip
+            shared.append(len({*near[0]} & {*near[1]}) / k)
+            for seen, other in zip(near, expression[::-1], strict=True):
+                centred = other - other[list(own)].mean(axis=0)
+                predicted.append(np.corrcoef(centred[i], centred[seen].mean(axis=0))[0, 1])
+    found = adapting.by_neighbours(vectors, expression, library)
+    assert found == pytest.approx((np.mean(predicted), np.mean(shared)))
+    assert adapting.by_neighbours([vectors[0]] * 2, expression, library)[1] == 1

@@ -1,4 +1,4 @@
-"""The folder of an adaptation: work beside it while it runs, a checkpoint at the end."""
+"""The folder of an adaptation: work next to it while it runs, a checkpoint at the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from genemamba._version import __version__
 from genemamba.cells.record import identity
 from genemamba.datasets._of_counts import OwnCells, corpus_of
 from genemamba.errors import InputError, shown
+from genemamba.models import vocabulary
 from genemamba.network import GeneMamba
 from genemamba.tl._embedding import known_by
 
@@ -33,8 +34,9 @@ def check_length(minutes: float, steps: int | None) -> None:
     """Raise unless `minutes`, or `steps` if given, can be the length of a training."""
     if steps is not None:
         check_whole("steps", steps)
-    number = isinstance(minutes, Real) and not isinstance(minutes, bool)
-    if not number or not 0 < float(minutes) < math.inf:
+    given: Any = minutes  # whatever a user gives
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not number or not 0 < float(given) < math.inf:
         raise InputError(f"minutes={shown(minutes)} is not a time", "give a number, minutes=5")
 
 
@@ -81,7 +83,7 @@ class AdaptFolder:
         length = {"minutes": float(minutes)} if steps is None else {"steps": int(steps)}
         with work.writing(), alone(partial):
             before = self._begun(partial, length) if work.begun else None
-            corpus = corpus_of(self.cells, self.model.vocab, partial / CELLS)
+            corpus = corpus_of(self.cells, vocabulary(self.model), partial / CELLS)
             how = Adapting(steps or 1, self.seed, runtime, self.max_tokens)
             if before is not None:
                 steps = before
@@ -115,7 +117,7 @@ class AdaptFolder:
             name: int(n)
             for name, n in zip(self.cells.names, self.cells.sizes.tolist(), strict=True)
         }
-        adapted = {"from": of["model"], "from_sha256": of["model_sha256"]}
+        adapted: dict[str, Any] = {"from": of["model"], "from_sha256": of["model_sha256"]}
         adapted |= {"cells": len(self.cells.library), "libraries": libraries, **found}
         adapted |= {"version": __version__}
         if "adapted" in before:

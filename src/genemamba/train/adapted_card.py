@@ -7,6 +7,7 @@ from typing import Any
 from genemamba.network import GeneMamba
 
 _TITLES = {
+    "predicted": "other half predicted",
     "neighbours": "neighbours shared",
     "found": "other part found",
     "contrast": "contrast",
@@ -17,21 +18,15 @@ _TITLES = {
 def summary(adapted: dict[str, Any]) -> str:
     """Say what was won on held-out cells."""
     before, after = (adapted["scores"][f"{share:g}"] for share in (0, adapted["share"]))
-    held = f"{adapted['held_out']:,} held-out cells"
-    if not adapted["share"]:
-        return (
-            f"adapt: training did not help ({held}: halves of their counts share "
-            f"{before['neighbours']:.1%} of neighbours): the model stays as it was"
-        )
-    loss = ", ".join(
-        f"{_TITLES[name]} {before[name]:.2f} → {after[name]:.2f}"
-        for name in ("contrast", "masked")
+    changes = ", ".join(
+        f"{title} {before[name]:.3f} → {after[name]:.3f}"
+        for name, title in _TITLES.items()
         if name in before
     )
-    return (
-        f"adapt: {held}: halves of their counts share {before['neighbours']:.1%} → "
-        f"{after['neighbours']:.1%} of neighbours" + (f" (losses: {loss})" if loss else "")
-    )
+    held = f"{adapted['held_out']:,} held-out cells"
+    if not adapted["share"]:
+        return f"adapt: training did not help {held}, so the model stays unchanged ({changes})"
+    return f"adapt: {adapted['share']:.0%} of the way is kept; {held}: {changes}"
 
 
 def card(model: GeneMamba) -> str:
@@ -59,7 +54,7 @@ def _one(own: dict[str, Any]) -> str:
     head = f"| share | {' | '.join(_TITLES[name] for name in names)} |"
     rows = "\n".join(
         f"| {share}{' (kept)' if float(share) == own['share'] else ''} | "
-        f"{' | '.join(f'{scores[name]:.3f}' for name in names)} |"
+        f"{' | '.join(f'{scores[name]:.3f}' if name in scores else '–' for name in names)} |"
         for share, scores in own["scores"].items()
     )
     line = "|---" * (len(names) + 1) + "|"
@@ -73,8 +68,9 @@ with which share the trained weights are averaged into those before.
 |---|---|
 {libraries}
 
-On held-out cells (neighbours shared: nearest neighbours on which two halves of a cell's counts
-agree; other part found: how often a part of a cell is nearest to its other part; losses):
+On held-out cells, without labels. Other half predicted, which decides: correlation of one half of
+a cell's counts with that of its neighbours, which the other half chose. Neighbours shared: by both
+halves. Other part found: how often a part of a cell is nearest to its other part. Then losses.
 
 {head}
 {line}
