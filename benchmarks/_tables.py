@@ -102,12 +102,12 @@ def adapt(result: Result) -> dict[str, str]:
     rows = {"zero-shot": "zero-shot", "adapted": "**adapted**", "pca": "PCA-50"}
     held, won = ("predicted", "neighbours"), []
     head = ["set", *(f"{QUALITY[key]}, {rows[row]}" for key in ("f1", "avg_bio") for row in rows)]
-    head += ["share", *(f"{name}, before → after" for name in held), "steps", "seconds"]
+    head += ["kept", *(f"{name}, before → after" for name in held), "steps", "seconds"]
 
     def line(name: str, found: Result) -> list[str]:
         scores = (number(found["rows"][row][key]) for key in ("f1", "avg_bio") for row in rows)
         before_after = (" → ".join(number(v) for v in found[key]) for key in held)
-        about = f"{found['share']:g}", *before_after, f"{found['steps']}", f"{found['seconds']:.0f}"
+        about = found["kept"], *before_after, f"{found['steps']}", f"{found['seconds']:.0f}"
         return [name, *scores, *about]
 
     sets = result["sets"]

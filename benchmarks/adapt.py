@@ -11,7 +11,8 @@ seen the cells that are scored. So where a set has batches, the model is also ad
 PCA-50 apart has its genes and components from the other batches.
 
 `predicted` is what the adaptation itself measured on held-out cells, before and after, and by what
-it was chosen; `share` is how far the training was followed. `seconds` is the whole call. The last
+it was chosen; `kept` is the share of the trained weights; 0 joins factors of the
+cells only. `seconds` is the whole call. The last
 line printed is the same as JSON.
 """
 
@@ -67,12 +68,12 @@ def adapted(
         adata, out=out, batch_key=key, minutes=args.minutes, steps=args.steps, model=args.model
     )
     found = model.provenance["adapted"]
-    kept = found["scores"][f"{found['share']:g}"]
+    kept = found["scores"][found["kept"]]
     return {
         "seconds": round(time.perf_counter() - begun, 1),
-        **{name: found[name] for name in ("steps", "share", "held_out")},
-        "predicted": [found["scores"]["0"]["predicted"], kept["predicted"]],
-        "neighbours": [found["scores"]["0"]["neighbours"], kept["neighbours"]],
+        **{name: found[name] for name in ("steps", "kept", "held_out")},
+        "predicted": [found["scores"]["unchanged"]["predicted"], kept["predicted"]],
+        "neighbours": [found["scores"]["unchanged"]["neighbours"], kept["neighbours"]],
     }
 
 

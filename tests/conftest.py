@@ -71,7 +71,7 @@ def small_model(pbmc: AnnData) -> GeneMamba:
     return make_model(pbmc.var_names)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_model() -> Callable[..., GeneMamba]:
     """Make untrained models of other genes or settings."""
     return make_model

@@ -110,7 +110,7 @@ def _adapt(source: Path, out: Path, **options: Any) -> None:
     from genemamba import tl
 
     found = tl.adapt(source, out=out, **options).provenance["adapted"]
-    _print(f"{out}: {found['cells']:,} cells, {found['steps']} steps, share {found['share']:g}")
+    _print(f"{out}: {found['cells']:,} cells, {found['steps']} steps, kept: {found['kept']}")
 
 
 def _build_map(files: list[Path], out: Path, **options: Any) -> None:

@@ -63,7 +63,7 @@ LENGTH = {"tokens": 2_048, "genemamba_seconds": 0.85, "genemamba_proportional": 
           "transformer_seconds": 1.22, "transformer_proportional": 1.0,
           "transformer_over_genemamba": 1.44}  # fmt: skip
 ADAPTED = {
-    "cells": 2_000, "seconds": 301.2, "steps": 210, "share": 0.5, "held_out": 200,
+    "cells": 2_000, "seconds": 301.2, "steps": 210, "kept": "0.5", "held_out": 200,
     "predicted": [0.2, 0.21], "neighbours": [0.3, 0.35],
     "rows": {row: {"f1": 0.8, "avg_bio": 0.6} for row in ("zero-shot", "adapted", "pca")},
 }  # fmt: skip

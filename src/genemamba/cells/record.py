@@ -90,7 +90,7 @@ def _adapted(loaded: GeneMamba) -> dict[str, Any]:
     """Return what a record keeps of an adaptation."""
     of = loaded.provenance[ADAPTED]
     libraries = np.array(list(of["libraries"]), dtype=str)
-    kept = {key: of[key] for key in ("from", "from_sha256", "cells", "steps", "share")}
+    kept = {key: of[key] for key in ("from", "from_sha256", "cells", "steps", "kept")}
     return {**kept, "libraries": libraries}
 
 

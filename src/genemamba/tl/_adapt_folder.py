@@ -125,7 +125,7 @@ class AdaptFolder:
         kept.provenance = before | {"name": f"{of['model']}, adapted", "adapted": adapted}
         result = partial / RESULT
         shutil.rmtree(result, ignore_errors=True)
-        kept.save_pretrained(result, half=found["share"] > 0)
+        kept.save_pretrained(result, half=found["kept"] != "unchanged")
         (result / "README.md").write_text(card(kept), encoding="utf-8")
         text = json.loads((partial / SETTINGS).read_text(encoding="utf-8"))
         write_json(result / SETTINGS, text)

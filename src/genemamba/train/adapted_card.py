@@ -17,16 +17,16 @@ _TITLES = {
 
 def summary(adapted: dict[str, Any]) -> str:
     """Say what was won on held-out cells."""
-    before, after = (adapted["scores"][f"{share:g}"] for share in (0, adapted["share"]))
+    before, after = (adapted["scores"][name] for name in ("unchanged", adapted["kept"]))
     changes = ", ".join(
         f"{title} {before[name]:.3f} → {after[name]:.3f}"
         for name, title in _TITLES.items()
         if name in before
     )
     held = f"{adapted['held_out']:,} held-out cells"
-    if not adapted["share"]:
+    if adapted["kept"] == "unchanged":
         return f"adapt: training did not help {held}, so the model stays unchanged ({changes})"
-    return f"adapt: {adapted['share']:.0%} of the way is kept; {held}: {changes}"
+    return f"adapt: {float(adapted['kept']):.0%} of the training is kept; {held}: {changes}"
 
 
 def card(model: GeneMamba) -> str:
@@ -50,10 +50,10 @@ def _chain(adapted: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _one(own: dict[str, Any]) -> str:
     libraries = "\n".join(f"| {name} | {n:,} |" for name, n in own["libraries"].items())
-    names = [name for name in _TITLES if name in own["scores"]["0"]]
+    names = [name for name in _TITLES if name in own["scores"]["unchanged"]]
     head = f"| share | {' | '.join(_TITLES[name] for name in names)} |"
     rows = "\n".join(
-        f"| {share}{' (kept)' if float(share) == own['share'] else ''} | "
+        f"| {share}{' (kept)' if share == own['kept'] else ''} | "
         f"{' | '.join(f'{scores[name]:.3f}' if name in scores else '–' for name in names)} |"
         for share, scores in own["scores"].items()
     )
@@ -62,7 +62,8 @@ def _one(own: dict[str, Any]) -> str:
 
 sha256 of its weights: `{own["from_sha256"]}`. {own["steps"]:,} steps on {own["trained_on"]:,} of
 {own["cells"]:,} cells, seed {own["seed"]}. {own["held_out"]:,} cells were held out; they decided
-with which share the trained weights are averaged into those before.
+with which share the trained weights are averaged with those before training, in which factors of
+the cells were joined to the gene vectors (share 0), or whether the model stays unchanged.
 
 | library | cells |
 |---|---|

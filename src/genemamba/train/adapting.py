@@ -1,10 +1,11 @@
 """Adapt a model to cells: train on them without labels, and keep what held-out counts confirm.
 
 Training starts from the model with the factors of the cells joined to its gene vectors. Then the
-weights before and after are averaged with several shares, and held-out cells decide: their counts
-are split into halves, neighbours are found by the embedding of one half, and the average is kept
-whose neighbours predict the other half best (molecular cross-validation [1]_). The share 0 is the
-start, so the result is never worse than it by this measure.
+weights before and after training are averaged with several shares, and held-out cells decide: their
+counts are split into halves, neighbours are found by the embedding of one half, and the average is
+kept whose neighbours predict the other half best (molecular cross-validation [1]_). If that is not
+better than the model unchanged by more than a standard error, the model stays unchanged, so the
+result is never worse than it by this measure.
 
 .. [1] Batson, Royer and Webber, *Molecular cross-validation for single-cell RNA-seq*, bioRxiv 2019.
 """
@@ -39,7 +40,8 @@ from genemamba.train.recipe import Recipe
 from genemamba.train.task import Task
 from genemamba.train.validation import Validation
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+UNCHANGED = "unchanged"
+SHARES = (0.0, 0.25, 0.5, 1.0)  # of the trained weights; 0: factors are joined, nothing is trained
 FACTORS = 0.3  # share of the cells' factors in a gene's vector; chosen on valid/
 _KNOWN = 50  # cells that express a gene, from which its factors count in full
 _HALF_TOKENS, _NEIGHBOURS, _GENES = 512, 10, 1_000  # of halves of cells
@@ -111,23 +113,40 @@ def adapt(
         joined(model, corpus, cells.training, how.seed).save_pretrained(start)
     accelerator = torch.device(how.runtime.device).type
     engine.pretrain(corpus, recipe, folder / RUN, accelerator=accelerator, doing="adapt")
-    end = GeneMamba.from_pretrained(folder / RUN)
+    begun, end = GeneMamba.from_pretrained(start), GeneMamba.from_pretrained(folder / RUN)
+    candidates = {UNCHANGED: (model, model, 0.0)}
+    candidates |= {f"{share:g}": (begun, end, share) for share in SHARES}
     judge = Judge(corpus, recipe, cells, how)
-    scores = {share: judge.scores(mixed(model, end, share)) for share in SHARES}
-    best = max(SHARES, key=lambda share: (scores[share]["predicted"], -share))
-    for share in {0.0, best}:
-        scores[share] |= judge.losses(mixed(model, end, share))
-    kept = mixed(model, end, best)
+    judged = {name: judge.neighbours(mixed(*two)) for name, two in candidates.items()}
+    best = choose({name: predicted for name, (predicted, _) in judged.items()})
+    scores = {
+        name: {"predicted": round(float(predicted.mean()), 5), "neighbours": round(shared, 5)}
+        for name, (predicted, shared) in judged.items()
+    }
+    for name in {UNCHANGED, best}:
+        scores[name] |= judge.losses(mixed(*candidates[name]))
+    kept = mixed(*candidates[best])
     kept.ranking, kept.sketch = model.ranking, end.sketch
     found = {
-        "share": best,
+        "kept": best,
         "steps": how.steps,
         "seed": how.seed,
         "trained_on": len(cells.training),
         "held_out": len(cells.share),
-        "scores": {f"{share:g}": own for share, own in scores.items()},
+        "scores": scores,
     }
     return kept, found
+
+
+def choose(predicted: dict[str, np.ndarray]) -> str:
+    """Return the candidate that predicts held-out cells best; unchanged if that is uncertain.
+
+    `predicted` has a value for each candidate and held-out cell.
+    """
+    best = max(predicted, key=lambda name: float(predicted[name].mean()))
+    gain = predicted[best] - predicted[UNCHANGED]
+    certain = gain.mean() > gain.std() / np.sqrt(max(1, len(gain)))
+    return best if certain else UNCHANGED
 
 
 @torch.no_grad()
@@ -179,11 +198,10 @@ class Judge:
         genes = _variable(logged)
         self.expression = [half[:, genes].toarray() for half in logged]
 
-    def scores(self, model: GeneMamba) -> dict[str, float]:
+    def neighbours(self, model: GeneMamba) -> tuple[np.ndarray, float]:
         """Return how well neighbours, by the embedding of half a cell, predict and agree."""
         vectors = [self._embed(model, half) for half in self.halves]
-        predicted, shared = by_neighbours(vectors, self.expression, self.library)
-        return {"predicted": round(predicted, 5), "neighbours": round(shared, 5)}
+        return by_neighbours(vectors, self.expression, self.library)
 
     def losses(self, model: GeneMamba) -> dict[str, float]:
         """Return the losses of training, and how often a view finds the other."""
@@ -215,15 +233,16 @@ def halves(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[sparse.c
 
 def by_neighbours(
     vectors: list[np.ndarray], expression: list[np.ndarray], library: np.ndarray
-) -> tuple[float, float]:
+) -> tuple[np.ndarray, float]:
     """Score the embeddings of two halves of cells by the neighbours that they give.
 
-    First, the mean correlation between the expression of one half of a cell and the mean of that
+    First, for each cell, the correlation between the expression of one half and the mean of that
     half over the cell's neighbours, which the other half chose. Second, the share of neighbours
     that both halves choose. Neighbours are of the same library, and expression is centred in it,
     so that differences between libraries count for nothing.
     """
-    predicted, agreed, judged = 0.0, 0.0, 0
+    predicted, agreed = np.zeros(len(library)), np.zeros(len(library))
+    judged = np.zeros(len(library), dtype=bool)
     for name in np.unique(library):
         own = np.flatnonzero(library == name)
         k = min(_NEIGHBOURS, len(own) // 4)
@@ -232,11 +251,12 @@ def by_neighbours(
         near = [_nearest(half[own], k) for half in vectors]
         for seen, other in ((near[0], expression[1][own]), (near[1], expression[0][own])):
             centred = other - other.mean(axis=0)
-            predicted += _correlation(centred, centred[seen].mean(axis=1)).sum() / 2
+            predicted[own] += _correlation(centred, centred[seen].mean(axis=1)) / 2
         same = (near[0][:, :, None] == near[1][:, None, :]).any(axis=2)
-        agreed += same.mean(axis=1).sum()
-        judged += len(own)
-    return float(predicted) / max(1, judged), float(agreed) / max(1, judged)
+        agreed[own], judged[own] = same.mean(axis=1), True
+    if not judged.any():
+        return np.zeros(1), 0.0
+    return predicted[judged], float(agreed[judged].mean())
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
