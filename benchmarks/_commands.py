@@ -18,6 +18,7 @@ COMMANDS = (
     "terms --data DATA",
     "unknown --data DATA --max-cells 400 --sets zheng_facs_pbmc,kang_ctrl_8donors,"
     "pbmc_combined_4batch,pancreas_panc8_small,breast_tumour,lymphoid_organs",
+    "map --data DATA [--peers PEERS]",
     "integrate --data DATA",
     "reconstruct --data DATA [--former FORMER] [--models both=MODELS/both,forward=MODELS/forward,"
     "causal=MODELS/causal,paper=MODELS/paper]",
@@ -42,5 +43,6 @@ OPTIONS = {
     "PLAIN": "the same without profiles, for a row of the ablation",
     "RUNS": "folder for the runs of the ablation, which are not trained again",
     "MODELS": "folder of the models of benchmarks/reconstruct_models.py",
+    "PEERS": "an interpreter that has symphonypy: build/symphony/bin/python of peers.sh",
     "NAMES": "table of gene names, made by benchmarks/gene_names.py",
 }

@@ -16,6 +16,8 @@ import scanpy as sc
 import torch
 from anndata import AnnData
 
+import genemamba as gm
+from genemamba.maps.reference_map import ReferenceMap
 from genemamba.network import GeneMamba, GeneMambaConfig
 from genemamba.tokens import Vocabulary
 
@@ -69,6 +71,31 @@ def pbmc(_pbmc: AnnData) -> AnnData:
 def small_model(pbmc: AnnData) -> GeneMamba:
     """Untrained model on the genes of `pbmc`, with [CLS] and [MASK]."""
     return make_model(pbmc.var_names)
+
+
+def scatter(neighbours: np.ndarray, distance: np.ndarray, seed: int) -> np.ndarray:
+    """Lay cells out at random, for UMAP compiles for twenty seconds."""
+    return np.random.default_rng(seed).normal(size=(len(neighbours), 2)).astype(np.float32)
+
+
+@pytest.fixture
+def no_umap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay cells of maps out at random."""
+    monkeypatch.setattr("genemamba.maps.build.lay_out", scatter)
+
+
+@pytest.fixture(scope="session")
+def small_map(_pbmc: AnnData, tmp_path_factory: pytest.TempPathFactory) -> ReferenceMap:
+    """Map of every second cell of `pbmc`, by `small_model`, laid out at random."""
+    cells = _pbmc[::2].copy()
+    cells.obs["batch"] = np.where(np.arange(350) % 2, "b", "a")
+    cells.obs["depth"] = cells.X.sum(axis=1) / 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genemamba.maps.build.lay_out", scatter)
+        return gm.tl.build_map(
+            cells, out=tmp_path_factory.mktemp("maps") / "blood", batch_key="batch",
+            label_key="bulk_labels", keep=["batch", "depth"], model=make_model(_pbmc.var_names),
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

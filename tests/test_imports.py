@@ -43,6 +43,7 @@ FORBIDDEN = {
     "models": ANNDATA | SHELL | {"genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "train": SHELL | {"genemamba.metrics"},
     "integration": ANNDATA | SHELL | {"genemamba.models", "genemamba.train", "genemamba.metrics"},
+    "maps": ANNDATA | SHELL | {"genemamba.train", "genemamba.metrics", "genemamba.datasets"},
     "genes": ANNDATA
     | SHELL
     | {"torch", "genemamba.network", "genemamba.models", "genemamba.train", "genemamba.metrics"},

@@ -24,6 +24,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import _keys
+from genemamba.maps.reference_map import ReferenceMap
 from genemamba.network import GeneMamba, runtime
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,7 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "gene_embedding": lambda _: {"kind": "context"},
     "integrate": lambda adata: {"batch_key": "batch"},
     "tl.perturb": lambda adata: {"genes": "CD3D", "n_controls": 2},
+    "tl.build_map": lambda _: {"out": f"{mkdtemp()}/map", "label_key": "bulk_labels"},
 }
 # What works on tables of genes, or on a corpus, instead of cells; the name of its first parameter.
 WITHOUT_CELLS = {
@@ -52,6 +54,7 @@ WITHOUT_CELLS = {
     "tl.pretrain": "corpus",
     "pl.gene_network": "network",
     "pl.gene_pairs": "result",
+    "pl.search": "result",
 }
 
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
@@ -100,11 +103,11 @@ on_cells = pytest.mark.parametrize(
     "f", [p for p in exported("pp", "tl", "pl") if p.id not in WITHOUT_CELLS]
 )
 on_others = pytest.mark.parametrize("f", [p for p in exported("tl", "pl") if p.id in WITHOUT_CELLS])
-everywhere = pytest.mark.parametrize("f", exported("pp", "tl", "pl", "metrics", "models"))
+everywhere = pytest.mark.parametrize("f", exported("pp", "tl", "pl", "metrics", "models", "maps"))
 
 
 def test_the_package_shows_its_parts() -> None:
-    assert {"pp", "tl", "metrics", "models"} <= set(gm.__all__)
+    assert {"pp", "tl", "metrics", "models", "maps"} <= set(gm.__all__)
     for part in gm.__all__:
         assert getattr(gm, part) is not None
         assert part in dir(gm)
@@ -163,11 +166,22 @@ FURTHER: dict[str, dict[str, Any]] = {  # more that a tool does with the model
 RUNS = [p for p in exported("tl") if "device" in inspect.signature(p.values[0].call).parameters]
 
 
+def arguments_of(
+    f: Public, adata: AnnData, model: GeneMamba, reference_map: ReferenceMap
+) -> dict[str, Any]:
+    """Return what a function needs beside cells: a map belongs to the model that made it."""
+    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))(adata)
+    shared = {"model": model, "reference_map": reference_map}
+    return own | {p.name: shared[p.name] for p in f.parameters if p.name in shared}
+
+
 @pytest.mark.parametrize("f", RUNS)
+@pytest.mark.usefixtures("no_umap")
 @pytest.mark.filterwarnings("ignore::genemamba.errors.GeneMambaWarning")
 def test_running_keywords_reach_the_model(
-    f: Public, pbmc: AnnData, small_model: GeneMamba, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    f: Public, pbmc: AnnData, small_model: GeneMamba, small_map: ReferenceMap,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """However many times a tool runs the model, it runs it as it was told to."""
     given = {"device": "cpu", "precision": "float32", "backend": "torch", "batch_size": 7}
     chosen: list[Any] = []
@@ -183,10 +197,9 @@ def test_running_keywords_reach_the_model(
     common = pbmc.obs["bulk_labels"].value_counts().index[:2]
     n = CELLS.get(f"{f.part}.{f.name}", 40)
     adata = pbmc[pbmc.obs["bulk_labels"].isin(common)][:n].copy()
-    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))(adata)
-    own |= FURTHER.get(f"tl.{f.name}", {})
+    own = arguments_of(f, adata, small_model, small_map) | FURTHER.get(f"tl.{f.name}", {})
     given = {k: v for k, v in given.items() if k in inspect.signature(f.call).parameters}
-    f.call(adata, model=small_model, **own, **given)
+    f.call(adata, **own, **given)
     assert chosen
     for found in chosen:
         assert {k: getattr(found, k) for k in given} == given
@@ -269,25 +282,30 @@ def test_what_takes_no_cells_writes_no_slot(f: Public) -> None:
 
 
 @on_cells
-def test_every_slot_written_is_documented(f: Public, pbmc: AnnData, small_model: GeneMamba) -> None:
+@pytest.mark.usefixtures("no_umap")
+def test_every_slot_written_is_documented(
+    f: Public, pbmc: AnnData, small_model: GeneMamba, small_map: ReferenceMap
+) -> None:
     adata = pbmc[: CELLS.get(f"{f.part}.{f.name}", 20)].copy()
     if f.part == "pl":
         make_ready(adata)
-    arguments = {"model": small_model} if "model" in inspect.signature(f.call).parameters else {}
+        gm.tl.map(adata, small_map, model=small_model)
     before = slots(adata)
-    own = ARGUMENTS.get(f"{f.part}.{f.name}", ARGUMENTS.get(f.name, lambda _: {}))
+    own = arguments_of(f, adata, small_model, small_map)
     process = state_of_the_process()
-    f.call(adata, **arguments, **own(adata))
+    f.call(adata, **own)
     assert state_of_the_process() == process
     plt.close("all")
     written = slots(adata) - before
     constants = {value for name, value in vars(_keys).items() if name.isupper()}
     assert bool(written) == ("rites nothing" not in f.doc["Returns"]) or f.part == "pl"
+    of_map = "|".join(small_map.columns.names)  # columns that the docstring cannot know
     for slot, key in written:
+        key = re.sub(f"^genemamba_map_({of_map})", "genemamba_map_<column>", key)
         assert re.search(rf"\b{slot}\[(\"{key}\"|'{key}'|key_added)\]", f.doc["Returns"]), (
             f"{slot}[{key!r}] is written, but Returns does not say so"
         )
-        assert key in constants, f"{key!r} does not stand in genemamba._keys"
+        assert key in constants or "<column>" in key, f"{key!r} does not stand in genemamba._keys"
 
 
 @on_adata

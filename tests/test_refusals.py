@@ -22,6 +22,7 @@ from scipy import sparse
 
 import genemamba as gm
 from genemamba.errors import GeneMambaError, InputError
+from genemamba.maps.reference_map import ReferenceMap
 from genemamba.network import GeneMamba
 
 TOOLS = {
@@ -43,6 +44,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "tl.integrate": {"batch_key": "batch"},
     "tl.perturb": {"genes": "CD3D", "n_controls": 0},
     "tl.reconstruct": {"n_cells": 5},
+    "tl.build_map": {"label_key": "bulk_labels"},
     "pl.confusion": {"label_key": "bulk_labels"},
     "pl.reliability": {"label_key": "bulk_labels"},
     "pl.embedding_quality": {"label_key": "bulk_labels"},
@@ -82,6 +84,7 @@ REFUSED: dict[str, tuple[Spoil, dict[str, Any]]] = {
     "no such device": (lambda _: None, {"device": "abacus"}),
     "no such labels": (lambda _: None, {"label_key": "nowhere"}),
     "no such batches": (lambda _: None, {"batch_key": "nowhere"}),
+    "no such map": (lambda _: None, {"reference_map": "genemamba-bdy"}),
     "no such groups": (lambda _: None, {"groupby": "nowhere"}),
     "endless labels": (lambda a: a.obs.__setitem__("bulk_labels", "L" * 100_000), {}),
     "slots of others": (taken, {"key_added": "mine"}),
@@ -128,17 +131,23 @@ def cells(pbmc: AnnData) -> AnnData:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("no_umap")
 @pytest.mark.parametrize("name", TOOLS)
-def test_a_refusal_changes_nothing(name: str, cells: AnnData, small_model: GeneMamba) -> None:
+def test_a_refusal_changes_nothing(
+    name: str, cells: AnnData, small_model: GeneMamba, small_map: ReferenceMap, tmp_path: Path
+) -> None:
     tool = TOOLS[name]
     takes = signature(tool)
+    shared = {"model": small_model, "reference_map": small_map}
     refused = []
     for why, (spoil, how) in REFUSED.items():
         if not set(how) <= takes:
             continue
         adata = cells.copy()
         spoil(adata)
-        own = {"model": small_model} if "model" in takes else {}
+        own = {key: value for key, value in shared.items() if key in takes}
+        if name == "tl.build_map":
+            own["out"] = tmp_path / why
         before = digest(adata)
         try:
             with warnings.catch_warnings():
@@ -154,6 +163,7 @@ def test_a_refusal_changes_nothing(name: str, cells: AnnData, small_model: GeneM
         finally:
             plt.close("all")
         assert digest(adata) == before, f"{name} changed adata before it refused {why!r}"
+        assert not list(tmp_path.glob(f"{why}*")), why
     assert len(refused) >= (3 if name.startswith(("tl", "pp")) else 1), refused
 
 

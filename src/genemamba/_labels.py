@@ -83,10 +83,10 @@ def column(adata: CellTable, key: Any, argument: str, of: str = "adata") -> pd.S
             f"{argument}={key!r} is not a column of {of}.obs; {have}",
             "give the name of the column that holds cell types or batches",
         )
-    return names(_in_memory(adata.obs[key]), f"{of}.obs[{key!r}]")
+    return names(in_memory(adata.obs[key]), f"{of}.obs[{key!r}]")
 
 
-def _in_memory(values: Any) -> pd.Series:
+def in_memory(values: Any) -> pd.Series:
     """Return a column of a table of pandas, or of a lazy one, which is an array of xarray."""
     return values if isinstance(values, pd.Series) else values.to_series()
 
@@ -102,7 +102,7 @@ def full_column(
 
     `needed` is a mask of the cells; all of them, if there is none.
     """
-    values, given = column(adata, key, argument, of), _in_memory(adata.obs[key])
+    values, given = column(adata, key, argument, of), in_memory(adata.obs[key])
     without = values.isna().to_numpy() & (True if needed is None else needed)
     if without.any():
         known = f'{of}.obs["{key}"].notna()'

@@ -129,8 +129,9 @@ def _map(source: Path, target: Path, **options: Any) -> None:
     tl.map(adata, **options)
     adata.write_h5ad(target)
     keys = map_keys(options["key_added"])
-    labels = f", obs[{keys.label!r}]\n{_summary(adata.obs[keys.label])}"
-    said = labels if keys.label in adata.obs else ""
+    said = ""
+    if keys.label in adata.obs:
+        said = f", obs[{keys.label!r}]\n{_summary(adata.obs[keys.label])}"
     _print(f"{target}: {adata.n_obs:,} cells, obsm[{keys.umap!r}]{said}")
 
 

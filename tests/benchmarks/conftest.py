@@ -69,6 +69,8 @@ ADAPTED = {
 }  # fmt: skip
 SHARES = {"right": 0.8, "finer": 0.1, "wrong": 0.03, "unknown": 0.07}
 TERMS = SHARES | {"stated": 0.9, "right_or_finer": 0.92, "ece": 0.03, "depth": 4.5}
+NEAR = {"same": 0.7, "mostly": 0.7, "same_known": 0.8, "mostly_known": 0.8}
+LAID = NEAR | {"f1": 0.7, "f1_sd": 0.1, "ece": 0.1, "unknown": 0.03, "f1_unknown": 0.6}
 
 # A result for each listed command, by the start of the command.
 RESULTS: dict[str, dict[str, Any]] = {
@@ -97,6 +99,20 @@ RESULTS: dict[str, dict[str, Any]] = {
                                     "found": 0.9, "false": 0.03}},
                 "others": {"zheng": {"brain": 1.0}},
                 "panels": {"zheng": {"300 genes": 0.06}}},
+    "map": {"transfer": {"pbmc_combined_4batch": {
+                "folds": 4, "unchanged": True, "rows": {
+                    "map": LAID, "corrected": LAID, "knn": {"f1": 0.6, "f1_sd": 0.1, "ece": 0.1},
+                    "symphony": {"f1": 0.6, "f1_sd": 0.1, **NEAR}},
+                "by_fold": {"b1": {"map": NEAR, "corrected": NEAR, "plain": NEAR}}}},
+            "quality": {"four": {"held out": 0.03, "brain": 0.97}, "sorted": {"brain": 1.0}},
+            "body": {"pbmc3k": {"cells": 2_000, "map": SHARES | {"stated": 0.6, "ece": 0.3},
+                                "annotate": TERMS, "tissue": {
+                "first": "Skin", "first_fold": 2.0, "own": "Blood", "own_fold": 1.5, "place": 2,
+                "largest_fold": "Skin", "types": 9, "types_own_first": 8}}},
+            "time": {"cells": 2_000, "asked": 2_000, "build_seconds": 4.0, "first_seconds": 31.0,
+                     "embed_cells_per_s": 110.0, "maps": {"body": {
+                "cells": 13_040, "width": 256, "bytes": 3_900_000, "map_cells_per_s": 2_000.0,
+                "corrected_cells_per_s": 1_500.0}}}},
     "integrate": {"model": "genemamba-mini", "sets": {"kang": {
         "cells": 4_551, "types": 8, "batches": 2, "rows": {"pca": SPACE | BATCH},
         "held_out": {"pca": SPACE | BATCH,

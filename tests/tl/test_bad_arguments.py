@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import InputError
+from genemamba.maps.reference_map import ReferenceMap
 from genemamba.network import GeneMamba
 
 NEEDED: dict[str, dict[str, Any]] = {
@@ -24,7 +26,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "attribute": {"groupby": "bulk_labels"},
     "reconstruct": {"n_cells": 5},
     "gene_embedding": {"kind": "context"},
+    "map": {},
+    "search": {},
+    "build_map": {"label_key": "bulk_labels"},
 }
+RECORDED = [t for t in NEEDED if t not in ("search", "build_map")]
 WRONG: dict[str, list[Any]] = {
     "max_tokens": [2.5, "2048", None, 0, True, np.float64(3)],
     "layer": [["raw"], 5],
@@ -46,6 +52,11 @@ WRONG: dict[str, list[Any]] = {
     "mask_fraction": ["a", 0, 1],
     "n_cells": [True, 0, 1.5],
     "protocol": [["masked"], "none"],
+    "reference_map": [None, 5, ["genemamba-body"]],
+    "k": [0, 2.5, "3", True, None, 351],
+    "exclude": ["batch", 5, {"batch": "z"}, {"batch": None}, {"depth": "3"}, {5: "a"}],
+    "keep": ["batch", None, 5, [5], ["nowhere"], {"batch": 1}, ["quality"], ["a/b"]],
+    "label_key": [5, "", ["bulk_labels"], "nowhere"],
 }
 
 
@@ -56,27 +67,38 @@ def cells(pbmc: AnnData) -> AnnData:
     return adata
 
 
+@pytest.fixture
+def needed(small_map: ReferenceMap, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
+    """Give what a tool needs."""
+    further = {"map": {"reference_map": small_map}, "search": {"reference_map": small_map},
+               "build_map": {"out": tmp_path / "map"}}  # fmt: skip
+    return lambda tool: NEEDED[tool] | further.get(tool, {})
+
+
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("tool", NEEDED)
 def test_wrong_types_are_refused(
-    cells: AnnData, small_model: GeneMamba, tool: str, name: str
+    cells: AnnData, small_model: GeneMamba, needed: Any, tool: str, name: str, tmp_path: Path
 ) -> None:
     call = getattr(gm.tl, tool)
     if name not in call.__annotations__:
         return
+    if name == "label_key" and tool != "build_map":
+        return  # an array of labels, too
     before = [list(getattr(cells, slot)) for slot in ("obs", "var", "obsm", "varm", "uns")]
     for value in WRONG[name]:
-        given = {"model": small_model, **NEEDED[tool], name: value}
+        given = {"model": small_model, **needed(tool), name: value}
         given |= {"groupby": "bulk_labels"} if name == "groups" else {}
         with pytest.raises(InputError, match=rf"{name}|'rna'"):
             call(cells, **given)
         after = [list(getattr(cells, slot)) for slot in ("obs", "var", "obsm", "varm", "uns")]
         assert after == before, value
+        assert not list(tmp_path.iterdir()), value
 
 
-@pytest.mark.parametrize("tool", NEEDED)
+@pytest.mark.parametrize("tool", RECORDED)
 def test_numbers_and_devices_of_libraries_are_taken(
-    cells: AnnData, small_model: GeneMamba, tool: str
+    cells: AnnData, small_model: GeneMamba, needed: Any, tool: str
 ) -> None:
     call = getattr(gm.tl, tool)
     given: dict[str, Any] = {
@@ -84,13 +106,15 @@ def test_numbers_and_devices_of_libraries_are_taken(
         "device": torch.device("cpu"),
     }  # fmt: skip
     given = {k: v for k, v in given.items() if k in call.__annotations__}
-    call(cells, model=small_model, **NEEDED[tool], **given)
+    call(cells, model=small_model, **needed(tool), **given)
     entry = next(iter(cells.uns["genemamba"].values()))
     assert entry["params"].get("rng", 3) == 3
     assert type(entry["params"]["max_tokens"]) is int
 
 
-@pytest.mark.parametrize("tool", [t for t in NEEDED if t not in ("annotate", "reconstruct")])
+@pytest.mark.parametrize(
+    "tool", [t for t in RECORDED if t not in ("annotate", "reconstruct", "map")]
+)
 def test_where_another_tool_writes_nothing_is_written(
     cells: AnnData, small_model: GeneMamba, tool: str
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
-from genemamba.errors import MapError
+from genemamba.errors import InputError, MapError, shown
 from genemamba.maps.reference_map import ReferenceMap
 from genemamba.models._registry import lookup, nearest, on_disk
 
@@ -35,6 +36,8 @@ def load(reference_map: MapLike, *, verify: bool = False) -> ReferenceMap:
     ------
     MapError
         If the name is unknown or not on disk, or a file is missing or damaged.
+    InputError
+        If it is neither a name, a path nor a map.
 
     Examples
     --------
@@ -45,16 +48,21 @@ def load(reference_map: MapLike, *, verify: bool = False) -> ReferenceMap:
     """
     if isinstance(reference_map, ReferenceMap):
         return reference_map
+    if not isinstance(reference_map, (str, PathLike)):
+        raise InputError(
+            f"reference_map={shown(reference_map)} is a {type(reference_map).__name__}",
+            "give the name of a map, its folder, or an open map",
+        )
     name = str(reference_map)
     if lookup(name, "map") is not None:
         folder = on_disk(name, "map")
         if folder is None:
             raise MapError(f"the map {name!r} is not on disk", f"gm.maps.fetch({name!r})")
-        return ReferenceMap.open(folder, whole=verify)
-    folder = Path(name).expanduser()
-    if not folder.exists():
+        return ReferenceMap.open(folder, whole=verify, name=name)
+    folder = Path(os.path.expanduser(name))
+    if not os.path.exists(folder):  # pathlib's would raise on names that no system can have
         raise MapError(
-            f"there is no map and no folder {name!r}",
+            f"there is no map and no folder {shown(name)}",
             f"gm.maps.available() lists the names, such as {nearest(name, 'map')!r}; "
             "gm.tl.build_map makes a map of your own cells",
         )

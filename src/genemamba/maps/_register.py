@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from genemamba.errors import InputError
+from genemamba.errors import InputError, shown
 from genemamba.maps.reference_map import MANIFEST
 from genemamba.models._register import remote_files
 from genemamba.models._registry import Entry, add, without_secrets
@@ -51,6 +51,10 @@ def register(name: str, url: Mapping[str, tuple[str, str]], *, licence: str = "n
     >>> "gut-map" in gm.maps.available().index
     True
     """
+    if not isinstance(url, Mapping):
+        raise InputError(
+            f"url={shown(url)} is no mapping", "give each file's name with its address and sha256"
+        )
     if MANIFEST not in url:
         raise InputError(f"url has no {MANIFEST}", "give every file of the map's folder")
     files = remote_files(url)

@@ -77,11 +77,12 @@ class Columns:
 
 def read_column(values: pd.Series, name: str, where: str) -> pd.Series:
     """Return a column as float64 or as categorical of str; refuse what cannot be kept."""
-    if pd.api.types.is_bool_dtype(values) and not values.isna().any():
+    if pd.api.types.is_bool_dtype(values):
         values = values.map({True: "True", False: "False"})
     elif pd.api.types.is_numeric_dtype(values):
         return values.astype(np.float64)
-    words = pd.Series(pd.Categorical(values.where(values.isna(), values.astype(str))), values.index)
+    plain = values.astype(object)
+    words = pd.Series(pd.Categorical(plain.where(plain.isna(), plain.astype(str))), values.index)
     if (n := len(words.cat.categories)) > MOST_VALUES:
         raise InputError(
             f"{where}.obs[{name!r}] has {n:,} different values, such as "
@@ -89,6 +90,11 @@ def read_column(values: pd.Series, name: str, where: str) -> pd.Series:
             "leave this column out, or group its values",
         )
     return words
+
+
+def key_of(name: str) -> str:
+    """Name the array of a column."""
+    return _COLUMN + name
 
 
 def columns_of(obs: pd.DataFrame) -> tuple[dict[str, list[str] | None], dict[str, np.ndarray]]:

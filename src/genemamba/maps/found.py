@@ -22,7 +22,7 @@ class CellSearch:
     enrichment: pd.DataFrame
     """A row per query, column and value: ``query``, ``column``, ``value``, ``found`` (cells),
     ``share`` of the cells found, ``background``, its share of the map, ``fold`` (their ratio),
-    ``p_value`` (hypergeometric) and ``fdr`` (Benjamini–Hochberg); the largest fold first."""
+    ``p_value`` (hypergeometric) and ``fdr`` (Benjamini–Hochberg); the smallest p-value first."""
     map_name: str
     n_cells: int
     """Cells of the map that could be found."""
@@ -79,6 +79,11 @@ def enrichment(
         return pd.DataFrame(columns=[*names, "fdr"])
     table = pd.concat(parts, ignore_index=True)
     table["fdr"] = fdr(table["p_value"].to_numpy())
-    order = ["query", "column", "p_value", "fold"]
-    table = table.sort_values(order, ascending=[True, True, True, False], kind="stable")
-    return table.reset_index(drop=True)
+    order = {query: i for i, query in enumerate(found)}  # as given
+    keys = (
+        -table["fold"],
+        table["p_value"],
+        table["column"].map(columns.names.index),
+        table["query"].map(order),
+    )
+    return table.iloc[np.lexsort(keys)].reset_index(drop=True)

@@ -17,6 +17,7 @@ from genemamba.heads.novelty import Novelty
 from genemamba.maps.space import Space
 from genemamba.maps.transfer import voted
 
+_LEAST_COUNTED = 0.1  # of the cells
 BELONGS = 0.05
 """Mapping quality below which a cell does not belong on the map."""
 
@@ -55,7 +56,9 @@ def hold_out(
 ) -> tuple[Expected, dict[str, Any]]:
     """Lay each fifth of the cells, or whole batches, on a map of the others.
 
-    Cells whose class is not among the others do not count: they would not belong there.
+    Cells whose class is not among the others do not count: they would not belong there. If nearly
+    none counts, as where each batch has types of its own, a fifth of the cells is held out instead;
+    if each cell has a type of its own, types do not count.
 
     Parameters
     ----------
@@ -70,9 +73,35 @@ def hold_out(
     -------
     What to expect, and what ``map.json`` says of it.
     """
-    n_classes = int(codes.max()) + 1
-    distances, shares, truths = [], [], []
-    for rest, own in held_out_folds(len(embedding), batch, rng):
+    n_classes = max(1, int(codes.max()) + 1)
+    whole = batch is not None and len(np.unique(batch)) > 1
+    nameless = np.full_like(codes, -1)
+    for groups, own in ((batch, codes), (None, codes), (None, nameless))[not whole :]:
+        distance, share, truth = _laid(embedding, expressed, own, n_classes, groups, rng, plain)
+        if len(truth) >= _LEAST_COUNTED * len(codes):
+            break
+    named, known = share.argmax(axis=1), truth >= 0
+    about: dict[str, Any] = {"cells": len(truth), "batches": groups is not None}
+    temperature = 1.0
+    if known.any():
+        temperature = fit_temperature(np.log(share[known]), truth[known])
+        about |= {"accuracy": float((named == truth)[known].mean())}
+    return Expected(distance, named, temperature), about
+
+
+def _laid(
+    embedding: np.ndarray,
+    expressed: np.ndarray | None,
+    codes: np.ndarray,
+    n_classes: int,
+    groups: np.ndarray | None,
+    rng: np.random.Generator,
+    plain: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean distance, the shares of votes and the class of each held-out cell."""
+    distances = [np.empty(0, np.float32)]
+    shares, truths = [np.empty((0, n_classes), np.float32)], [np.empty(0, codes.dtype)]
+    for rest, own in held_out_folds(len(embedding), groups, rng):
         seen = np.isin(codes[own], codes[rest])
         own = own[seen]
         if not len(own) or not len(rest):
@@ -83,16 +112,7 @@ def hold_out(
         X = space.place(embedding[own], None if expressed is None else expressed[own])
         found, distance = pool.search(X, VOTERS)
         distances.append(distance[:, :NEAREST].mean(axis=1))
-        shares.append(voted(codes[rest][found], distance, max(1, n_classes)))
+        shares.append(voted(codes[rest][found], distance, n_classes))
         truths.append(codes[own])
-    batches = batch is not None and len(np.unique(batch)) > 1
-    if not distances:  # every batch has types of its own
-        return Expected(np.zeros(1, np.float32), np.zeros(1, np.int64)), {"cells": 0}
-    share, truth = np.concatenate(shares), np.concatenate(truths)
-    named, known = share.argmax(axis=1), truth >= 0
-    about: dict[str, Any] = {"cells": len(truth), "batches": batches}
-    temperature = 1.0
-    if known.any():
-        temperature = fit_temperature(np.log(share[known]), truth[known])
-        about |= {"accuracy": float((named == truth)[known].mean())}
-    return Expected(np.concatenate(distances).astype(np.float32), named, temperature), about
+    distance = np.concatenate(distances).astype(np.float32)
+    return distance, np.concatenate(shares), np.concatenate(truths)

@@ -14,7 +14,7 @@ import numpy as np
 from genemamba._files import sha256, write_json
 from genemamba.errors import InputError, MapError
 from genemamba.maps.arrays import AGAIN, map_arrays
-from genemamba.maps.columns import Columns
+from genemamba.maps.columns import Columns, key_of
 from genemamba.maps.held_out import Expected
 from genemamba.maps.index import VectorIndex
 from genemamba.maps.space import Space
@@ -24,6 +24,9 @@ FORMAT = 1
 MANIFEST, CELLS, SPACE = "map.json", "cells.safetensors", "space.safetensors"
 _HASHED_UP_TO = 64 * 2**20
 """Bytes of a file that is hashed whenever a map is opened; of larger ones the size is compared."""
+EXPECTED = "expected.distance", "expected.named"
+_NEEDED = {"n_cells": int, "columns": dict, "model": dict, "files": dict, "params": dict,
+           "held_out": dict, "label_key": str, "batch_key": str}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +37,11 @@ class ReferenceMap:
     about: Mapping[str, Any]
     """What ``map.json`` says."""
     index: VectorIndex
+    name: str
+    """The name it is known by, or that of its folder."""
 
     @classmethod
-    def open(cls, folder: Path, *, whole: bool = False) -> ReferenceMap:
+    def open(cls, folder: Path, *, whole: bool = False, name: str = "") -> ReferenceMap:
         """Open a folder that :func:`genemamba.tl.build_map` wrote.
 
         Raises
@@ -45,14 +50,15 @@ class ReferenceMap:
             If a file is missing, damaged, or of a newer format; `whole` hashes large files, too.
         """
         about = _read_manifest(folder)
-        for name, file in about["files"].items():
-            _check_file(folder / name, file, whole)
-        return cls(folder, about, VectorIndex.open(folder))
-
-    @property
-    def name(self) -> str:
-        """The name of the folder."""
-        return self.folder.name
+        for file, kept in about["files"].items():
+            _check_file(folder / file, kept, whole)
+        try:
+            index = VectorIndex.open(folder)
+        except InputError as error:
+            raise MapError(error.what, AGAIN) from None
+        found = cls(folder, about, index, name or folder.resolve().name)
+        found._check()
+        return found
 
     @property
     def n_cells(self) -> int:
@@ -84,13 +90,24 @@ class ReferenceMap:
     @cached_property
     def expected(self) -> Expected:
         """What cells that belong on the map look like."""
-        distance, named = (np.array(self._cells[f"expected.{n}"]) for n in ("distance", "named"))
+        distance, named = (np.array(self._cells[name]) for name in EXPECTED)
         return Expected(distance, named, float(self.about["held_out"]["temperature"]))
 
     @cached_property
     def sha256(self) -> str:
         """Hash of ``map.json``, which has the hashes of the other files."""
         return sha256(self.folder / MANIFEST)
+
+    def _check(self) -> None:
+        """Raise unless there is something of each cell."""
+        wanted = ["umap", *map(key_of, self.about["columns"])]
+        lengths = [self.index.n, *(len(self._cells.get(name, ())) for name in wanted)]
+        label = self.about["label_key"]
+        whole = {*EXPECTED} <= self._cells.keys() and (
+            not label or self.about["columns"].get(label)
+        )
+        if {*lengths} != {self.n_cells} or not whole:
+            raise MapError(f"the files of {self.folder} do not belong together", AGAIN)
 
     @cached_property
     def _cells(self) -> dict[str, np.ndarray]:
@@ -104,12 +121,16 @@ class ReferenceMap:
         InputError
             If the map has fewer cells.
         """
+        self.require(k)
+        return self.index.search(X, k)
+
+    def require(self, k: int) -> None:
+        """Raise if the map has fewer cells."""
         if k > self.n_cells:
             raise InputError(
                 f"k={k} is more than the {self.n_cells:,} cells of the map {self.name!r}",
                 f"give k={self.n_cells} or less",
             )
-        return self.index.search(X, k)
 
     def __repr__(self) -> str:
         model = self.about["model"]
@@ -138,16 +159,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
         version = int(about["format"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MapError(f"{file} is damaged ({error})", AGAIN) from None
     if version > FORMAT:
         raise MapError(
             f"{file} has format {version}, and this version of genemamba reads {FORMAT}",
             "update genemamba",
         )
-    needed = ("n_cells", "columns", "model", "files", "params", "held_out")
-    if missing := [name for name in needed if name not in about]:
-        raise MapError(f"{file} lacks {', '.join(missing)}", AGAIN)
+    if wrong := [name for name, kind in _NEEDED.items() if not isinstance(about.get(name), kind)]:
+        raise MapError(f"{file} is damaged: {', '.join(wrong)} cannot be read", AGAIN)
+    within = {"files": {CELLS, SPACE}, "model": {"model", "model_sha256"},
+              "held_out": {"temperature"}}  # fmt: skip
+    for name, keys in within.items():
+        if lacks := sorted(keys - about[name].keys()):
+            raise MapError(f"{file} is damaged: {name} lacks {', '.join(lacks)}", AGAIN)
     return dict(about)
 
 
@@ -157,6 +182,8 @@ def _check_file(path: Path, expected: Mapping[str, Any], whole: bool) -> None:
         same = size == expected["bytes"]
         if same and (whole or size <= _HASHED_UP_TO):
             same = sha256(path) == expected["sha256"]
+    except (KeyError, TypeError):
+        raise MapError(f"{path.parent / MANIFEST} is damaged at {path.name!r}", AGAIN) from None
     except OSError as error:
         raise MapError(f"{path} is missing or cannot be read ({error.strerror})", AGAIN) from None
     if not same:

@@ -147,16 +147,16 @@ def _stored(array: Floats) -> Floats:
 def _axes(X: Floats, codes: np.ndarray) -> Floats:
     """Return discriminant axes and, beside them, the widest axes inside classes."""
     seen = codes >= 0
-    known, own = (X[seen], np.unique(codes[seen], return_inverse=True)[1]) if seen.any() else (
-        X, np.zeros(len(X), dtype=np.intp)
-    )  # fmt: skip
+    known, own = X[seen], np.unique(codes[seen], return_inverse=True)[1]
+    if len(own) - len(np.unique(own)) < min(_N_REST, len(X) // 2):  # too few tell what is inside
+        known, own = X, np.zeros(len(X), dtype=np.intp)
     means = _means(known, own)
     inside = known - means[own]
     scatter = inside.T @ inside / len(inside)
     level = np.trace(scatter) / len(scatter)
     shrunken = (1 - _SHRINKAGE) * scatter + _SHRINKAGE * level * np.eye(len(scatter))
     variance, turn = np.linalg.eigh(shrunken)
-    whiten = turn / np.sqrt(np.maximum(variance, _TINY * variance[-1]))
+    whiten = turn / np.sqrt(np.maximum(variance, _TINY * max(variance[-1], _TINY)))
     between = (means - means.mean(axis=0)) @ whiten
     _, strength, right = np.linalg.svd(between, full_matrices=False)
     n = int((strength[: len(means) - 1] > 1e-9).sum())

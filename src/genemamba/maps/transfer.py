@@ -42,7 +42,7 @@ def most_voted(
     """Return the value with most votes and its share; -1 and NaN where no neighbour has one."""
     best = np.full(len(codes), -1, dtype=np.int64)
     share = np.full(len(codes), np.nan, dtype=np.float32)
-    for start in range(0, len(codes), _BLOCK):
+    for start in range(0, len(codes) if n_values else 0, _BLOCK):
         rows = slice(start, start + _BLOCK)
         found = voted(codes[rows], distance[rows], n_values, 0)
         some = (codes[rows] >= 0).any(axis=1)

@@ -119,7 +119,7 @@ def without_secrets(url: str) -> str:
 
 def _require_plain(what: str, name: str) -> None:
     """Reject names that could lead out of the folder they belong in."""
-    if not _PLAIN.fullmatch(name) or name.endswith("."):
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or name.endswith("."):
         raise InputError(
             f"{what}={name!r} is not a plain name",
             "use letters, digits, '.', '_' and '-', beginning with a letter or digit",
@@ -148,7 +148,7 @@ def require(name: str, holds: Holds = "checkpoint") -> Entry:
 def nearest(name: str, holds: Holds = "checkpoint") -> str:
     """Return the known name that is most like this one, or the first."""
     known = [entry.name for entry in entries(holds)]
-    return (difflib.get_close_matches(name, known, n=1, cutoff=0.3) or known)[0]
+    return (difflib.get_close_matches(str(name), known, n=1, cutoff=0.3) or known)[0]
 
 
 def on_disk(name: str, holds: Holds = "checkpoint") -> Path | None:

@@ -12,6 +12,7 @@ from genemamba import maps
 from genemamba._docs import documented
 from genemamba._keys import MAP, map_keys, recorded
 from genemamba.cells.labels import column
+from genemamba.cells.open import require_anndata
 from genemamba.errors import InputError
 from genemamba.pl._style import axes, class_order, looks
 
@@ -61,9 +62,10 @@ def map(
     >>> gm.tl.map(adata, layer="raw")
     >>> ax = gm.pl.map(adata, color="bulk_labels")
     """
+    require_anndata(adata)
     keys, reference = map_keys(key), maps.load(reference_map)
     about = recorded(adata, keys.record)
-    if keys.umap not in adata.obsm or not about:
+    if keys.umap not in adata.obsm or keys.quality not in adata.obs or not about:
         raise InputError(
             f"adata.obsm[{keys.umap!r}] is missing", "run gm.tl.map(adata, reference_map) first"
         )
@@ -80,7 +82,7 @@ def map(
     if color is None and keys.label in adata.obs:
         color = keys.label
     size = float(np.clip(20_000 / max(1, len(xy)), 1.5, 14))
-    values = None if color is None else column(adata, color, "color", "adata")
+    values = None if color is None else _colors(adata, color)
     _cells(ax, xy, np.isfinite(quality) & ~unlike, values, size)
     if unlike.any():
         ax.scatter(
@@ -97,6 +99,13 @@ def map(
     )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _colors(adata: AnnData, color: str) -> pd.Series:
+    """Return measurements as they are, and names."""
+    if color in adata.obs and pd.api.types.is_float_dtype(adata.obs[color]):
+        return adata.obs[color]
+    return column(adata, color, "color", "adata")
 
 
 def _grey(ax: Axes, reference: ReferenceMap) -> None:

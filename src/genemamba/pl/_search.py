@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genemamba._docs import documented
+from genemamba._settings import check_whole
 from genemamba.errors import InputError
+from genemamba.maps.found import CellSearch
 from genemamba.pl._style import COLORS, GREY, axes, rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from genemamba.maps.found import CellSearch
 
 
 @documented
@@ -46,6 +46,9 @@ def search(
     >>> found = gm.tl.search(adata, layer="raw", groupby="louvain")
     >>> ax = gm.pl.search(found, query="8")
     """
+    check_whole("n", n)
+    if not isinstance(result, CellSearch):
+        raise InputError(f"result is a {type(result).__name__}", "give that of gm.tl.search")
     table = result.enrichment
     column = _chosen("column", column, table["column"].unique().tolist(), first=True)
     table = table[table["column"] == column]

@@ -82,6 +82,8 @@ class AdaptFolder:
         work = ResumableFolder(partial, "adaptation", SETTINGS)
         length = {"minutes": float(minutes)} if steps is None else {"steps": int(steps)}
         with work.writing(), alone(partial):
+            if (done := self.finished()) is not None:  # by another process, just now
+                return done
             before = self._begun(partial, length) if work.begun else None
             corpus = corpus_of(self.cells, vocabulary(self.model), partial / CELLS)
             how = Adapting(steps or 1, self.seed, runtime, self.max_tokens)

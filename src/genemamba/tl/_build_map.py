@@ -21,7 +21,7 @@ from genemamba._rng import Rng, generator_of, seed_of
 from genemamba._version import __version__
 from genemamba.cells.read import Reading, no_genes
 from genemamba.cells.record import identity
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.maps.build import write_map
 from genemamba.maps.reference_map import MANIFEST, ReferenceMap
 from genemamba.tl._embedding import Running, known_by
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
 
 SETTINGS, WORK, VECTORS = "settings.json", "map", "vectors.npy"
+LEAST = 10  # cells: the quality of a cell is judged by so many
 
 
 @documented
@@ -77,7 +78,7 @@ def build_map(
         Column of ``obs`` with cell types, which :func:`genemamba.tl.map` will transfer.
     keep
         Further columns of ``obs`` to keep, such as tissue, disease and study; of several `adata`,
-        the name of the file is kept as ``"source"``.
+        the name of the file is kept as ``"source"``, unless that is one of these columns.
     {model}
     {reading}
     {running}
@@ -85,15 +86,16 @@ def build_map(
 
     Returns
     -------
-    The map, as :func:`genemamba.maps.load` opens it; nothing is written to `adata`. The folder has
+    The map, as :func:`genemamba.maps.load` opens it; writes nothing to `adata`. The folder has
     ``map.json`` (model, parameters, sha256 of every file, accuracy on held-out cells), vectors in
     8 bits with their index, and columns, names of cells and UMAP.
 
     Raises
     ------
     InputError
-        If a column is missing, or names cells instead of kinds of cells; two of several `adata`
-        share hardly a gene; `out` holds something else; the disk is full (repeat the call then).
+        If a column is missing, or names cells instead of kinds of cells; several `adata` share
+        hardly a gene; there are fewer than 10 cells; `out` holds something else; the disk is full
+        (repeat the call then).
 
     Examples
     --------
@@ -104,40 +106,44 @@ def build_map(
     >>> blood.n_cells
     700
     """
-    loaded, folder = models.load(model), Path(out).expanduser()
+    folder, seed = _folder(out), seed_of(rng)
+    loaded = models.load(model)
     reading = Reading(layer, gene_ids, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with opened_sources(adata, mod) as cells:
         sources = Sources(cells, loaded, reading, running)
         obs, batch = sources.table(label_key, batch_key, keep)
         sources.require_common_genes()
+        sources.require_runnable()
         about: dict[str, Any] = {
             "version": __version__,
             "label_key": label_key or "",
             "batch_key": batch_key or "",
             "model": {**identity(loaded, model), "model_sha256": known_by(loaded)},
-            "params": {**reading.params, "rng": seed_of(rng)},
+            "params": {**reading.params, "rng": seed},
             "sources": sources.names,
             "cells_sha256": sources.sha256(obs),
         }
         if (folder / MANIFEST).is_file():
             return _finished(folder, about)
-        if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(
                 f"out={str(out)!r} exists and is not a map", "give another out, or delete it first"
             )
-        partial = folder.with_name(folder.name + ".partial")
+        partial = _partial(folder)
         work = ResumableFolder(partial, "map", SETTINGS)
         with work.writing(), alone(partial):
+            if (folder / MANIFEST).is_file():  # by another process that has just finished
+                return _finished(folder, about)
             if work.begun:
                 work.require_same(about, json.loads((partial / SETTINGS).read_text("utf-8")))
             else:
                 write_json(partial / SETTINGS, about)
             sources.embed(partial, model)
             kept = sources.known
-            _warn_of_left_out(kept)
-            codes = _codes(obs, label_key)
-            space, expected, judged = fit_space(sources, codes, batch, generator_of(rng))
+            _check_number(kept)
+            codes = _codes(obs, kept, label_key)
+            space, expected, judged = fit_space(sources, codes, batch, generator_of(seed))
             vectors = write_vectors(sources, space, partial / VECTORS)
             (partial / WORK).mkdir(exist_ok=True)
             write_map(
@@ -149,19 +155,41 @@ def build_map(
                 expected,
                 sources.measured(),
                 {**about, "held_out": judged},
-                seed=seed_of(rng),
+                seed=seed,
             )
             (partial / WORK).replace(folder)
-        shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
     return ReferenceMap.open(folder)
 
 
-def _codes(obs: pd.DataFrame, label_key: str | None) -> np.ndarray:
-    return np.full(len(obs), -1) if label_key is None else obs[label_key].cat.codes.to_numpy()
+def _folder(out: str | PathLike[str]) -> Path:
+    """Return the folder to write; raise unless its name can be one."""
+    if not isinstance(out, (str, PathLike)) or not Path(out).name:
+        raise InputError(f"out={shown(out)} is not the path of a folder", 'give out="my-map", say')
+    folder = Path(out).expanduser()
+    try:
+        _partial(folder).exists()
+    except OSError as error:
+        raise InputError(
+            f"out={shown(out)} cannot be a folder ({error.strerror})", "give another"
+        ) from None
+    return folder
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".partial")
+
+
+def _codes(obs: pd.DataFrame, kept: np.ndarray, label_key: str | None) -> np.ndarray:
+    """Return the class of each cell among those of the map; -1 for none."""
+    codes = np.full(len(obs), -1)
+    if label_key is not None:
+        codes[kept] = obs[label_key][kept].cat.remove_unused_categories().cat.codes
+    return codes
 
 
 def _finished(folder: Path, about: dict[str, Any]) -> ReferenceMap:
-    """Return the map that an earlier, equal call wrote."""
+    """Return the map that an earlier, equal call wrote; remove what that may have left."""
     found = ReferenceMap.open(folder)
     for name in ("cells_sha256", "params", "label_key", "batch_key"):
         if found.about.get(name) != about[name]:
@@ -171,15 +199,19 @@ def _finished(folder: Path, about: dict[str, Any]) -> ReferenceMap:
             )
     if found.about["model"]["model_sha256"] != about["model"]["model_sha256"]:
         raise InputError(f"{folder} is a map made with another model", "give another out")
+    shutil.rmtree(_partial(folder), ignore_errors=True)
     return found
 
 
-def _warn_of_left_out(kept: np.ndarray) -> None:
+def _check_number(kept: np.ndarray) -> None:
+    """Raise if there are too few cells; warn of those that are left out."""
     if not kept.any():
         raise no_genes()
+    if (n := int(kept.sum())) < LEAST:
+        raise InputError(f"{n} cells are too few for a map", f"give {LEAST} or more")
     if n := int((~kept).sum()):
         warnings.warn(
             f"{n:,} cells express no gene of the model and are not on the map",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

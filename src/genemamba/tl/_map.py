@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from genemamba import maps, models
 from genemamba._docs import documented
-from genemamba._keys import MAP, OBSM_EMBEDDING, UNS_MAP, MapKeys, map_keys
+from genemamba._keys import MAP, OBSM_EMBEDDING, UNS_MAP, MapKeys, colors_key, map_keys
 from genemamba._progress import tell
 from genemamba._settings import check_whole
 from genemamba.cells.colors import write_colors
@@ -21,6 +21,7 @@ from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading
 from genemamba.cells.record import check_key, check_slots, entry_of, record, recorded
 from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.heads import knn
 from genemamba.maps.held_out import BELONGS
 from genemamba.maps.layout import NEAREST, place
 from genemamba.maps.transfer import averaged, most_voted, voted
@@ -93,7 +94,7 @@ def map(
 
     ``adata.obs["genemamba_map_label"]``
         If the map has labels: categorical, the label with most votes of the neighbours, weighted by
-        nearness; "unknown" where the quality is below .05.
+        nearness; "unknown" where the quality is below .05, NaN where no neighbour has a label.
     ``adata.obs["genemamba_map_confidence"]``
         If the map has labels: float32, probability that the label is right, calibrated on cells of
         the map that were held out, with their batch if the map has batches. Of unknown cells, that
@@ -145,6 +146,7 @@ def map(
         raise InputError(f"batch_key={batch_key!r} without correct", "add correct=True")
     keys = map_keys(key_added)
     reference = maps.load(reference_map)
+    reference.require(k)
     if correct and not reference.about["label_key"]:
         raise InputError(
             f"the map {reference.name!r} has no labels, onto which cells could be shifted",
@@ -164,14 +166,18 @@ def map(
         if correct:
             of_batch = np.zeros(len(X)) if batch is None else batch
             X[known] = reference.space.corrected(X[known], of_batch[known])
-        found, distance = reference.search(X[known], k)
+        wide = min(
+            max(k, NEAREST), reference.n_cells
+        )  # whatever k, these are read for quality and place
+        found, distance = reference.search(X[known], wide)
+        lost = _mapped.warn_of_genes(reference, cells)
         if not cells.reused and OBSM_EMBEDDING not in own.obsm:
             cells.write(own, OBSM_EMBEDDING)
         for old in {*recorded(own, keys.record).get("obs", ())} & {*own.obs} - {*names}:
             del own.obs[old]
-        n_unlike = _write(own, keys, reference, known, found, distance)
+            own.uns.pop(colors_key(old), None)
+        n_unlike = _write(own, keys, reference, known, found, distance, k)
         params: dict[str, Any] = {"k": k, "correct": correct, "batch_key": batch_key or ""}
-        lost = _mapped.warn_of_genes(reference, cells)
         about: dict[str, Any] = {
             **entry_of(loaded, reading, cells.runtime, **params),
             "map": reference.name,
@@ -191,7 +197,7 @@ def map(
             "types that it lacks, or were measured in another way; use a map of this tissue, or, "
             "for another technology, correct=True",
             GeneMambaWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
     return result
 
@@ -215,27 +221,34 @@ def _write(
     known: np.ndarray,
     found: np.ndarray,
     distance: np.ndarray,
+    k: int,
 ) -> int:
     """Write the slots; return how many cells do not belong on the map."""
     label, columns = reference.about["label_key"], reference.columns
+    near = distance[:, : knn.NEAREST].mean(axis=1)
+    xy = place(np.asarray(reference.umap)[found[:, :NEAREST]], distance[:, :NEAREST])
+    found, distance = found[:, :k], distance[:, :k]
+    named = np.ones(len(found), dtype=bool)
     code = np.zeros(len(found), dtype=np.int64)
     confidence = np.zeros(len(found), dtype=np.float32)
     if label:
         of_map = columns.codes(label)
         for start in range(0, len(found), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            shares = voted(of_map[found[rows]], distance[rows], len(columns.values(label)))
+            votes = of_map[found[rows]]
+            named[rows] = (votes >= 0).any(axis=1)
+            shares = voted(votes, distance[rows], len(columns.values(label)))
             code[rows] = shares.argmax(axis=1)
             confidence[rows] = reference.expected.confidence(shares).max(axis=1)
-    quality = reference.expected.quality(distance[:, :10].mean(axis=1), code)
+    quality = reference.expected.quality(near, code)
     unlike = quality < BELONGS
     _put(adata, keys.quality, quality, known)
     if label:
         values = np.array(columns.values(label), dtype=object)[code]
+        values[~named], confidence[~named] = np.nan, np.nan
         values[unlike] = UNKNOWN
-        _put(adata, keys.label, values, known)
+        write_colors(adata, keys.label, _put(adata, keys.label, values, known))
         _put(adata, keys.confidence, confidence, known)
-        write_colors(adata, keys.label, adata.obs[keys.label].cat.categories.tolist())
     for name in columns.names:
         if name == label:
             continue
@@ -247,16 +260,15 @@ def _write(
         best, share = most_voted(columns.codes(name)[found], distance, len(kinds))
         _put(adata, keys.column(name), np.array([*kinds, np.nan], dtype=object)[best], known)
         _put(adata, keys.column(f"{name}_confidence"), share, known)
-    near = min(NEAREST, found.shape[1])
-    xy = place(np.asarray(reference.umap)[found[:, :near]], distance[:, :near])
     adata.obsm[keys.umap] = _spread(xy, known, np.nan)
     adata.obsm[keys.neighbors] = _spread(found, known, -1)
     adata.obsm[keys.distances] = _spread(distance, known, np.nan)
     return int(unlike.sum())
 
 
-def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> None:
-    """Write a column of ``obs``; NaN where a cell has no known gene."""
+def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> list[str]:
+    """Write a column of ``obs``, NaN where a cell has no known gene; return its categories."""
+    there: list[str] = []
     if values.dtype == object:
         whole = np.full(len(known), np.nan, dtype=object)
         whole[known] = values
@@ -264,6 +276,7 @@ def _put(adata: AnnData, key: str, values: np.ndarray, known: np.ndarray) -> Non
         adata.obs[key] = pd.Categorical(whole, there)
     else:
         adata.obs[key] = _spread(values, known, np.nan)
+    return there
 
 
 def _spread(values: np.ndarray, known: np.ndarray, missing: float) -> np.ndarray:

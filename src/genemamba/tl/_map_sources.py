@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import reduce
 from itertools import combinations
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from anndata import AnnData
 
 from genemamba import _files
 from genemamba._keys import OBSM_EMBEDDING
-from genemamba._labels import missing
-from genemamba.cells.labels import column, full_column
-from genemamba.cells.open import is_path, opened_in
-from genemamba.cells.read import Reading
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba._labels import in_memory
+from genemamba.cells.labels import UNKNOWN, column, full_column
+from genemamba.cells.open import is_path, opened_in, require_anndata
+from genemamba.cells.read import Reading, read_counts
+from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.maps.columns import read_column
-from genemamba.tl._embedding import Embedding, Running, embed_into
+from genemamba.tl._embedding import Embedding, Running, embed_into, named
 from genemamba.tl._expressed import expressed_blocks
 from genemamba.tokens import MUCH_LOST, Measured
 
@@ -39,7 +39,7 @@ _COMMON = 0.1  # of the genes of the smaller of two sources that both have to me
 @contextmanager
 def opened_sources(adata: Any, mod: str | None) -> Iterator[dict[str, AnnData]]:
     """Give the cells of each source by name: that of its file, or ``adata``."""
-    several = isinstance(adata, Sequence) and not isinstance(adata, (str, PathLike))
+    several = isinstance(adata, Sequence) and not is_path(adata)
     given = list(adata) if several else [adata]
     if not given:
         raise InputError("adata is an empty list", "give an AnnData, a path, or several of them")
@@ -50,6 +50,7 @@ def opened_sources(adata: Any, mod: str | None) -> Iterator[dict[str, AnnData]]:
             if name in found:
                 raise InputError(f"two of adata are called {name!r}", "rename one of the files")
             found[name] = stack.enter_context(opened_in(one, mod))
+            require_anndata(found[name])
         yield found
 
 
@@ -81,9 +82,10 @@ class Sources:
         Raises
         ------
         InputError
-            If a column is missing, or has too many values.
+            If a column is missing, has too many values or a name that gm.tl.map uses, or there are
+            no labels.
         """
-        wanted = list(dict.fromkeys([*([label_key] if label_key else []), *_listed(keep)]))
+        wanted = _wanted(label_key, keep)
         frames, batches = [], []
         for name, part in self.parts.items():
             obs = pd.DataFrame(index=part.adata.obs_names.astype(str))
@@ -93,7 +95,7 @@ class Sources:
                 else:
                     values = _column(part.adata, key, name)
                 obs[key] = read_column(values, key, name).to_numpy()
-            if len(self.parts) > 1:
+            if len(self.parts) > 1 and SOURCE not in wanted:
                 obs[SOURCE] = name
             frames.append(obs)
             of_source = pd.Series(name, obs.index)
@@ -104,12 +106,14 @@ class Sources:
         obs = pd.concat(frames)
         for key in obs.columns:
             obs[key] = read_column(obs[key], key, "adata")
+        if label_key is not None:
+            _check_labels(obs[label_key])
         if batch_key is None and len(self.parts) == 1:
             return obs, None
         return obs, pd.factorize(np.concatenate(batches), sort=True)[0]
 
     def require_common_genes(self) -> None:
-        """Raise if two sources share hardly a gene; warn if one measures much that another lacks.
+        """Raise if sources share hardly a gene; warn if one measures much that another lacks.
 
         Raises
         ------
@@ -131,13 +135,27 @@ class Sources:
                     f"{max(lost):.0%} of the counts of {a} or {b} are on genes that the other does "
                     "not measure: their cells may lie apart on the map",
                     GeneMambaWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
+        tokens = [np.unique(part.genes.tokens) for part in self.parts.values()]
+        n = len(reduce(np.intersect1d, tokens))
+        if n < _COMMON * min(map(len, tokens)):
+            raise InputError(
+                f"all of {', '.join(self.names)} have {n} genes in common: their cells cannot lie "
+                "on one map",
+                "leave out what measures other genes",
+            )
+
+    def require_runnable(self) -> None:
+        """Raise unless counts can be read, and the model can run as it was told to."""
+        for part in self.parts.values():
+            with named(part.of):
+                part.running.for_counts(read_counts(part.adata, part.reading.layer))
 
     def sha256(self, obs: pd.DataFrame) -> str:
         """Hash names and columns of the cells."""
         text = pd.util.hash_pandas_object(obs.astype(str)).to_numpy()
-        return _files.sha256(*(f"{name}\0" for name in self.names), text)
+        return _files.sha256(*(f"{name}\0" for name in [*self.names, "", *obs.columns]), text)
 
     def embed(self, folder: Path, model: ModelLike) -> None:
         """Compute the vectors, in stores in a folder unless they are there already."""
@@ -185,10 +203,41 @@ class Sources:
         return Measured(tokens.astype(np.int32), share.astype(np.float32))
 
 
-def _listed(keep: Any) -> list[str]:
+def _wanted(label_key: Any, keep: Any) -> list[str]:
+    """Return the columns to keep, the labels first."""
+    if label_key is not None and not (label_key and isinstance(label_key, str)):
+        raise InputError(f"label_key={shown(label_key)} is not a name", "give that of a column")
     if isinstance(keep, str):
         raise InputError(f"keep={keep!r} is a text", f"give a list: keep=[{keep!r}]")
-    return list(keep)
+    keep = list(keep) if isinstance(keep, Iterable) and not isinstance(keep, Mapping) else [keep]
+    if not all(isinstance(key, str) for key in keep):
+        raise InputError(f"keep={shown(keep)} is not a list of names", 'give keep=["tissue"], say')
+    others = [key for key in keep if key != label_key]
+    kinds = ["label", "confidence", "quality", *(f"{key}_confidence" for key in others)]
+    if taken := [key for key in others if key in kinds]:
+        raise InputError(
+            f"keep names {taken[0]!r}, which is where gm.tl.map writes something else",
+            "rename the column, or leave it out",
+        )
+    if slashed := [key for key in others if "/" in key]:
+        raise InputError(
+            f"keep names {slashed[0]!r}, and a file cannot keep a name with a '/'",
+            "rename the column, or leave it out",
+        )
+    return list(dict.fromkeys([*([] if label_key is None else [label_key]), *others]))
+
+
+def _check_labels(labels: pd.Series) -> None:
+    if labels.isna().all():
+        raise InputError(
+            f"label_key={labels.name!r} is empty (all NaN)",
+            "give a column of labels, or leave out label_key",
+        )
+    if UNKNOWN in labels.cat.categories:
+        raise InputError(
+            f"{UNKNOWN!r} is one of the labels, but this name is reserved for unfamiliar cells",
+            "set these labels to NaN",
+        )
 
 
 def _column(adata: AnnData, key: str, of: str) -> pd.Series:
@@ -198,10 +247,11 @@ def _column(adata: AnnData, key: str, of: str) -> pd.Series:
             f"keep names {key!r}, which is not in {of}.obs",
             f"use some of {', '.join(map(repr, map(str, adata.obs.columns[:10])))}",
         )
-    values = adata.obs[key]
-    if pd.api.types.is_numeric_dtype(values):
+    values = in_memory(adata.obs[key])
+    plain = not pd.api.types.is_complex_dtype(values)
+    if pd.api.types.is_numeric_dtype(values) and plain:
         return values
-    return values.astype(object).mask(missing(values))
+    return column(adata, key, "keep", of)
 
 
 def _known(array: Any) -> np.ndarray:

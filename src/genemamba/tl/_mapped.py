@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from genemamba._files import load_array
 from genemamba.cells.expression import variable_genes
+from genemamba.cells.read import no_genes
 from genemamba.errors import GeneMambaWarning, MapError
 from genemamba.heads import Components
 from genemamba.maps.held_out import Expected, hold_out
@@ -58,18 +60,19 @@ def fit_space(
 
 def write_vectors(sources: Sources, space: Space, file: Path) -> np.ndarray:
     """Compute the vectors of all known cells into a file; return them, mapped from it."""
-    components, at = space.components, 0
+    components = space.components
     basis = None if components is None else components.basis
     shape = (int(sources.known.sum()), space.n_axes)
-    out = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    for embedding, logged in sources.blocks(basis):
-        known = np.isfinite(embedding).all(axis=1)
-        expressed = None
-        if components is not None:
-            expressed = components.of(logged, np.ones(len(components.basis), dtype=bool))[known]
-        out[at : at + known.sum()] = space.place(embedding[known], expressed)
-        at += int(known.sum())
-    return out
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with file.open("wb") as out:  # into a memory map of a full disk, a write would end the process
+        np.lib.format.write_array_header_1_0(out, header)
+        for embedding, logged in sources.blocks(basis):
+            known = np.isfinite(embedding).all(axis=1)
+            expressed = None
+            if components is not None:
+                expressed = components.of(logged, np.ones(len(components.basis), dtype=bool))[known]
+            out.write(space.place(embedding[known], expressed).astype("<f4").tobytes())
+    return load_array(file, mmap_mode="r")
 
 
 def place(space: Space, cells: Embedding) -> np.ndarray:
@@ -78,8 +81,10 @@ def place(space: Space, cells: Embedding) -> np.ndarray:
     Raises
     ------
     InputError
-        If the map reads expression and `adata` has only an embedding.
+        If the map reads expression and `adata` has only an embedding, or no gene is known.
     """
+    if not np.isfinite(cells.vectors).all(axis=1).any():
+        raise no_genes()
     expressed = None if space.components is None else components_of(cells, space.components)
     return space.place(cells.vectors, expressed)
 
@@ -88,10 +93,12 @@ def require_same_model(reference: ReferenceMap, loaded: GeneMamba) -> None:
     """Raise if another model made the map."""
     made, this = reference.about["model"], known_by(loaded)
     if made["model_sha256"] != this:
+        unsaved = made["model_sha256"].startswith("unsaved")
+        how = "the model that made it" if unsaved else f"model={made['model']!r}"
         raise MapError(
             f"the map {reference.name!r} was made with the model {made['model']} "
-            f"({made['model_sha256'][:8]}), not with this one ({this[:8]})",
-            f"give model={made['model']!r}, or build the map again",
+            f"({made['model_sha256'][:16]}), not with this one ({this[:16]})",
+            f"give {how}, or build the map again",
         )
 
 
@@ -107,6 +114,6 @@ def warn_of_genes(reference: ReferenceMap, cells: Embedding) -> float:
             "measure: its cells lie elsewhere on the map, and labels are less reliable; "
             "correct=True shifts them towards it",
             GeneMambaWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return missing

@@ -74,7 +74,7 @@ def search(
 
     Returns
     -------
-    Two tables; nothing is written.
+    Two tables; writes nothing.
 
     ``cells``
         A row per query and cell found, nearest first: ``query``, ``rank`` (from 1), ``cell`` (its
@@ -102,6 +102,7 @@ def search(
     """
     check_whole("k", k)
     reference = maps.load(reference_map)
+    reference.require(k)
     among = _allowed(reference, exclude, k)
     if isinstance(adata, np.ndarray):
         if groupby is not None:
@@ -166,17 +167,20 @@ def _allowed(
     """Return the positions of the cells that may be found; None for all."""
     if not exclude:
         return None
+    if not isinstance(exclude, Mapping):
+        raise InputError(f"exclude={shown(exclude)} is no mapping", 'give {"study": "mine"}, say')
     keep = np.ones(reference.n_cells, dtype=bool)
     for name, values in exclude.items():
         columns = reference.columns
         if name not in columns or columns.is_number(name):
-            words = [n for n in columns.names if not columns.is_number(n)]
+            words = [repr(n) for n in columns.names if not columns.is_number(n)]
             raise InputError(
-                f"exclude names the column {name!r}, which the map {reference.name!r} lacks",
-                f"use one of {', '.join(map(repr, words))}",
+                f"exclude names {shown(name)}, and the map {reference.name!r} has no such column "
+                "of words",
+                f"use one of {', '.join(words)}" if words else "leave out exclude",
             )
         known = columns.values(name)
-        for value in [values] if isinstance(values, str) else values:
+        for value in values if isinstance(values, (list, tuple, set)) else [values]:
             if value not in known:
                 raise InputError(
                     f"exclude: no cell of the map has {shown(value)} in {name!r}",
@@ -185,7 +189,10 @@ def _allowed(
                 )
             keep &= columns.codes(name) != known.index(value)
     if (left := int(keep.sum())) < k:
-        raise InputError(f"k={k} is more than the {left:,} cells that are left", "exclude fewer")
+        raise InputError(
+            f"k={k} is more than the {left:,} cells that are left",
+            f"exclude fewer, or give k={left}" if left else "exclude fewer",
+        )
     return np.flatnonzero(keep)
 
 
