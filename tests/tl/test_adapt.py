@@ -129,6 +129,8 @@ def test_two_runs_with_one_seed_agree_and_a_second_call_trains_nothing(
         gm.tl.adapt(pbmc[:600].copy(), out=adapted, **call)
     with pytest.raises(InputError, match="rng"):
         gm.tl.adapt(pbmc, out=adapted, rng=1, **call)
+    with pytest.raises(InputError, match="length"):
+        gm.tl.adapt(pbmc, out=adapted, **call | {"steps": 5})
 
 
 def test_minutes_fix_the_steps_of_a_resumed_run(
@@ -136,6 +138,11 @@ def test_minutes_fix_the_steps_of_a_resumed_run(
 ) -> None:
     call = {"out": tmp_path / "a", "minutes": 0.02, "model": saved, **ON_CPU}
     monkeypatch.setattr(adapting, "steps_within", lambda *_: 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("genemamba.datasets._of_counts.mean_ranking", None)
+        with pytest.raises(TypeError):
+            gm.tl.adapt(pbmc, **call)
+    assert json.loads((tmp_path / "a.partial" / "adapted.json").read_text())["steps"] is None
     with monkeypatch.context() as patch:
         patch.setattr(adapting, "joined", None)
         with pytest.raises(TypeError):

@@ -113,5 +113,7 @@ def adapt(
     loaded = models.load(model)
     with opened_in(adata, mod) as opened:
         cells = read_cells(opened, models.vocabulary(loaded), reading, batch_key, seed)
-    folder = AdaptFolder(Path(out).expanduser(), loaded, cells, reading, seed)
-    return folder.finished() or folder.run(minutes, steps, runtime, model)
+    folder = AdaptFolder(
+        Path(out).expanduser(), loaded, cells, reading, seed, minutes=minutes, steps=steps
+    )
+    return folder.finished() or folder.run(runtime, model)

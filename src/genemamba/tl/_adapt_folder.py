@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,15 @@ from genemamba.datasets._of_counts import OwnCells, corpus_of
 from genemamba.errors import InputError, shown
 from genemamba.models import vocabulary
 from genemamba.network import GeneMamba
+from genemamba.network.files import read_json
 from genemamba.tl._embedding import known_by
 
 if TYPE_CHECKING:
     from genemamba.cells.read import Reading
+    from genemamba.datasets import Corpus
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Runtime
+    from genemamba.train.adapting import Adapting
 
 SETTINGS = "adapted.json"
 CELLS, RESULT = "cells", "adapted"
@@ -41,11 +44,20 @@ def check_length(minutes: float, steps: int | None) -> None:
 
 
 class AdaptFolder:
-    """The folder `path`, for these cells, model and settings."""
+    """The folder `path`, for these cells, model and settings; `minutes` count without `steps`."""
 
     def __init__(
-        self, path: Path, model: GeneMamba, cells: OwnCells, reading: Reading, seed: int
+        self,
+        path: Path,
+        model: GeneMamba,
+        cells: OwnCells,
+        reading: Reading,
+        seed: int,
+        *,
+        minutes: float,
+        steps: int | None,
     ) -> None:
+        self.minutes, self.steps = float(minutes), None if steps is None else int(steps)
         self.path, self.model, self.cells = path, model, cells
         self.max_tokens, self.seed = reading.max_tokens, seed
         matrix = cells.counts
@@ -55,6 +67,7 @@ class AdaptFolder:
             "cells_sha256": sha256(*parts, cells.measured),
             "max_tokens": int(reading.max_tokens),
             "rng": seed,
+            "length": f"{minutes:g} minutes" if steps is None else f"{steps} steps",
         }
 
     def finished(self) -> GeneMamba | None:
@@ -66,46 +79,50 @@ class AdaptFolder:
                 f"out={str(self.path)!r} exists and is not an adapted model",
                 "give another out, or delete it first",
             )
-        self._require_same(self.path / SETTINGS, self.path)
+        self._require_same(self.path)
         return GeneMamba.from_pretrained(self.path)
 
-    def run(
-        self, minutes: float, steps: int | None, runtime: Runtime, given: ModelLike
-    ) -> GeneMamba:
+    def run(self, runtime: Runtime, given: ModelLike) -> GeneMamba:
         """Train, choose and write the checkpoint."""
         from genemamba.train import engine
-        from genemamba.train.adapting import Adapting, adapt, steps_within
+        from genemamba.train.adapting import Adapting, adapt
 
         engine.require_packages()
         partial = self.path.with_name(self.path.name + ".partial")
         self._require_room(partial)
         work = ResumableFolder(partial, "adaptation", SETTINGS)
-        length = {"minutes": float(minutes)} if steps is None else {"steps": int(steps)}
         with work.writing(), alone(partial):
             if (done := self.finished()) is not None:  # by another process, just now
                 return done
-            before = self._begun(partial, length) if work.begun else None
+            found = self._require_same(partial) if work.begun else self._note(partial, self.steps)
             corpus = corpus_of(self.cells, vocabulary(self.model), partial / CELLS)
-            how = Adapting(steps or 1, self.seed, runtime, self.max_tokens)
-            if before is not None:
-                steps = before
-            elif steps is None:
-                steps = steps_within(60 * minutes, corpus, self.model, how)
-                if not steps:
-                    shutil.rmtree(partial)
-                    raise InputError(
-                        f"minutes={minutes:g} is too short for one training step on this machine",
-                        "give minutes=5, or steps=100",
-                    )
-            write_json(
-                partial / SETTINGS, {"settings": self.settings, "length": length, "steps": steps}
-            )
-            self._announce(steps, minutes if "minutes" in length else None, runtime)
-            how = Adapting(steps, self.seed, runtime, self.max_tokens)
-            kept, found = adapt(self.model, corpus, partial, how)
-            self._write(kept, found, given, partial)
+            how = Adapting(found["steps"] or 1, self.seed, runtime, self.max_tokens)
+            if found["steps"] is None:
+                how = replace(how, steps=self._fitting(corpus, how, partial))
+                self._note(partial, how.steps)
+            self._announce(how)
+            self._write(*adapt(self.model, corpus, partial, how), given, partial)
         shutil.rmtree(partial, ignore_errors=True)
         return GeneMamba.from_pretrained(self.path)
+
+    def _note(self, folder: Path, steps: int | None) -> dict[str, Any]:
+        """Keep the settings, and the number of steps once it is fixed."""
+        found = {"settings": self.settings, "steps": steps}
+        write_json(folder / SETTINGS, found)
+        return found
+
+    def _fitting(self, corpus: Corpus, how: Adapting, partial: Path) -> int:
+        """Return how many steps fit into the minutes; nothing is left behind if none does."""
+        from genemamba.train.adapting import steps_within
+
+        steps = steps_within(60 * self.minutes, corpus, self.model, how)
+        if steps:
+            return steps
+        shutil.rmtree(partial)
+        raise InputError(
+            f"minutes={self.minutes:g} is too short for one training step on this machine",
+            "give minutes=5, or steps=100",
+        )
 
     def _write(
         self, kept: GeneMamba, found: dict[str, Any], given: ModelLike, partial: Path
@@ -129,25 +146,14 @@ class AdaptFolder:
         shutil.rmtree(result, ignore_errors=True)
         kept.save_pretrained(result, half=found["kept"] != "unchanged")
         (result / "README.md").write_text(card(kept), encoding="utf-8")
-        text = json.loads((partial / SETTINGS).read_text(encoding="utf-8"))
-        write_json(result / SETTINGS, text)
+        self._note(result, found["steps"])
         if self.path.exists():
             self.path.rmdir()  # empty, or `finished` had raised
         result.replace(self.path)
         tell(summary(adapted))
 
-    def _begun(self, partial: Path, length: dict[str, Any]) -> int | None:
-        """Return the steps of the work that is resumed, which the first call has fixed."""
-        found = self._require_same(partial / SETTINGS, partial)
-        if found["length"] != length:
-            raise InputError(
-                f"{partial} holds an adaptation of other length: {found['length']}",
-                "give the same minutes or steps, or delete it first",
-            )
-        return int(found["steps"])
-
-    def _require_same(self, file: Path, folder: Path) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    def _require_same(self, folder: Path) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(folder / SETTINGS)
         before = found.get("settings", {})
         names = {"model_sha256": "model", "cells_sha256": "cells, genes or libraries"}
         if differs := [names.get(k, k) for k, v in self.settings.items() if before.get(k) != v]:
@@ -172,11 +178,11 @@ class AdaptFolder:
                 "free some space, or give an out on another disk",
             )
 
-    def _announce(self, steps: int, minutes: float | None, runtime: Runtime) -> None:
-        took = "" if minutes is None else f", about {duration(60 * minutes)}"
+    def _announce(self, how: Adapting) -> None:
+        took = f", about {duration(60 * self.minutes)}" if self.steps is None else ""
         n, libraries = len(self.cells.library), len(self.cells.names)
         tell(
             f"adapt: {n:,} cells in {libraries} "
-            f"{'library' if libraries == 1 else 'libraries'}, {steps} steps on {runtime.device}"
-            + took
+            f"{'library' if libraries == 1 else 'libraries'}, {how.steps} steps on "
+            f"{how.runtime.device}{took}"
         )

@@ -61,7 +61,7 @@ class Adapting:
 
     def recipe(self, n_cells: int, masked: bool, start: Path | None = None) -> Recipe:
         """Return the recipe for a number of cells; without a [MASK] token, contrast alone."""
-        text = (resources.files(__package__) / "recipes" / "adapted.toml").read_text("utf-8")
+        text = (resources.files(__package__) / "adapted.toml").read_text("utf-8")
         values = tomllib.loads(text)
         values["model"] = {} if start is None else {"start": str(start)}
         values["objectives"]["masked"] *= masked
