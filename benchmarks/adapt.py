@@ -36,6 +36,7 @@ from _tables import adapt as tables
 import genemamba as gm
 
 MOUSE = {"lung_zilionis_mouse": "donor", "bone_marrow_stroma_matsushita": None}
+FEWEST, FEWEST_HELD = 200, 50  # cells to adapt to, and of a batch to score
 VALID = {"breast_tumour": None, "lymphoid_organs": "sample"}
 BATCHES = {name: one.batch_key for name, one in SETS.items()} | MOUSE | VALID
 
@@ -81,11 +82,13 @@ def apart(adata: ad.AnnData, key: str, out: Path, args: argparse.Namespace) -> d
     """Adapt without one batch and score that batch."""
     batch = adata.obs[key].astype(str).to_numpy()
     names, number = np.unique(batch, return_counts=True)
-    fit = number <= adata.n_obs / 2
+    fit = (number <= adata.n_obs / 2) & (adata.n_obs - number >= FEWEST)
     if not fit.any():
         return {}
     name = names[fit][number[fit].argmax()]
     rest, held = adata[batch != name].copy(), judged(adata[batch == name].copy(), args.max_cells)
+    if held.n_obs < FEWEST_HELD or held.obs["cell_type"].nunique() < 2:
+        return {}
     about = adapted(rest, key, args, out)
     pca = BASELINES["PCA-50"]()
     pca(rest)
