@@ -46,7 +46,8 @@ FACTORS = 0.3  # share of the cells' factors in a gene's vector; chosen on valid
 _KNOWN = 50  # cells that express a gene, from which its factors count in full
 _HALF_TOKENS, _NEIGHBOURS, _GENES = 512, 10, 1_000  # of halves of cells
 _FEWEST_HELD, _MOST_HELD = 100, 300  # cells that decide
-_TIMED, _TAIL = 4, 0.2  # steps to time; share of the time for the choice
+_TIMED, _FEWEST_STEPS = 4, 10
+_CHOICE = 1 / 8  # steps that the choice takes as long as, for each held-out cell
 START, RUN = "start", "run"
 
 
@@ -79,7 +80,10 @@ def held_out_share(n_cells: int) -> float:
 
 
 def steps_within(seconds: float, corpus: Corpus, model: GeneMamba, how: Adapting) -> int:
-    """Time some steps, without taking them, and return how many fit; 0 if none does."""
+    """Time some steps, without taking them, and return how many fit; 0 if none does.
+
+    The choice at the end needs time, too; a few steps come before it.
+    """
     recipe = how.recipe(len(corpus), _has_mask(model))
     stream = Stream(corpus, recipe, split(corpus, recipe).training)
     device = torch.device(how.runtime.device)
@@ -97,7 +101,10 @@ def steps_within(seconds: float, corpus: Corpus, model: GeneMamba, how: Adapting
                     task.total(task(_placed(batch, device))).backward()
             task.zero_grad()
             taken.append(time.monotonic() - begun)
-    return int(seconds * (1 - _TAIL) / float(np.median(taken[1:])))
+    fit = seconds / float(np.median(taken[1:]))
+    return int(
+        max(fit - _CHOICE * held_out_share(len(corpus)) * len(corpus), min(fit, _FEWEST_STEPS))
+    )
 
 
 def adapt(
