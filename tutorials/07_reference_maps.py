@@ -48,8 +48,8 @@ gm.tl.map(adata, layer="raw")
 (adata.obs["genemamba_map_quality"] < 0.05).mean()
 
 # %% [markdown]
-# `correct=True` shifts the cells, as one batch, towards the clusters of the map, which itself stays
-# as it is. Use it for panels, and for other technologies.
+# `correct=True` shifts the cells, as one batch, towards the clusters of the map, which itself does
+# not change. Use it for panels, and for other technologies.
 
 # %%
 gm.tl.map(adata, layer="raw", correct=True)

@@ -85,7 +85,7 @@ def test_there_is_always_something_to_expect(
 ) -> None:
     X, _ = cells(N, 0)
     expected, about = hold_out(X, None, codes, batch, np.random.default_rng(0))
-    assert about["cells"] == len(expected.distance) > 0.9 * N
+    assert about["cells"] == expected.distance.shape[1] > 0.9 * N
     assert not about["batches"]
     assert ("accuracy" in about) == counted
     found = quality(expected, cells(N, 1)[0], X, codes)

@@ -76,6 +76,8 @@ def write_map(
         "measured.tokens": measured.tokens,
         "measured.share": measured.share.astype(np.float16),
     }
+    if expected.pool is not None:
+        genes["expected.pool"] = expected.pool.astype(np.float16)
     write_arrays(space.arrays() | genes, folder / SPACE)
     written = {
         **about,

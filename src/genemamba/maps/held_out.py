@@ -18,6 +18,7 @@ from genemamba.maps.space import Space
 from genemamba.maps.transfer import voted
 
 _LEAST_COUNTED = 0.1  # of the cells
+_POOL = 5_000
 BELONGS = 0.05
 """Mapping quality below which a cell does not belong on the map."""
 
@@ -27,18 +28,27 @@ class Expected:
     """What cells that belong on a map look like: distances and labels of held-out ones."""
 
     distance: np.ndarray
-    """``(S,)`` float32, mean distance to the nearest cells of the map."""
+    """``(1 or 2, S)`` float32, mean distance to the nearest cells, on the map and by embedding."""
     named: np.ndarray
     """``(S,)`` the class that these voted for; 0 without classes."""
     temperature: float = 1.0
+    pool: np.ndarray | None = None
+    """``(≤ 5,000, D)`` float32, embeddings of cells of the map; None if its vectors are these."""
 
-    def quality(self, distance: np.ndarray, named: np.ndarray) -> np.ndarray:
+    def quality(
+        self, near: np.ndarray, named: np.ndarray, embedding: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the fraction of held-out cells that lie as far or farther, ``(M,)`` float32.
 
-        Mostly among those with the same label; NaN distances give NaN.
+        Mostly among those with the same label; NaN distances give NaN. Axes of a map tell its own
+        classes apart and not what differs from all of them, so the distance of the `embedding`
+        counts as much, if it is given.
         """
-        judge = Novelty(self.distance[None], self.named)
-        return 1 - judge.of(distance[None], named)
+        measures = [near]
+        if self.pool is not None and embedding is not None:
+            measures.append(Reference.unlabelled(self.pool).mean_distance(embedding))
+        judge = Novelty(self.distance[: len(measures)], self.named)
+        return 1 - judge.of(np.array(measures), named)
 
     def confidence(self, shares: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities from shares of votes, ``(M, C)`` float32."""
@@ -86,7 +96,15 @@ def hold_out(
     if known.any():
         temperature = fit_temperature(np.log(share[known]), truth[known])
         about |= {"accuracy": float((named == truth)[known].mean())}
-    return Expected(distance, named, temperature), about
+    pool = None if plain else _some(embedding, rng)
+    return Expected(distance, named, temperature, pool), about
+
+
+def _some(embedding: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return some of the cells, with values that float16 can hold."""
+    if len(embedding) > _POOL:
+        embedding = embedding[np.sort(rng.choice(len(embedding), _POOL, replace=False))]
+    return embedding.astype(np.float16).astype(np.float32)
 
 
 def _laid(
@@ -98,8 +116,8 @@ def _laid(
     rng: np.random.Generator,
     plain: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean distance, the shares of votes and the class of each held-out cell."""
-    distances = [np.empty(0, np.float32)]
+    """Return the mean distances, the shares of votes and the class of each held-out cell."""
+    distances = [np.empty((1 if plain else 2, 0), np.float32)]
     shares, truths = [np.empty((0, n_classes), np.float32)], [np.empty(0, codes.dtype)]
     for rest, own in held_out_folds(len(embedding), groups, rng):
         seen = np.isin(codes[own], codes[rest])
@@ -111,8 +129,12 @@ def _laid(
         pool = Reference.unlabelled(space.place(*both))
         X = space.place(embedding[own], None if expressed is None else expressed[own])
         found, distance = pool.search(X, VOTERS)
-        distances.append(distance[:, :NEAREST].mean(axis=1))
+        measures = [distance[:, :NEAREST].mean(axis=1)]
+        if not plain:
+            by_embedding = Reference.unlabelled(_some(embedding[rest], rng))
+            measures.append(by_embedding.mean_distance(embedding[own]))
+        distances.append(np.array(measures))
         shares.append(voted(codes[rest][found], distance, n_classes))
         truths.append(codes[own])
-    distance = np.concatenate(distances).astype(np.float32)
+    distance = np.concatenate(distances, axis=1).astype(np.float32)
     return distance, np.concatenate(shares), np.concatenate(truths)

@@ -91,7 +91,13 @@ class ReferenceMap:
     def expected(self) -> Expected:
         """What cells that belong on the map look like."""
         distance, named = (np.array(self._cells[name]) for name in EXPECTED)
-        return Expected(distance, named, float(self.about["held_out"]["temperature"]))
+        pool = map_arrays(self.folder / SPACE).get("expected.pool")
+        return Expected(
+            distance,
+            named,
+            float(self.about["held_out"]["temperature"]),
+            None if pool is None else pool.astype(np.float32),
+        )
 
     @cached_property
     def sha256(self) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_GREY = 50_000  # cells of the map that are drawn
 _LEAST_SHARE = 0.005  # of the cells of the map, for a label to be written
-_ROOM = np.array([0.16, 0.03])  # that a label takes, as a share of the picture
+_ROOM = np.array([0.16, 0.03])  # that a label takes, as a share of the plot
 _BLURRED, _LAND = "#d9dde1", "#eceef0"
 
 

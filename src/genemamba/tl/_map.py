@@ -101,7 +101,9 @@ def map(
         of the label that was rejected.
     ``adata.obs["genemamba_map_quality"]``
         float32, does the cell belong on the map? The fraction of the map's held-out cells that lie
-        as far from their nearest ten, mostly among those with the same label.
+        as far from their nearest ten, mostly among those with the same label; by the map's vectors
+        and, without `correct`, by the embedding. After `correct`, cells of foreign types may pass.
+        A map that was built without batches rejects many cells of other studies.
     ``adata.obs["genemamba_map_<column>"]``, ``adata.obs["genemamba_map_<column>_confidence"]``
         Of each other column of the map: the value with most votes and its share, not calibrated; of
         numbers, the weighted mean.
@@ -166,9 +168,8 @@ def map(
         if correct:
             of_batch = np.zeros(len(X)) if batch is None else batch
             X[known] = reference.space.corrected(X[known], of_batch[known])
-        wide = min(
-            max(k, NEAREST), reference.n_cells
-        )  # whatever k, these are read for quality and place
+        # whatever k, the nearest 15 are read for quality and place
+        wide = min(max(k, NEAREST), reference.n_cells)
         found, distance = reference.search(X[known], wide)
         lost = _mapped.warn_of_genes(reference, cells)
         if not cells.reused and OBSM_EMBEDDING not in own.obsm:
@@ -176,7 +177,8 @@ def map(
         for old in {*recorded(own, keys.record).get("obs", ())} & {*own.obs} - {*names}:
             del own.obs[old]
             own.uns.pop(colors_key(old), None)
-        n_unlike = _write(own, keys, reference, known, found, distance, k)
+        by_embedding = None if correct else cells.vectors[known]
+        n_unlike = _write(own, keys, reference, known, found, distance, k, by_embedding)
         params: dict[str, Any] = {"k": k, "correct": correct, "batch_key": batch_key or ""}
         about: dict[str, Any] = {
             **entry_of(loaded, reading, cells.runtime, **params),
@@ -222,6 +224,7 @@ def _write(
     found: np.ndarray,
     distance: np.ndarray,
     k: int,
+    embedding: np.ndarray | None,
 ) -> int:
     """Write the slots; return how many cells do not belong on the map."""
     label, columns = reference.about["label_key"], reference.columns
@@ -240,7 +243,7 @@ def _write(
             shares = voted(votes, distance[rows], len(columns.values(label)))
             code[rows] = shares.argmax(axis=1)
             confidence[rows] = reference.expected.confidence(shares).max(axis=1)
-    quality = reference.expected.quality(near, code)
+    quality = reference.expected.quality(near, code, embedding)
     unlike = quality < BELONGS
     _put(adata, keys.quality, quality, known)
     if label:
