@@ -73,7 +73,8 @@ def cells(pbmc: AnnData) -> AnnData:
 def needed(small_map: ReferenceMap, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     """Give what a tool needs."""
     further = {"map": {"reference_map": small_map}, "search": {"reference_map": small_map},
-               "build_map": {"out": tmp_path / "map"}, "adapt": {"out": tmp_path / "out"}}  # fmt: skip
+               "build_map": {"out": tmp_path / "map"},
+               "adapt": {"out": tmp_path / "out"}}  # fmt: skip
     return lambda tool: NEEDED[tool] | further.get(tool, {})
 
 
