@@ -9,6 +9,7 @@ from __future__ import annotations
 
 COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
+    "adapt --data DATA",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
     "annotate --data DATA --rows auto,probe,expression,pca --max-cells 2000 --max-train 1000 "
     "--max-test 500",

@@ -98,6 +98,39 @@ def robustness(result: Result) -> dict[str, str]:
     return {"robustness": grid(["set", "", "macro-F1, full", *columns[1:]], rows)}
 
 
+def adapt(result: Result) -> dict[str, str]:
+    rows = {"zero-shot": "zero-shot", "adapted": "**adapted**", "pca": "PCA-50"}
+    held, won = ("predicted", "neighbours"), []
+    head = ["set", *(f"{QUALITY[key]}, {rows[row]}" for key in ("f1", "avg_bio") for row in rows)]
+    head += ["kept", *(f"{name}, before → after" for name in held), "steps", "seconds"]
+
+    def line(name: str, found: Result) -> list[str]:
+        scores = (number(found["rows"][row][key]) for key in ("f1", "avg_bio") for row in rows)
+        before_after = (" → ".join(number(v) for v in found[key]) for key in held)
+        about = found["kept"], *before_after, f"{found['steps']}", f"{found['seconds']:.0f}"
+        return [name, *scores, *about]
+
+    sets = result["sets"]
+    body = [line(name, found) for name, found in sets.items()]
+    for own in (found["rows"] for found in sets.values()):
+        keys = ("f1", "avg_bio")
+        others = {row for row in ("zero-shot", "pca")
+                  if all(own["adapted"][key] >= own[row][key] for key in keys)}  # fmt: skip
+        won.append(others)
+    said = " and ".join(
+        f"{rows[row]} on {sum(row in own for own in won)}" for row in ("zero-shot", "pca")
+    )
+    apart = [
+        line(f"{name}: {found['apart']['batch']}", found["apart"])
+        for name, found in sets.items()
+        if found.get("apart")
+    ]
+    text = f"{grid(head, body)}\n\nAt or above, in both scores, of {len(sets)} sets: {said}."
+    if apart:
+        text += "\n\nA batch that was not adapted to:\n\n" + grid(head, apart)
+    return {"adapt": text}
+
+
 METHODS = {"auto": "`auto` (the default)", "probe": "`probe`", "knn": "`knn`"}
 METHODS |= {"finetune": "`finetune`", "expression": "logistic regression on expression"}
 METHODS |= {"pca": "logistic regression on PCA-50"}

@@ -98,7 +98,7 @@ def small_map(_pbmc: AnnData, tmp_path_factory: pytest.TempPathFactory) -> Refer
         )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_model() -> Callable[..., GeneMamba]:
     """Make untrained models of other genes or settings."""
     return make_model

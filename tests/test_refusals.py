@@ -39,6 +39,7 @@ def signature(tool: Callable[..., Any]) -> set[str]:
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "tl.adapt": {"steps": 1},
     "tl.annotate": {"label_key": "bulk_labels"},
     "tl.gene_embedding": {"kind": "context", "min_cells": 1},
     "tl.integrate": {"batch_key": "batch"},
@@ -146,7 +147,7 @@ def test_a_refusal_changes_nothing(
         adata = cells.copy()
         spoil(adata)
         own = {key: value for key, value in shared.items() if key in takes}
-        if name == "tl.build_map":
+        if name in ("tl.adapt", "tl.build_map"):
             own["out"] = tmp_path / why
         before = digest(adata)
         try:

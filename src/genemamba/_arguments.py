@@ -104,6 +104,20 @@ def add_build_map(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rng", type=int, default=0, metavar="SEED")
 
 
+def add_adapt(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gm.tl.adapt``."""
+    parser.add_argument("source", type=Path, metavar="IN.h5ad", help=".h5ad or .zarr")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="checkpoint folder; resumes if interrupted"
+    )
+    parser.add_argument("--batch-key", metavar="COLUMN", help="column of obs with libraries")
+    parser.add_argument("--minutes", type=float, default=5, help="how long, about (5)")
+    parser.add_argument("--steps", type=int, help="training steps, instead of minutes")
+    add_reading(parser)
+    add_running(parser)
+    parser.add_argument("--rng", type=int, default=0, metavar="SEED")
+
+
 def _add_reference_map(parser: argparse.ArgumentParser, k: int) -> None:
     parser.add_argument(
         "--map", dest="reference_map", default="genemamba-body", metavar="NAME|FOLDER",

@@ -122,6 +122,29 @@ class ResumableFolder:
             ) from None
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes from doing the same work in it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / f"lock{_UNFINISHED}")  # a name that does not count as content
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror})", "give another out"
+        ) from None
+    except Timeout:
+        raise InputError(
+            f"{folder} is being written by another process", "wait for it, or use another out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _differences(now: Any, before: Any, where: str = "") -> Iterator[str]:
     if isinstance(now, dict) and isinstance(before, dict):
         for key in sorted(now.keys() | before.keys()):

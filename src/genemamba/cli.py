@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genemamba._arguments import (
+    add_adapt,
     add_annotate,
     add_build_map,
     add_files,
@@ -103,6 +104,13 @@ def _annotate(source: Path, target: Path, reference: Path | None, **options: Any
     adata.write_h5ad(target)
     key = annotation_keys(options["key_added"]).label
     _print(f"{target}: {adata.n_obs:,} cells, obs[{key!r}]\n{_summary(adata.obs[key])}")
+
+
+def _adapt(source: Path, out: Path, **options: Any) -> None:
+    from genemamba import tl
+
+    found = tl.adapt(source, out=out, **options).provenance["adapted"]
+    _print(f"{out}: {found['cells']:,} cells, {found['steps']} steps, kept: {found['kept']}")
 
 
 def _build_map(files: list[Path], out: Path, **options: Any) -> None:
@@ -290,6 +298,10 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--pooling", choices=["mean", "cls"], default="mean")
     add_running(embed)
     embed.set_defaults(command=_embed)
+
+    adapt = commands.add_parser("adapt", help="adapt a model to your cells (gm.tl.adapt)")
+    add_adapt(adapt)
+    adapt.set_defaults(command=_adapt)
 
     annotate = commands.add_parser("annotate", help="label cell types (gm.tl.annotate)")
     add_annotate(annotate)

@@ -29,8 +29,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "map": {},
     "search": {},
     "build_map": {"label_key": "bulk_labels"},
+    "adapt": {"steps": 1},
 }
-RECORDED = [t for t in NEEDED if t not in ("search", "build_map")]
+RECORDED = [t for t in NEEDED if t not in ("search", "build_map", "adapt")]
 WRONG: dict[str, list[Any]] = {
     "max_tokens": [2.5, "2048", None, 0, True, np.float64(3)],
     "layer": [["raw"], 5],
@@ -50,6 +51,7 @@ WRONG: dict[str, list[Any]] = {
     "genes": [None, 5, [1], [None], [["CD3D", 3]]],
     "groups": [[], 5],
     "steps": ["a", 0, 1.5],
+    "minutes": ["5", 0, -1, None, True, float("nan")],
     "mask_fraction": ["a", 0, 1],
     "n_cells": [True, 0, 1.5],
     "protocol": [["masked"], "none"],
@@ -72,7 +74,8 @@ def cells(pbmc: AnnData) -> AnnData:
 def needed(small_map: ReferenceMap, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     """Give what a tool needs."""
     further = {"map": {"reference_map": small_map}, "search": {"reference_map": small_map},
-               "build_map": {"out": tmp_path / "map"}}  # fmt: skip
+               "build_map": {"out": tmp_path / "map"},
+               "adapt": {"out": tmp_path / "out"}}  # fmt: skip
     return lambda tool: NEEDED[tool] | further.get(tool, {})
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from anndata import AnnData
 
-from genemamba._keys import OWN_RECORDS, UNS
+from genemamba._keys import ADAPTED, OWN_RECORDS, UNS
 from genemamba._keys import recorded as recorded
 from genemamba._version import __version__
 from genemamba.cells.open import check_backed, require_anndata
@@ -74,11 +75,23 @@ def entry_of(
     given: ModelLike | None = None,
     **params: Any,
 ) -> dict[str, Any]:
-    """Return what a record keeps of the model, the parameters, and where the model ran."""
+    """Return what a record keeps of the model, the parameters, and where the model ran.
+
+    Of an adapted model (``gm.tl.adapt``) also: from which model, and to which cells.
+    """
     ran = {} if runtime is None else {
         "device": runtime.device, "precision": runtime.precision, "backend": runtime.backend
     }  # fmt: skip
-    return {**identity(loaded, given), "params": {**reading.params, **params}, **ran}
+    entry = {**identity(loaded, given), "params": {**reading.params, **params}, **ran}
+    return entry | ({ADAPTED: _adapted(loaded)} if ADAPTED in loaded.provenance else {})
+
+
+def _adapted(loaded: GeneMamba) -> dict[str, Any]:
+    """Return what a record keeps of an adaptation."""
+    of = loaded.provenance[ADAPTED]
+    libraries = np.array(list(of["libraries"]), dtype=str)
+    kept = {key: of[key] for key in ("from", "from_sha256", "cells", "steps", "kept")}
+    return {**kept, "libraries": libraries}
 
 
 def record(adata: AnnData, key: str, entry: dict[str, Any]) -> None:

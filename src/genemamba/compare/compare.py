@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genemamba._keys import COMPARE, OBSM_EMBEDDING, recorded
+from genemamba._keys import ADAPTED, COMPARE, OBSM_EMBEDDING, recorded
 from genemamba._labels import CellTable, full_column
 from genemamba._progress import say
 from genemamba._rng import Rng, seed_of
@@ -94,7 +94,8 @@ def compare(
     Table of rows × scores: means as ``macro_f1``, … and standard deviations over folds as
     ``macro_f1_sd``, …; NaN where a score does not apply. ``macro_f1_gap_sd``, … is the standard
     deviation, over folds, of the difference to the best row: rows within it are tied. ``kind``
-    distinguishes ``zero-shot``, ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored
+    distinguishes ``zero-shot``, ``adapted`` (by a model that :func:`genemamba.tl.adapt` adapted to
+    these cells, or to others), ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored
     on cells that the tuning did not see), ``label-tuned, in-sample``, ``given`` (of unknown
     origin), ``baseline`` and ``control``; in-sample rows and the control cannot win. ``attrs``
     holds the split, and the classes without a training cell in a fold (each scores 0 there). Also
@@ -205,6 +206,8 @@ def _kind(adata: CellTable, key: str, label_key: str, scored: NDArray[np.bool_])
     entry = recorded(adata, key)
     if entry.get("label_tuned"):
         return IN_SAMPLE if cells_seen(adata, key, label_key)[scored].any() else "label-tuned"
+    if ADAPTED in entry:
+        return "adapted"
     if "batch_key" in {*entry, *entry.get("params", {})}:
         return "unsupervised"
     return "zero-shot" if "model" in entry else "given"

@@ -185,7 +185,7 @@ def _build(
     vocab = names.vocabulary(reference, genes, digests.medians()[genes], SPECIAL)
     shards = _rank(blocks, keep, raw, folder, vocab, reference, libraries)
     vocab.to_csv(folder / GENES)
-    _mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
+    mean_ranking(folder, shards, vocab.n_genes).to_csv(folder / RANKING)
     _save_measured(sources, libraries, reference, vocab, folder)
     manifest = {
         "format": FORMAT,
@@ -271,7 +271,7 @@ def _rank(
         arrays = (block.starts, block.genes, block.counts)
         ranked = rank_csr(*arrays, genes.token, genes.median, len(genes.token))
         tokens, starts = ranked.tokens, ranked.indptr
-        counts = _counts_of(tokens, starts, *arrays, genes.token)
+        counts = counts_of(tokens, starts, *arrays, genes.token)
         shard = Shard(tokens, counts, starts, library, block.label, block.profile)
         described = {"name": name, "cells": len(library), "tokens": len(shard.tokens)}
         described["sha256"] = shard.save(folder, name)
@@ -284,7 +284,7 @@ def _rank(
 
 
 @njit(nogil=True, cache=True)
-def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no-untyped-def]
+def counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no-untyped-def]
     """Return the count of each token of the ranked cells."""
     out = np.empty(len(tokens), dtype=np.uint16)
     of_token = np.zeros(2**16, dtype=np.uint16)
@@ -297,7 +297,7 @@ def _counts_of(tokens, starts, indptr, indices, data, token):  # type: ignore[no
     return out
 
 
-def _mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> MeanRanking:
+def mean_ranking(folder: Path, shards: list[dict[str, Any]], n_genes: int) -> MeanRanking:
     def sums(described: dict[str, Any]) -> np.ndarray:
         shard = Shard.load(folder, described["name"])
         return rank_sums(np.asarray(shard.tokens), np.asarray(shard.starts), n_genes)

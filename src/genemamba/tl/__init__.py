@@ -1,5 +1,6 @@
 """Tools: apply the model to cells and genes."""
 
+from genemamba.tl._adapt import adapt
 from genemamba.tl._annotate import annotate
 from genemamba.tl._attribute import attribute
 from genemamba.tl._build_map import build_map
@@ -17,6 +18,7 @@ from genemamba.tl._reconstruct import reconstruct
 from genemamba.tl._search import search
 
 __all__ = [
+    "adapt",
     "annotate",
     "attribute",
     "build_map",

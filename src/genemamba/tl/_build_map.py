@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from filelock import FileLock, Timeout
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._files import ResumableFolder, write_json
+from genemamba._files import ResumableFolder, alone, write_json
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba._version import __version__
 from genemamba.cells.read import Reading, no_genes
@@ -136,7 +134,7 @@ def build_map(
             )
         partial = _partial(folder)
         work = ResumableFolder(partial, "map", SETTINGS)
-        with work.writing(), _alone(partial):
+        with work.writing(), alone(partial):
             if (folder / MANIFEST).is_file():  # by another process that has just finished
                 return _finished(folder, about)
             if work.begun:
@@ -205,27 +203,6 @@ def _finished(folder: Path, about: dict[str, Any]) -> ReferenceMap:
         raise InputError(f"{folder} is a map made with another model", "give another out")
     shutil.rmtree(_partial(folder), ignore_errors=True)
     return found
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same map."""
-    lock = FileLock(folder / "lock.new")  # a name that does not count as content
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror})", "give another out"
-        ) from None
-    except Timeout:
-        raise InputError(
-            f"{folder} is being written by another process", "wait for it, or use another out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _check_number(kept: np.ndarray) -> None:

@@ -51,6 +51,7 @@ def pretrain(
     strategy: Strategy = "auto",
     accelerator: str = "auto",
     stop_after: float | None = None,
+    doing: str = "pretrain",
 ) -> GeneMamba:
     """Train from the start or from the last state in `out`; return the model at its current step.
 
@@ -62,6 +63,8 @@ def pretrain(
         As in Fabric; "fsdp" shards weights and optimiser, layer by layer.
     stop_after
         Seconds after which to save and return; the same call resumes.
+    doing
+        What the progress bar says.
 
     Raises
     ------
@@ -88,11 +91,14 @@ def pretrain(
     seeded = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=seeded):  # keeps the caller's random state
         run = _Run(fabric, folder, model, corpus, recipe, stream, validation)
+        run.doing = doing
         return run.result(run.go(until))
 
 
 class _Run:
     """The part of a run in one process."""
+
+    doing = "pretrain"
 
     def __init__(
         self,
@@ -224,7 +230,7 @@ class _Run:
             return tqdm(disable=True)
         epochs = self.stream.steps * self.recipe.data.micro_batches / len(self.stream.epoch(0))
         total, done = round(epochs * len(self.stream.training)), int(self.seen["cells"])
-        return tqdm(total=total, initial=done, unit="cell", desc="pretrain")
+        return tqdm(total=total, initial=done, unit="cell", desc=self.doing)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -308,12 +314,17 @@ class _Run:
         }
 
 
-def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:
-    """Set up Fabric, an optional dependency."""
+def require_packages() -> None:
+    """Raise if the packages that training needs are not installed."""
     if find_spec("lightning_fabric") is None or find_spec("tensorboard") is None:
         raise InputError(
-            "pretraining needs Lightning Fabric and TensorBoard", "pip install 'genemamba[train]'"
+            "training needs Lightning Fabric and TensorBoard", "pip install 'genemamba[train]'"
         )
+
+
+def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:
+    """Set up Fabric, an optional dependency."""
+    require_packages()
     if strategy not in ("auto", "ddp", "fsdp"):
         raise InputError(f"strategy={strategy!r} is unknown", "use 'auto', 'ddp' or 'fsdp'")
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
