@@ -20,7 +20,12 @@ import time
 from _all import run_all
 from _kept import HERE, commit, keep, run, shown, weights, write_tables
 
-MAKERS = ("body_head", "gene_names", "reconstruct_models")  # make what others measure
+MAKERS = (
+    "body_head",
+    "gene_names",
+    "orthologues",
+    "reconstruct_models",
+)  # make what others measure
 
 
 def names() -> dict[str, str]:

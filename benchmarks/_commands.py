@@ -19,6 +19,7 @@ COMMANDS = (
     "unknown --data DATA --max-cells 400 --sets zheng_facs_pbmc,kang_ctrl_8donors,"
     "pbmc_combined_4batch,pancreas_panc8_small,breast_tumour,lymphoid_organs",
     "map --data DATA [--peers PEERS]",
+    "mouse --data DATA",
     "integrate --data DATA",
     "reconstruct --data DATA [--former FORMER] [--models both=MODELS/both,forward=MODELS/forward,"
     "causal=MODELS/causal,paper=MODELS/paper]",

@@ -372,6 +372,31 @@ def perturb(result: Result) -> dict[str, str]:
     return tables | ({"attribute": sections(parts)} if parts else {})
 
 
+LINEAGES = {"f1": "macro-F1", "B": "B", "T": "T", "NK": "NK", "myeloid": "myeloid"}
+LINEAGES |= {"none": "no lineage"}
+
+
+def mouse(result: Result) -> dict[str, str]:
+    titles = {"model": f"**{result['model']}**", "renamed": "renamed by hand", **BASELINES}
+    sets = result["sets"]
+    counts = [
+        [name, f"{own['genes']:,}", *(number(own[key]) for key in ("current", "mapped", "read"))]
+        for name, own in sets.items()
+    ]
+    parts = {
+        f"{name}, {own['cells']:,} cells, {own['types']} types": scores(
+            own["rows"], {"f1": "macro-F1", **SPACE}, titles
+        )
+        for name, own in sets.items() if "rows" in own
+    }  # fmt: skip
+    head = ["set", "genes", "current names", "with former names", "in genes of the model"]
+    return {
+        "mouse-counts": grid(head, counts),
+        "mouse": sections(parts),
+        "mouse-lineages": scores(result["lineages"]["rows"], LINEAGES, {}),
+    }
+
+
 def ablation(result: Result) -> dict[str, str]:
     rows = {name: row["mean"] for name, row in result["rows"].items()}
     titles = {"f1": "macro-F1", "avg_bio": "AvgBIO"}

@@ -121,7 +121,9 @@ def test_adata_comes_first_and_little_is_positional(f: Public) -> None:
     assert not [p for p in f.parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
 
 
-READING = {"mod": None, "layer": None, "gene_ids": None, "max_tokens": 2048}
+READING = {
+    "mod": None, "layer": None, "gene_ids": None, "organism": "auto", "max_tokens": 2048
+}  # fmt: skip
 RUNNING = {"batch_size": "auto", "device": "auto", "precision": "auto", "backend": "auto"}
 SMALL_SHIFTS = "differences are smaller than bfloat16 resolves"
 HOLES = {  # (tool, keyword) that is missing or has another default, and why
@@ -129,6 +131,7 @@ HOLES = {  # (tool, keyword) that is missing or has another default, and why
     **dict.fromkeys([("pp.check", k) for k in RUNNING], "times what runs by default"),
     **dict.fromkeys([("pp.gene_medians", k) for k in RUNNING], "does not run the model"),
     ("pp.gene_medians", "gene_ids"): "genes of any species, by whatever name",
+    ("pp.gene_medians", "organism"): "genes of any species, by whatever name",
     ("pp.gene_medians", "max_tokens"): "nothing is ranked",
     ("tl.perturb", "precision"): SMALL_SHIFTS,
     ("tl.attribute", "precision"): SMALL_SHIFTS,

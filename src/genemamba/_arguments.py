@@ -148,6 +148,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="genemamba-mini", help="name or checkpoint folder")
     parser.add_argument("--layer", help="layer to read instead of X; 'raw' reads adata.raw")
     parser.add_argument("--gene-ids", metavar="COLUMN", help="column of var with symbols or ids")
+    parser.add_argument(
+        "--organism",
+        choices=["auto", "human", "mouse", "macaque", "pig"],
+        default="auto",
+        help="organism of the genes",
+    )
     parser.add_argument("--max-tokens", type=int, default=2048, help="genes to read per cell")
 
 

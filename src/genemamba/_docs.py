@@ -100,6 +100,11 @@ layer
 gene_ids
     Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``: gene
     symbols or Ensembl ids, with or without version. Columns that name the same gene are added.
+organism
+    Organism of the genes: ``"human"``, ``"mouse"``, ``"macaque"`` or ``"pig"``. The model has human
+    genes, so others are read as their one-to-one human orthologues; genes without one are left out.
+    ``"auto"`` recognises mouse genes by their names and takes all others for human. Symbols of
+    mouse genes in upper case need ``"mouse"``, symbols of macaque and pig their organism.
 max_tokens
     Number of genes to read per cell, highest rank first.
 """,

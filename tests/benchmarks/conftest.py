@@ -81,6 +81,13 @@ RESULTS: dict[str, dict[str, Any]] = {
         "pbmc3k": QUALITY | {"unseen": {}, "rows": {
             "model": quality_rows(0.71), "former": quality_rows(0.7), "pca": quality_rows(0.8)}},
     }},
+    "mouse": {"model": "genemamba-mini", "sets": {"lung": {
+        "cells": 800, "genes": 24_248, "current": 0.83, "mapped": 0.86, "read": 0.857, "types": 4,
+        "rows": {row: SPACE | {"f1": 0.9, "f1_sd": 0.01} for row in ("model", "renamed", "pca")}},
+        "intestine": {"cells": 431, "genes": 20_268, "current": 0.9, "mapped": 0.95,
+                      "read": 0.949}},
+        "lineages": {"cells": 800, "rows": {"checkpoint": {
+            "f1": 0.4, "B": 0.6, "T": 0.2, "NK": 0.0, "myeloid": 0.8, "none": 0.7}}}},
     "adapt": {"minutes": 5, "steps": None, "sets": {
         "zheng": ADAPTED, "pbmc": ADAPTED | {"apart": ADAPTED | {"batch": "b1"}}}},
     "robustness": {"sets": {"zheng": {"genemamba-mini": {

@@ -129,6 +129,26 @@ def doubled(x: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((coo.data[order], coo.col[order], csr.indptr * 2), shape=x.shape)
 
 
+def yeast(adata: AnnData) -> AnnData:
+    adata = adata.copy()
+    adata.var_names = [n if i % 20 == 0 else f"YAL{i:03}C" for i, n in enumerate(adata.var_names)]
+    return adata
+
+
+def half_mouse(adata: AnnData) -> AnnData:
+    adata = adata.copy()
+    adata.var_names = [n.title() if i % 2 else n for i, n in enumerate(adata.var_names)]
+    return adata
+
+
+def two_genomes(adata: AnnData) -> AnnData:
+    adata = adata.copy()
+    adata.var_names = [
+        f"mm10_{n.title()}" if i % 2 else f"GRCh38_{n}" for i, n in enumerate(adata.var_names)
+    ]
+    return adata
+
+
 def upper_mouse(adata: AnnData) -> AnnData:
     """Human symbols are those of mice in upper case; what mice have beside them is not."""
     adata.var_names = [f"GM{10000 + i}" if i % 9 == 0 else n for i, n in enumerate(adata.var_names)]
@@ -154,6 +174,9 @@ GOOD: dict[str, tuple[Change, str]] = {
     "counts, some cells empty": (empty_cells, "counts"),
     "counts, five genes": (lambda a: a[:, FIVE].copy(), "counts"),
     "counts, a gene twice": (repeated, "counts"),
+    "counts, a genome before the name": (names(lambda n: f"GRCh38_{n}"), "counts"),
+    "counts, of a mouse": (names(str.title), "counts"),
+    "counts, of a mouse with genome": (names(lambda n: f"mm10___{n.title()}"), "counts"),
     "counts, versions of ids": (names(lambda n: f"{IDS[n]}.3" if n in IDS else n), "counts"),
     "log1p": (values(logged(np.e)), "log1p"),
     "log1p, base 2": (values(logged(2)), "log1p"),
@@ -190,11 +213,14 @@ BAD: dict[str, tuple[Change, str, str]] = {
     "numbers for names": (no_names, "Entrez", "symbols"),
     "names in a column": (in_column, "genes of the model", "gene_ids='symbol'"),
     "mouse ids": (names(lambda n: f"ENSMUSG{abs(hash(n)) % 10**11:011}"), "mouse", "human"),
-    "mouse symbols": (names(str.title), "mouse", "human"),
-    "mouse symbols in upper case": (upper_mouse, "mouse genes in upper case", "orthologues"),
-    "another species": (names(lambda n: f"ENSDARG{abs(hash(n)) % 10**11:011}"), "species", "human"),
+    "mouse symbols in upper case": (upper_mouse, "mouse genes in upper case", "organism='mouse'"),
+    "zebrafish ids": (names(lambda n: f"ENSDARG{abs(hash(n)) % 10**11:011}"), "zebrafish", "human"),
+    "zebrafish symbols": (names(str.lower), "zebrafish", "human"),
+    "another species": (names(lambda n: f"ENSGALG{abs(hash(n)) % 10**11:011}"), "species", "human"),
+    "yeast": (yeast, "yeast genes, such as 'YAL001C'", "human"),
+    "half a mouse": (half_mouse, "of two organisms", "adata = adata["),
+    "two genomes": (two_genomes, "of mouse (mm10_…)", "split them: own ="),
     "transcripts": (names(lambda n: f"ENST{abs(hash(n)) % 10**11:011}"), "transcripts", "human"),
-    "a genome before the name": (names(lambda n: f"GRCh38_{n}"), "genome", "human"),
 }  # fmt: skip
 
 
@@ -322,11 +348,8 @@ def test_lost_counts_are_said_from_a_tenth_on(
 
 
 MOUSE: dict[str, tuple[Callable[[str, int], str], Callable[[str, int], str]]] = {
-    "symbols, upper case": (lambda n, i: n.title(), lambda n, i: n),
-    "ids, upper case": (lambda n, i: f"ENSMUSG{i:011d}", lambda n, i: n),
-    "upper case, symbols": (
-        lambda n, i: f"GM{10000 + i}" if i % 9 == 0 else n, lambda n, i: n.title()),
-    "numbers, ids": (lambda n, i: str(i), lambda n, i: f"ENSMUSG{i:011d}"),
+    "ids that are no genes, upper case": (lambda n, i: f"ENSMUSG9{i:010d}", lambda n, i: n),
+    "numbers, ids that are no genes": (lambda n, i: str(i), lambda n, i: f"ENSMUSG9{i:010d}"),
 }  # fmt: skip
 
 
@@ -343,6 +366,22 @@ def test_a_mouse_is_a_mouse_whatever_its_other_columns(
     assert small_model.vocab is not None
     pbmc.var["orthologue"] = small_model.vocab.ensembl_id  # these are human for certain
     assert "gene_ids='orthologue'" in gm.pp.check(pbmc, model=small_model).fix
+
+
+def test_a_column_of_mouse_symbols_is_named(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc.var["name"] = [n.title() for n in pbmc.var_names]
+    pbmc.var_names = [str(i) for i in range(pbmc.n_vars)]
+    assert "use gene_ids='name'" in gm.pp.check(pbmc, model=small_model).fix
+    report = gm.pp.check(pbmc, model=small_model, gene_ids="name")
+    assert report.organism["name"] == "mouse"
+    assert "genes have no human gene as their one-to-one orthologue" in report.rows()["organism"]
+    upper = pbmc.copy()
+    upper.var_names = [
+        f"GM{10_000 + i}" if i % 9 == 0 else n.upper() for i, n in enumerate(pbmc.var["name"])
+    ]
+    fix = gm.pp.check(upper, model=small_model).fix
+    assert "use gene_ids='name'" in fix
+    assert "organism='mouse'" in fix
 
 
 def test_numbered_rows_are_no_mouse(pbmc: AnnData, small_model: GeneMamba) -> None:

@@ -115,12 +115,7 @@ BAD = {
     "all zero": (lambda a: setattr(a, "X", np.zeros(a.shape)), "above zero"),
     "bool": (lambda a: setattr(a, "X", a.X > 0), "bool"),
     "one name": (lambda a: setattr(a, "var_names", ["CD3D"] * a.n_vars), "1 of 765 names"),
-    "mouse": (
-        lambda a: setattr(
-            a, "var_names", [m if (m := n.capitalize()) != n else f"Gm{n}" for n in a.var_names]
-        ),
-        "mouse",
-    ),
+    "zebrafish": (lambda a: setattr(a, "var_names", [n.lower() for n in a.var_names]), "zebrafish"),
     "numbers": (lambda a: setattr(a, "var_names", [str(i) for i in range(a.n_vars)]), "numbers"),
     "taken": (lambda a: a.obsm.__setitem__("X_pca", np.zeros((a.n_obs, 2))), "X_pca"),
 }

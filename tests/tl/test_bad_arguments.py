@@ -36,6 +36,7 @@ WRONG: dict[str, list[Any]] = {
     "max_tokens": [2.5, "2048", None, 0, True, np.float64(3)],
     "layer": [["raw"], 5],
     "gene_ids": [5],
+    "organism": ["zebrafish", "Mouse", None, 5],
     "batch_size": [0, 2.5, "8", True, None],
     "device": ["gpu", 5, None],
     "precision": ["half", None],

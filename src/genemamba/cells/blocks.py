@@ -19,7 +19,7 @@ from genemamba._version import __version__
 from genemamba.cells import cluster
 from genemamba.cells.counts import BLOCK, Counts
 from genemamba.cells.open import is_path
-from genemamba.cells.read import losses, no_genes, report
+from genemamba.cells.read import losses, no_genes, report, without_orthologue
 from genemamba.cells.store import filling
 from genemamba.errors import InputError, shown
 
@@ -85,10 +85,11 @@ def _here(
         yield start, step(block)
 
 
-def stats_of(ranked: Ranked) -> dict[str, Any]:
+def stats_of(ranked: Ranked, block: Csr, genes: GeneMatch) -> dict[str, Any]:
     """Return the statistics of a block."""
     return {
         "lost": losses(ranked),
+        "foreign": without_orthologue(block, genes),
         "tokens": int(ranked.lengths.sum()),
         "without": np.flatnonzero(ranked.lengths == 0).tolist(),
     }
@@ -105,7 +106,9 @@ def summed(
         If no cell expresses a known gene.
     """
     n_cells = max(1, counts.n_cells)
-    lost, tokens = (sum(block[what] for block in stats) / n_cells for what in ("lost", "tokens"))
+    lost, tokens, foreign = (
+        sum(block[what] for block in stats) / n_cells for what in ("lost", "tokens", "foreign")
+    )
     without = [
         start + cell
         for start, block in zip(counts.starts, stats, strict=True)
@@ -113,7 +116,7 @@ def summed(
     ]
     if len(without) == counts.n_cells:
         raise no_genes()
-    found = report(genes, counts.values, counts.where, lost, tokens)
+    found = report(genes, counts.values, counts.where, lost, tokens, foreign)
     return {**found, "cells_without_genes": np.asarray(adata.obs_names[without], dtype=str)}
 
 

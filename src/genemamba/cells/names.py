@@ -13,6 +13,8 @@ from genemamba.cells.counts import is_gene
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, GeneMatch, match
 from genemamba.tokens.genes import guess, look_up
+from genemamba.tokens.organisms import Named, of_organism
+from genemamba.tokens.orthologues import Orthologues
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,22 +27,42 @@ def match_genes(
     vocab: Vocabulary,
     *,
     gene_ids: str | Sequence[str] | None,
+    organism: str = "auto",
     cells: pd.Index | None = None,
 ) -> GeneMatch:
     """Find the genes of a table in the vocabulary; an error names a better column.
 
-    With the names of `cells` it also says if these are the genes.
+    Genes of another organism are found through their human orthologues. With the names of `cells`
+    an error also says if these are the genes.
     """
     var = var.to_memory() if hasattr(var, "to_memory") else var
     names, where = _names(var, gene_ids)
+    genes = is_gene(var)
+    plain, table = _of_organism(names, genes, vocab, organism, where)
     try:
-        return match(names, vocab, where=where, genes=is_gene(var))
+        return match(plain, vocab, where=where, genes=genes, table=table)
     except InputError as error:
         turned = cells is not None and _share_known(cells, vocab) > 0.1
         fix, also = _better_names(var, vocab, names)
+        if fix and "organism=" in error.fix:
+            fix = f"{fix}. {error.fix}"
         if turned:
             fix = "the rows are genes: use adata.T"
         raise InputError(error.what + also, fix or error.fix) from None
+
+
+def _of_organism(
+    names: list[str], genes: np.ndarray | None, vocab: Vocabulary, organism: str, where: str
+) -> Named:
+    """Recognise the organism by the columns that are genes."""
+    if genes is None:
+        return of_organism(names, vocab, organism, where=where)
+    own = np.flatnonzero(genes)
+    found = of_organism([names[i] for i in own], vocab, organism, where=where)
+    plain = list(names)
+    for i, name in zip(own, found.names, strict=True):
+        plain[i] = name
+    return Named(plain, found.table)
 
 
 def genes_sha256(genes: GeneMatch) -> str:
@@ -89,16 +111,19 @@ def own_tokens(adata: AnnData, genes: GeneMatch, where: str, vocab: Vocabulary) 
 def _better_names(var: pd.DataFrame, vocab: Vocabulary, names: list[str]) -> tuple[str, str]:
     """Name the column of ``var`` in which most genes are known, or that tells the species.
 
-    The symbols of another species are known in upper case, too: such a column is none.
+    The symbols of another species are known in upper case, too: such a column is none. Those of a
+    mouse are known as they are.
     """
     columns = {column: var[column].astype(str).tolist() for column in var.columns}
     columns = {name: own for name, own in columns.items() if len(set(own)) > len(own) / 2}
     foreign = [other for other in [names, *columns.values()] if _is_foreign(other)]
     best, found = "", 0.1
     for column, own in columns.items():
-        share = _share_known(own, vocab)
-        human = guess(own).startswith("are human") or not any(_alike(own, o) for o in foreign)
-        if share > found and human:
+        share, looks = _share_known(own, vocab), guess(own)
+        usable = looks.startswith("are human") or not any(_alike(own, o) for o in foreign)
+        if "mouse" in looks:
+            share, usable = float(Orthologues.load("mouse").knows(own).mean()), True
+        if share > found and usable:
             best, found = column, share
     if best:
         return f"adata.var[{best!r}] holds names the model knows: use gene_ids={best!r}", ""

@@ -18,6 +18,7 @@ from genemamba.cells.names import genes_sha256, match_genes
 from genemamba.cells.open import require_anndata
 from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.tokens import MUCH_LOST, GeneMatch, Ranked, Values, rank_csr
+from genemamba.tokens.organisms import check_organism
 
 if TYPE_CHECKING:
     from genemamba.tokens import Vocabulary
@@ -29,6 +30,7 @@ class Reading:
 
     layer: str | None = None
     gene_ids: str | Sequence[str] | None = None
+    organism: str = "auto"
     max_tokens: int = 2048
     only: np.ndarray | None = field(default=None, compare=False)
     """Tokens of the genes to read; all that the model knows if None."""
@@ -44,11 +46,14 @@ class Reading:
                 f"gene_ids={shown(self.gene_ids)} is a {type(self.gene_ids).__name__}",
                 "give the name of a column of var, or one name per gene",
             )
+        check_organism(self.organism)
         check_whole("max_tokens", self.max_tokens)
 
-    def matched(self, var: pd.DataFrame, vocab: Vocabulary, cells: pd.Index) -> GeneMatch:
+    def matched(
+        self, var: pd.DataFrame, vocab: Vocabulary, cells: pd.Index | None = None
+    ) -> GeneMatch:
         """Return the genes of a table that are read."""
-        genes = match_genes(var, vocab, gene_ids=self.gene_ids, cells=cells)
+        genes = match_genes(var, vocab, gene_ids=self.gene_ids, organism=self.organism, cells=cells)
         return genes if self.only is None else genes.among(self.only)
 
     @property
@@ -66,6 +71,8 @@ class Tokens:
     genes: GeneMatch
     values: Values
     where: str
+    foreign: float = 0.0
+    """Sum over cells of the fraction of counts in genes without a human orthologue."""
 
     def report(self) -> dict[str, Any]:
         """Return what ``uns`` records about the input: which genes and counts were used."""
@@ -76,6 +83,7 @@ class Tokens:
             self.where,
             lost / self.ranked.n_cells,
             n_tokens / self.ranked.n_cells,
+            self.foreign / self.ranked.n_cells,
         )
 
 
@@ -84,8 +92,11 @@ def tokenise(adata: AnnData, vocab: Vocabulary, reading: Reading) -> Tokens:
     counts = read_counts(adata, reading.layer)
     genes = reading.matched(counts.var, vocab, adata.obs_names)
     blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
-    parts = [rank(block, genes, reading.max_tokens) for block in blocks]
-    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where)
+    parts, foreign = [], 0.0
+    for block in blocks:
+        parts.append(rank(block, genes, reading.max_tokens))
+        foreign += without_orthologue(block, genes)
+    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where, foreign)
 
 
 def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens: int) -> Ranked:
@@ -145,8 +156,22 @@ def losses(ranked: Ranked) -> float:
     return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
 
 
+def without_orthologue(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch) -> float:
+    """Sum over cells the fraction of counts in genes without a human orthologue."""
+    if genes.without is None:
+        return 0.0
+    total = np.ravel(csr.sum(axis=1)).astype(np.float64)
+    foreign = csr @ genes.without.astype(np.float64)
+    return float(np.sum(foreign / np.maximum(total, np.finfo(float).tiny)))
+
+
 def report(
-    genes: GeneMatch, values: Values, where: str, counts_lost: float, tokens_per_cell: float
+    genes: GeneMatch,
+    values: Values,
+    where: str,
+    counts_lost: float,
+    tokens_per_cell: float,
+    counts_foreign: float,
 ) -> dict[str, Any]:
     """Return what ``uns`` records about an input."""
     return {
@@ -161,6 +186,17 @@ def report(
         "genes_added": genes.added,
         "counts_lost": counts_lost,
         "tokens_per_cell": tokens_per_cell,
+        "organism": organism_entry(genes, counts_foreign),
+    }
+
+
+def organism_entry(genes: GeneMatch, counts_foreign: float) -> dict[str, Any]:
+    """Return what ``uns`` records about the organism of the genes."""
+    return {
+        "name": genes.organism,
+        "table": genes.table,
+        "genes_without_orthologue": 0 if genes.without is None else int(genes.without.sum()),
+        "counts_without_orthologue": counts_foreign,
     }
 
 

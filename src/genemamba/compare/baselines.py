@@ -79,7 +79,8 @@ def random_weights(
     params = entry.get("params", {})
     gene_ids = params.get("gene_ids") or None
     most = int(params.get("max_tokens", 2048))
-    reading = Reading(params.get("layer", layer) or None, gene_ids, most)
+    organism = entry.get("organism", {}).get("name", "auto")
+    reading = Reading(params.get("layer", layer) or None, gene_ids, organism, most)
     tokens = tokenise(adata, models.vocabulary(untrained), reading)
     if entry.get("genes_sha256", now := genes_sha256(tokens.genes)) != now:
         raise InputError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from genemamba.pp._check import ModelLike
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -26,6 +27,7 @@ def gene_coverage(
     model: ModelLike = "genemamba-mini",
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     ax: Axes | None = None,
 ) -> Axes:
     """Plot how much of each cell is in genes that the model does not know.
@@ -44,6 +46,8 @@ def gene_coverage(
         Layer to read instead of ``X``; ``"raw"`` reads ``adata.raw``.
     gene_ids
         Column of ``adata.var``, or one name per gene, to use instead of ``adata.var_names``.
+    organism
+        Organism of the genes: ``"auto"``, ``"human"``, ``"mouse"``, ``"macaque"`` or ``"pig"``.
     {plotted}
 
     Examples
@@ -51,7 +55,7 @@ def gene_coverage(
     >>> import scanpy as sc, genemamba as gm
     >>> ax = gm.pl.gene_coverage(sc.datasets.pbmc68k_reduced(), layer="raw")
     """
-    report = check(adata, model=model, layer=layer, gene_ids=gene_ids)
+    report = check(adata, model=model, layer=layer, gene_ids=gene_ids, organism=organism)
     if not report.ok:
         raise InputError(report.problem, report.fix)
     ax = axes(ax, 5, 3.2)

@@ -14,9 +14,16 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba.cells.blocks import Csr
-from genemamba.cells.names import match_genes
 from genemamba.cells.open import opened_in
-from genemamba.cells.read import kinds, rank, read_counts, require_layer
+from genemamba.cells.read import (
+    Reading,
+    kinds,
+    organism_entry,
+    rank,
+    read_counts,
+    require_layer,
+    without_orthologue,
+)
 from genemamba.errors import InputError
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import choose_runtime
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike as ModelLike
     from genemamba.network import GeneMamba
     from genemamba.tokens import GeneMatch, Ranked, Seen, Values, Vocabulary
+    from genemamba.tokens.organisms import Organism
 
 _TIMED = 16  # cells
 
@@ -41,6 +49,7 @@ def check(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
 ) -> Report:
     """Check cells before a run: can the model read them, which genes does it know, how long.
@@ -80,16 +89,18 @@ def check(
     """
     loaded = models.load(model)
     vocab = models.vocabulary(loaded)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     with opened_in(adata, mod) as cells:
         require_layer(cells, layer)
         base: dict[str, Any] = {"n_cells": cells.n_obs, "n_genes": cells.n_vars}
         try:
             counts = read_counts(cells, layer)
-            genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
+            genes = reading.matched(counts.var, vocab, cells.obs_names)
         except InputError as error:
             return Report(ok=False, problem=error.what, fix=error.fix, sources=kinds(cells), **base)
         base["sources"] = kinds(cells, {layer or "X": counts.values.kind})
         csr, which = counts.some()
+        foreign = without_orthologue(csr, genes) / max(1, len(which))
         names = cells.obs_names[which]
         ranked = rank(csr, genes, max_tokens)
         per_gene = _genes(csr, genes, counts.var, vocab)
@@ -103,6 +114,7 @@ def check(
         cells=per_cell,
         gene_status=genes.counts,
         added=genes.added,
+        organism=organism_entry(genes, foreign),
         seen=seen,
         unseen=unseen,
         seconds=_seconds(loaded, ranked, base["n_cells"]),

@@ -15,7 +15,6 @@ from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import OBSM_TOKENS
 from genemamba.cells.blocks import Csr, into_store, stats_of
-from genemamba.cells.names import match_genes
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, rank, read_counts, tokenise
 from genemamba.cells.record import check_slots, record
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from genemamba.models._load import ModelLike
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -35,6 +35,7 @@ def rank_tokenize(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     key_added: str = OBSM_TOKENS,
     out: str | PathLike[str] | None = None,
@@ -104,11 +105,11 @@ def rank_tokenize(
     """
     with cells_of(adata, mod, copy, out) as (cells, result):
         check_slots(cells, key_added, OBSM_TOKENS, obsm=[] if out else [key_added])
-        vocab, reading = models.vocabulary(model), Reading(layer, gene_ids, max_tokens)
+        vocab, reading = models.vocabulary(model), Reading(layer, gene_ids, organism, max_tokens)
         entry = {"vocabulary_sha256": vocab.sha256, "params": reading.params}
         if out is not None:
             counts = read_counts(cells, layer)
-            genes = match_genes(counts.var, vocab, gene_ids=gene_ids, cells=cells.obs_names)
+            genes = reading.matched(counts.var, vocab, cells.obs_names)
             step = RankBlock(genes, max_tokens)
             into_store(
                 out, cells, counts, genes, step,
@@ -137,4 +138,4 @@ class RankBlock:
         ranked = rank(block, self.genes, self.max_tokens)
         rows = np.zeros((ranked.n_cells, self.max_tokens), dtype=np.uint16)
         rows[np.arange(self.max_tokens) < ranked.lengths[:, None]] = ranked.tokens
-        return rows, stats_of(ranked)
+        return rows, stats_of(ranked, block, self.genes)

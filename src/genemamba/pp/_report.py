@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -45,6 +45,10 @@ class Report:
         Number of genes with each status.
     added
         Which columns name the same gene, if any: their counts are added.
+    organism
+        The ``name`` of the organism whose genes these are; for another than human the ``table`` of
+        orthologues, the ``genes_without_orthologue`` and, on average over cells, the share of
+        ``counts_without_orthologue``.
     seen
         How many cells could be looked up among the model's training cells, and how many were
         found; None if this cannot be checked, for the reason in ``unseen``.
@@ -64,6 +68,7 @@ class Report:
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     gene_status: dict[str, int] = field(default_factory=dict)
     added: str = ""
+    organism: dict[str, Any] = field(default_factory=dict)
     seen: Seen | None = None
     unseen: str = ""
     seconds: float = 0.0
@@ -112,6 +117,7 @@ class Report:
         some = "" if n == self.n_cells else f" (in a sample of {n:,} cells)"
         rows[self.where] = f"{self.values.kind}: {self.values.reason}"
         rows["genes"] = ", ".join(f"{n:,} {s}" for s, n in self.gene_status.items() if n)
+        rows["organism"] = self._organism()
         rows["unused (unknown genes)"] = (
             f"{self.cells['genes_lost'].mean():.1%} of genes, "
             f"{self.cells['counts_lost'].mean():.1%} of counts per cell{some}"
@@ -124,6 +130,16 @@ class Report:
             else f"about {duration(self.seconds)} on this machine"
         )
         return rows | {f"note {i}": text for i, text in enumerate(self.notes, 1)}
+
+    def _organism(self) -> str:
+        name = str(self.organism["name"])
+        if not self.organism["table"]:
+            return name
+        return (
+            f"{name}: {self.organism['genes_without_orthologue']:,} genes have no human gene as "
+            f"their one-to-one orthologue ({self.organism['counts_without_orthologue']:.1%} of "
+            "counts) and are left out"
+        )
 
     def _looked_up(self) -> str:
         if self.seen is None:

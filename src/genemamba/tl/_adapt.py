@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -39,6 +40,7 @@ def adapt(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -113,7 +115,7 @@ def adapt(
     True
     """
     check_length(minutes, steps)
-    reading, seed = Reading(layer, gene_ids, max_tokens), seed_of(rng)
+    reading, seed = Reading(layer, gene_ids, organism, max_tokens), seed_of(rng)
     runtime = Running(device, precision, backend, batch_size).here()
     loaded = models.load(model)
     with opened_in(adata, mod) as opened:

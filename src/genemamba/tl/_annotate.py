@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -63,6 +64,7 @@ def annotate(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     reference_layer: str | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -245,7 +247,7 @@ def annotate(
         level, tissue,
     )  # fmt: skip
     reading, running = (
-        Reading(layer, gene_ids, max_tokens),
+        Reading(layer, gene_ids, organism, max_tokens),
         Running(device, precision, backend, batch_size),
     )
     with cells_of(adata, mod, copy) as (own, result):

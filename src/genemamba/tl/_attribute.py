@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from genemamba.heads import Probe
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 _MOST_NAMED = 30  # labels that a message lists
 
@@ -48,6 +49,7 @@ def attribute(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -146,7 +148,7 @@ def attribute(
     >>> top = adata.var_names[b_cells.argsort()[::-1][:5]]
     """
     seed = recorded_seed(rng)
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, key_added, ATTRIBUTION, layers=(key_added,), varm=(key_added,))

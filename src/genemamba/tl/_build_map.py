@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 SETTINGS, WORK, VECTORS = "settings.json", "map", "vectors.npy"
 LEAST = 10  # cells: the quality of a cell is judged by so many
@@ -50,6 +51,7 @@ def build_map(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -108,7 +110,7 @@ def build_map(
     """
     folder, seed = _folder(out), seed_of(rng)
     loaded = models.load(model)
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with opened_sources(adata, mod) as cells:
         sources = Sources(cells, loaded, reading, running)

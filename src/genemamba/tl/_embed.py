@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import Pooling
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -32,6 +33,7 @@ def embed(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     pooling: Pooling = "mean",
     batch_size: BatchSize = "auto",
@@ -111,7 +113,7 @@ def embed(
     with cells_of(adata, mod, copy, out) as (cells, result):
         check_slots(cells, key_added, OBSM_EMBEDDING, obsm=[] if out else [key_added])
         loaded = models.load(model)
-        reading = Reading(layer, gene_ids, max_tokens)
+        reading = Reading(layer, gene_ids, organism, max_tokens)
         embedding = Embedding(cells, loaded, reading, running, pooling=pooling, reuse=False)
         if out is None:
             embedding.write(cells, key_added, model)

@@ -253,7 +253,7 @@ class EmbedBlock:
         """Return ``n × d_model`` float32 vectors, and what the record sums up."""
         ranked = rank(block, self.genes, self.max_tokens)
         how: Any = {"pooling": self.pooling, "runtime": self.runtime, "progress": False}
-        return embed_tokens(self._placed, ranked, **how), stats_of(ranked)
+        return embed_tokens(self._placed, ranked, **how), stats_of(ranked, block, self.genes)
 
     @cached_property
     def _placed(self) -> GeneMamba:
@@ -307,6 +307,9 @@ def _about(text: str, of: str) -> str:
     text = re.sub(r"leave out layer: adata has only X|\buse X$", "use layer='X'", text)
     text = re.sub(
         r"use gene_ids=('.*')", rf"name its genes by it: {of}.var_names = {of}.var[\1]", text
+    )
+    text = re.sub(
+        r"use organism='mouse':.*", f"write {of}.var_names as the mouse's symbols: 'Cd3e'", text
     )
     return re.sub(r"\blayer=", f"{of}_layer=", re.sub(r"\badata\b", of, text))
 

@@ -15,7 +15,7 @@ from genemamba._docs import documented
 from genemamba._keys import VARM_GENE, gene_cells_key
 from genemamba._settings import check_whole
 from genemamba.cells.labels import full_column
-from genemamba.cells.names import match_genes, own_tokens
+from genemamba.cells.names import own_tokens
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, no_genes, tokenise
 from genemamba.cells.record import check_slots, entry_of, identity, record
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network.genemamba import GeneMamba
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 
 Kind = Literal["static", "context"]
@@ -46,6 +47,7 @@ def gene_embedding(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     min_cells: int = 1,
     batch_size: BatchSize = "auto",
@@ -124,12 +126,12 @@ def gene_embedding(
     if adata is None:
         return _of_model(models.load(model), gene_ids)
     runtime = choose_runtime(device, precision, backend, batch_size)
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     with cells_of(adata, mod, copy) as (cells, result):
         check_slots(cells, key_added, VARM_GENE, varm=[key_added], var=[gene_cells_key(key_added)])
         loaded = models.load(model)
         if kind == "static":
-            made = _static(cells, loaded, gene_ids)
+            made = _static(cells, loaded, reading)
             params = {"kind": kind, "gene_ids": reading.params["gene_ids"]}
             made.entry.update(identity(loaded, model), params=params)
         else:
@@ -195,8 +197,8 @@ def _of_model(loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> pd.Dat
     return _table(_rows(loaded, np.arange(vocab.n_genes) + FIRST_GENE), pd.Index(names))
 
 
-def _static(adata: AnnData, loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> _Made:
-    genes = match_genes(adata.var, models.vocabulary(loaded), gene_ids=gene_ids)
+def _static(adata: AnnData, loaded: GeneMamba, reading: Reading) -> _Made:
+    genes = reading.matched(adata.var, models.vocabulary(loaded))
     known = int((genes.token >= 0).sum())
     entry = {"genes": adata.n_vars, "genes_known": known, "gene_status": genes.counts}
     return _Made(_rows(loaded, genes.token), None, entry)

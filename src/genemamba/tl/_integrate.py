@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -43,6 +44,7 @@ def integrate(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -124,7 +126,7 @@ def integrate(
     dtype('float32')
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba_integrated")
     """
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     generator = generator_of(rng)
     with cells_of(adata, mod, copy) as (own, result):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from genemamba.maps.reference_map import ReferenceMap
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 _BLOCK = 4_096  # cells whose votes are in memory at once
 
@@ -51,6 +52,7 @@ def map(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -154,7 +156,7 @@ def map(
             f"the map {reference.name!r} has no labels, onto which cells could be shifted",
             "build it with label_key, or leave out correct",
         )
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     with cells_of(adata, mod, copy) as (own, result):
         names = _columns(reference, keys)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from genemamba.network.genemamba import Pooling
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
     from genemamba.tokens import Vocabulary
+    from genemamba.tokens.organisms import Organism
 
 
 @documented
@@ -50,6 +51,7 @@ def perturb(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     pooling: Pooling = "mean",
     batch_size: BatchSize = "auto",
@@ -168,7 +170,7 @@ def perturb(
     check_key(key_added, PERTURB)
     _check_arguments(how, n_controls, control_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
-    reading = Reading(layer, gene_ids, max_tokens)
+    reading = Reading(layer, gene_ids, organism, max_tokens)
     with cells_of(adata, mod, copy) as (cells, result):
         slots = tuple(key_added + s.removeprefix(PERTURB) for s in OBSM_PERTURB)
         check_slots(cells, key_added, PERTURB, obsm=slots)

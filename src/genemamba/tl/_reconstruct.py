@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from genemamba.models._load import ModelLike
     from genemamba.network import GeneMamba
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision, Runtime
+    from genemamba.tokens.organisms import Organism
 
 
 Protocol = Literal["masked", "paper", "next"]
@@ -59,6 +60,7 @@ def reconstruct(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -160,7 +162,7 @@ def reconstruct(
     keys = reconstruction_keys(key_added)
     _check_settings(protocol, mask_fraction, prefix_fraction, n_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
-    reading, generator = Reading(layer, gene_ids, max_tokens), generator_of(rng)
+    reading, generator = Reading(layer, gene_ids, organism, max_tokens), generator_of(rng)
     with cells_of(adata, mod, copy) as (own, result):
         check_slots(own, keys.record, UNS_RECONSTRUCT, obs=keys.obs, obsm=keys.obsm)
         loaded = models.load(model)

@@ -31,7 +31,7 @@ def read_reference(
     found = Embedding(
         adata,
         cells.loaded,
-        Reading(own_layer, gene_ids, theirs.max_tokens),
+        Reading(own_layer, gene_ids, max_tokens=theirs.max_tokens),
         cells.running,
         of="reference",
     )

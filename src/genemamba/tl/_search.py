@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from genemamba.maps.reference_map import ReferenceMap
     from genemamba.models._load import ModelLike
     from genemamba.network.runtime import Backend, BatchSize, Device, Precision
+    from genemamba.tokens.organisms import Organism
 
 ALL = "all cells"
 
@@ -43,6 +44,7 @@ def search(
     mod: str | None = None,
     layer: str | None = None,
     gene_ids: str | Sequence[str] | None = None,
+    organism: Organism = "auto",
     max_tokens: int = 2048,
     batch_size: BatchSize = "auto",
     device: Device = "auto",
@@ -116,7 +118,7 @@ def search(
             loaded = models.load(model)
             require_same_model(reference, loaded)
             running = Running(device, precision, backend, batch_size)
-            cells = Embedding(own, loaded, Reading(layer, gene_ids, max_tokens), running)
+            cells = Embedding(own, loaded, Reading(layer, gene_ids, organism, max_tokens), running)
             X = place(reference.space, cells)
             names, X = _queries(own.obs_names, X, groups)
     position, distance = _nearest(reference, X, k, among)

@@ -15,6 +15,8 @@ from .vocab import FIRST_GENE, Vocabulary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .orthologues import Orthologues
+
 STATUSES = ("id", "symbol", "alias", "duplicate", "ambiguous", "unknown", "other")
 """Possible statuses of a column; the first four have a token, best match first."""
 
@@ -22,6 +24,9 @@ _LOOKS = {
     r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model has human genes",
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
     r"ENSG\d+.*": "are human Ensembl ids, but none of the model",
+    r"ENSDARG\d+.*": "look like zebrafish Ensembl ids: another species, which cannot be read",
+    r"ENSRNOG\d+.*": "look like rat Ensembl ids: another species, which cannot be read",
+    r"FBgn\d+.*": "look like fly genes: another species, which cannot be read",
     r"ENS[A-Z]+G\d+.*": "look like Ensembl ids of another species than human",
     r"(?i:genes?|row|features?|var|[gvx])[_ .-]?\d+": "are numbered: the names were lost",
     r"\d+(\.0)?": "are numbers: Entrez ids, or the names were lost",
@@ -30,7 +35,15 @@ _LOOKS = {
     r"[A-Z]\d*[a-z][A-Za-z0-9.-]*": (
         "look like mouse symbols (title case), and the model has human genes"
     ),
+    r"[a-z][a-z0-9_.:()-]*": (
+        "are in lower case, as zebrafish symbols are: another species, which cannot be read"
+    ),
+    r"Y[A-P][LR]\d{3}[CW](-[A-Z])?|Q0\d{3}|[A-Z]{3}\d{1,3}": (
+        "look like yeast genes: another species, which cannot be read"
+    ),
 }
+_MOUSE = re.compile(r".*ENSMUSG\d{11}.*|[A-Z]\d*[a-z][A-Za-z0-9.-]*")
+_YEAST = re.compile(r"Y[A-P][LR]\d{3}[CW](-[A-Z])?")  # some of the others are human aliases
 
 # predicted and RIKEN genes, and the mouse's MHC; hardly any human gene has such a name
 _UPPER_MOUSE = re.compile(r"GM\d{4,}|\d{4,}[A-Z]\d\dRIK|H2-[A-Z0-9]+")
@@ -57,6 +70,11 @@ class GeneMatch:
     ``"unknown"``, or ``"other"`` (an antibody, a guide, a peak)."""
     example: tuple[str, ...] = ()
     """Two names of one gene, if any."""
+    organism: str = "human"
+    table: str = ""
+    """Source of the table that led to human genes, if they are of another organism."""
+    without: np.ndarray | None = None
+    """``(n_vars,)`` bool, which genes have no orthologue in the table; None without a table."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -96,6 +114,7 @@ def match(
     *,
     where: str = "adata.var_names",
     genes: np.ndarray | None = None,
+    table: Orthologues | None = None,
 ) -> GeneMatch:
     """Match genes of a data set to a vocabulary, by Ensembl id, symbol or alias.
 
@@ -104,8 +123,8 @@ def match(
     then alias; then the first) gets its status, the others are duplicates.
 
     Names may be mixed, or joined (``ENSG…_CD4``). `genes` is ``(n_vars,)`` bool, which of them are
-    genes; `where` is what they are called in errors. If less than 1 % match, the error describes
-    what they look like.
+    genes; `where` is what they are called in errors. A `table` leads from the names to human genes.
+    If less than 1 % match, the error describes what they look like.
 
     >>> ids = ["ENSG00000010610", "ENSG00000177455"]
     >>> vocab = Vocabulary(ids, ["CD4", "CD19"], median=[1.5, 2.0], alias=["", ""])
@@ -114,42 +133,85 @@ def match(
     """
     names = [str(name) for name in names]
     if genes is not None:
-        found = match([names[i] for i in np.flatnonzero(genes)], vocab, where=where)
-        token, median = np.full(len(names), -1, np.int32), np.full(len(names), np.nan)
-        status = np.full(len(names), "other", dtype=found.status.dtype)
-        token[genes], median[genes], status[genes] = found.token, found.median, found.status
-        return GeneMatch(token, median, status, found.example)
-    gene, status = look_up(names, vocab)
+        found = match([names[i] for i in np.flatnonzero(genes)], vocab, where=where, table=table)
+        return _spread(found, genes)
+    without = None
+    if table is None:
+        gene, status = look_up(names, vocab)
+    else:
+        human, how = table.human(names)
+        gene, without = look_up(human.tolist(), vocab)[0], human == ""
+        symbols = [table.human_symbols.get(name, "") for name in human.tolist()]
+        gene = np.where(gene < 0, look_up(symbols, vocab)[0], gene)
+        status = np.where(gene >= 0, how, "unknown").astype("<U9")
     example = _mark_duplicates(gene, status, names)
     used = gene >= 0
-    unknown = [names[i] for i in np.flatnonzero(~used)]
-    mouse = [name for name in unknown if _UPPER_MOUSE.fullmatch(name)]
-    if len(mouse) >= _MANY_MOUSE:
-        raise InputError(
-            f"{len(mouse)} of {len(names)} names in {where} are mouse genes in upper case, "
-            f"{_some(mouse)}",
-            "The model has human genes: name the columns by human orthologues.",
-        )
+    if table is None:
+        _refuse_others([names[i] for i in np.flatnonzero(~used)], len(names), where)
     # a few chance hits, as with mouse symbols, are no match
     n_found = len(np.unique(gene[used]))
     share = n_found / max(1, min(len(names), vocab.n_genes))
-    if share <= 0.01 or (share < 0.1 and guess(names)):
-        symbol = next(filter(None, vocab.symbol.tolist()), "CD4")
-        raise InputError(
-            f"{n_found or 'none'} of {len(names)} names in {where} are genes of the model: "
-            f"{diagnose(names)}",
-            f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
-            f"({symbol}), or give the column of adata.var that does.",
-        )
+    if share <= 0.01 or (table is None and share < 0.1 and guess(names)):
+        raise _no_match(names, n_found, vocab, where, table)
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
-    return GeneMatch(token, median, status, example)
+    found = GeneMatch(token, median, status, example, without=without)
+    return found if table is None else replace(found, organism=table.organism, table=table.source)
+
+
+def _spread(found: GeneMatch, genes: np.ndarray) -> GeneMatch:
+    """Place what was found of the genes among columns that are none."""
+    token, median = np.full(len(genes), -1, np.int32), np.full(len(genes), np.nan)
+    status = np.full(len(genes), "other", dtype=found.status.dtype)
+    token[genes], median[genes], status[genes] = found.token, found.median, found.status
+    without = None
+    if found.without is not None:
+        without = np.zeros(len(genes), dtype=bool)
+        without[genes] = found.without
+    return replace(found, token=token, median=median, status=status, without=without)
+
+
+def _refuse_others(unknown: list[str], n_names: int, where: str) -> None:
+    """Raise if many names are those of mouse genes in upper case, or of yeast."""
+    mouse = [name for name in unknown if _UPPER_MOUSE.fullmatch(name)]
+    if len(mouse) >= _MANY_MOUSE:
+        raise InputError(
+            f"{len(mouse)} of {n_names} names in {where} are mouse genes in upper case, "
+            f"{some(mouse)}",
+            "If these are cells of a mouse, use organism='mouse': genes are then read through "
+            "their human orthologues, in any case.",
+        )
+    yeast = [name for name in unknown if _YEAST.fullmatch(name)]
+    if len(yeast) >= _MANY_MOUSE:
+        raise InputError(
+            f"{len(yeast)} of {n_names} names in {where} are yeast genes, {some(yeast)}",
+            "The model reads human genes, and those of mouse, macaque and pig.",
+        )
+
+
+def _no_match(
+    names: list[str], n_found: int, vocab: Vocabulary, where: str, table: Orthologues | None
+) -> InputError:
+    what = f"{n_found or 'none'} of {len(names)} names in {where} are genes of the model"
+    if table is not None:
+        kinds = "symbols or Ensembl ids" if table.ids else "symbols"
+        return InputError(
+            f"{what} through the table of {table.organism} genes: {diagnose(names)}",
+            f"Name the columns by {kinds} of {table.organism} genes, or give the column of "
+            "adata.var that does as gene_ids.",
+        )
+    symbol = next(filter(None, vocab.symbol.tolist()), "CD4")
+    return InputError(
+        f"{what}: {diagnose(names)}",
+        f"Name the columns by human Ensembl ids ({vocab.ensembl_id[0]}) or gene symbols "
+        f"({symbol}), or give the column of adata.var that does.",
+    )
 
 
 def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
     """Return the gene of each name, -1 if unknown or ambiguous, and how it was matched."""
     known = vocab.name_to_gene
-    plain = [_plain(name, known) for name in names]
+    plain = [plain_name(name, known) for name in names]
     found = np.array([known.get(name, _UNKNOWN) for name in plain], dtype=np.int64)
     gene = np.maximum(found, -1)
     # leave out unknown names: numpy gives all texts the width of the longest
@@ -162,7 +224,12 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
     return gene, status
 
 
-def _plain(name: str, known: Mapping[str, int]) -> str:
+def looks_mouse(name: str) -> bool:
+    """Whether a name is written as those of mouse genes are."""
+    return bool(_MOUSE.fullmatch(name[:_LONGEST]))
+
+
+def plain_name(name: str, known: Mapping[str, object]) -> str:
     """Remove what annotations and programs add to gene names."""
     if name in known or len(name) > _LONGEST:
         return name
@@ -194,7 +261,7 @@ def diagnose(names: list[str]) -> str:
     if not names:
         return "there are no names"
     found = guess(names) or "look like neither human gene symbols nor Ensembl ids"
-    return f"they {found}; {_some(names)}"
+    return f"they {found}; {some(names)}"
 
 
 def guess(names: list[str]) -> str:
@@ -207,5 +274,6 @@ def guess(names: list[str]) -> str:
     return ""
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """Name three of them."""
     return "such as " + ", ".join(shown(name) for name in names[:3])
