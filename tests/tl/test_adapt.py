@@ -82,11 +82,13 @@ def test_where_training_does_not_help_the_model_stays(
         assert torch.equal(weight, model.state_dict()[name])
 
 
-def test_a_gain_has_to_exceed_its_standard_error() -> None:
-    before, noise = np.zeros(100), np.random.default_rng(0).normal(size=100)
+def test_a_gain_has_to_exceed_its_standard_error_and_three_percent() -> None:
+    before, noise = np.full(100, 0.1), np.random.default_rng(0).normal(size=100)
     noise -= noise.mean()
-    assert adapting.choose({"unchanged": before, "0.5": noise + 0.05}) == "unchanged"
-    assert adapting.choose({"unchanged": before, "0.5": noise + 0.2, "1": noise}) == "0.5"
+    assert adapting.choose({"unchanged": before, "0.5": noise + 0.15}) == "unchanged"
+    assert adapting.choose({"unchanged": before, "0.5": noise + 0.3, "1": noise}) == "0.5"
+    assert adapting.choose({"unchanged": before, "1": before * 1.02}) == "unchanged"
+    assert adapting.choose({"unchanged": before, "1": before * 1.04}) == "1"
 
 
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -144,7 +146,7 @@ def test_minutes_fix_the_steps_of_a_resumed_run(
             gm.tl.adapt(pbmc, **call)
     assert json.loads((tmp_path / "a.partial" / "adapted.json").read_text())["steps"] is None
     with monkeypatch.context() as patch:
-        patch.setattr(adapting, "joined", None)
+        patch.setattr(adapting, "turned_factors", None)
         with pytest.raises(TypeError):
             gm.tl.adapt(pbmc, **call)
     assert json.loads((tmp_path / "a.partial" / "adapted.json").read_text())["steps"] == 3

@@ -62,8 +62,9 @@ def _one(own: dict[str, Any]) -> str:
 
 sha256 of its weights: `{own["from_sha256"]}`. {own["steps"]:,} steps on {own["trained_on"]:,} of
 {own["cells"]:,} cells, seed {own["seed"]}. {own["held_out"]:,} cells were held out; they decided
-with which share the trained weights are averaged with those before training, in which factors of
-the cells were joined to the gene vectors (share 0), or whether the model stays unchanged.
+with which share the trained weights are averaged with those before training (share 0), in which
+factors of the cells are {own["factors"]:.0%} of the gene vectors, or whether the model stays
+unchanged.
 
 | library | cells |
 |---|---|

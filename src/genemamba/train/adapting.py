@@ -3,9 +3,9 @@
 Training starts from the model with the factors of the cells joined to its gene vectors. Then the
 weights before and after training are averaged with several shares, and held-out cells decide: their
 counts are split into halves, neighbours are found by the embedding of one half, and the average is
-kept whose neighbours predict the other half best (molecular cross-validation [1]_). If that is not
-better than the model unchanged by more than a standard error, the model stays unchanged, so the
-result is never worse than it by this measure.
+kept whose neighbours predict the other half best (molecular cross-validation [1]_). In the same way
+they choose the share of the factors. If the gain over the model unchanged is small, it stays
+unchanged, so the result is never worse than it by this measure.
 
 .. [1] Batson, Royer and Webber, *Molecular cross-validation for single-cell RNA-seq*, bioRxiv 2019.
 """
@@ -42,7 +42,10 @@ from genemamba.train.validation import Validation
 
 UNCHANGED = "unchanged"
 SHARES = (0.0, 0.25, 0.5, 1.0)  # of the trained weights; 0: factors are joined, nothing is trained
-FACTORS = 0.3  # share of the cells' factors in a gene's vector; chosen on valid/
+FACTORS = 0.3, 0.7  # shares of the cells' factors in a gene's vector to begin with; held-out decide
+_LEAST_GAIN = (
+    0.03  # of the prediction by the model unchanged: less says nothing of labels on valid/
+)
 _KNOWN = 50  # cells that express a gene, from which its factors count in full
 _HALF_TOKENS, _NEIGHBOURS, _GENES = 512, 10, 1_000  # of halves of cells
 _FEWEST_HELD, _MOST_HELD = 100, 300  # cells that decide
@@ -114,16 +117,20 @@ def adapt(
     masked = _has_mask(model)
     recipe = how.recipe(len(corpus), masked, folder / START)
     cells = split(corpus, recipe)
-    start = folder / START
+    start, judge = folder / START, Judge(corpus, recipe, cells, how)
     if not (folder / RUN).exists():
         shutil.rmtree(start, ignore_errors=True)
-        joined(model, corpus, cells.training, how.seed).save_pretrained(start)
+        turned = turned_factors(model, corpus, cells.training, how.seed)
+        starts = {share: joined(model, corpus, turned, share) for share in FACTORS}
+        predicted = {s: judge.neighbours(own)[0].mean() for s, own in starts.items()}
+        factors = max(FACTORS, key=lambda share: float(predicted[share]))
+        starts[factors].provenance = {"factors": factors}
+        starts[factors].save_pretrained(start)
     accelerator = torch.device(how.runtime.device).type
     engine.pretrain(corpus, recipe, folder / RUN, accelerator=accelerator, doing="adapt")
     begun, end = GeneMamba.from_pretrained(start), GeneMamba.from_pretrained(folder / RUN)
     candidates = {UNCHANGED: (model, model, 0.0)}
     candidates |= {f"{share:g}": (begun, end, share) for share in SHARES}
-    judge = Judge(corpus, recipe, cells, how)
     judged = {name: judge.neighbours(mixed(*two)) for name, two in candidates.items()}
     best = choose({name: predicted for name, (predicted, _) in judged.items()})
     scores = {
@@ -136,6 +143,7 @@ def adapt(
     kept.ranking, kept.sketch = model.ranking, end.sketch
     found = {
         "kept": best,
+        "factors": begun.provenance["factors"],
         "steps": how.steps,
         "seed": how.seed,
         "trained_on": len(cells.training),
@@ -146,40 +154,50 @@ def adapt(
 
 
 def choose(predicted: dict[str, np.ndarray]) -> str:
-    """Return the candidate that predicts held-out cells best; unchanged if that is uncertain.
+    """Return the candidate that predicts held-out cells best; unchanged if the gain is small.
 
-    `predicted` has a value for each candidate and held-out cell.
+    It has to exceed its standard error and 3 % of what there was. `predicted` has a value for each
+    candidate and held-out cell.
     """
     best = max(predicted, key=lambda name: float(predicted[name].mean()))
-    gain = predicted[best] - predicted[UNCHANGED]
-    certain = gain.mean() > gain.std() / np.sqrt(max(1, len(gain)))
-    return best if certain else UNCHANGED
+    before = predicted[UNCHANGED]
+    gain = predicted[best] - before
+    least = max(gain.std() / np.sqrt(len(gain)), _LEAST_GAIN * abs(before.mean()))
+    return best if gain.mean() > least else UNCHANGED
 
 
-@torch.no_grad()
-def joined(
-    model: GeneMamba, corpus: Corpus, training: np.ndarray, seed: int, share: float = FACTORS
-) -> GeneMamba:
-    """Return a copy whose gene vectors contain, with a share, the factors of some cells.
+def turned_factors(model: GeneMamba, corpus: Corpus, training: np.ndarray, seed: int) -> np.ndarray:
+    """Return the factors of some cells, genes × width, turned to the model's gene vectors.
 
-    Factors have no orientation of their own: they are turned so that the genes that are expressed
-    most lie closest to where the model has them. Lengths stay; genes that few cells express move
-    less.
+    Factors have no orientation of their own: the genes that are expressed most are to lie closest
+    to where the model has them.
     """
-    own = copy.deepcopy(model)
-    table = own.embeddings.weight[FIRST_GENE : FIRST_GENE + corpus.vocab.n_genes]
-    before = table.numpy().astype(np.float64)
-    rng = np.random.default_rng(seed)
-    factors = gene_factors(corpus, training, before.shape[1], rng)
+    before = _gene_vectors(model, corpus)
+    factors = gene_factors(corpus, training, before.shape[1], np.random.default_rng(seed))
     number = np.asarray(corpus.ranking.cells, dtype=np.float64)[:, None]
     weight = np.sqrt(number / max(number.max(), 1))
     left, _, right = np.linalg.svd((factors * weight).T @ (before * weight))
+    return np.asarray(factors @ (left @ right))
+
+
+@torch.no_grad()
+def joined(model: GeneMamba, corpus: Corpus, turned: np.ndarray, share: float) -> GeneMamba:
+    """Return a copy whose gene vectors contain, with a share, the factors of cells.
+
+    Lengths stay; genes that few cells express move less.
+    """
+    own, before = copy.deepcopy(model), _gene_vectors(model, corpus)
     length = np.sqrt(np.mean(before**2, axis=1, keepdims=True))
-    part = share * np.minimum(1, number / _KNOWN)
-    moved = (1 - part) * before + part * (factors @ (left @ right)) * length
+    part = share * np.minimum(1, np.asarray(corpus.ranking.cells)[:, None] / _KNOWN)
+    moved = (1 - part) * before + part * turned * length
     moved *= length / np.maximum(np.sqrt(np.mean(moved**2, axis=1, keepdims=True)), 1e-9)
-    table.copy_(torch.from_numpy(moved))
+    own.embeddings.weight[FIRST_GENE : FIRST_GENE + len(moved)] = torch.from_numpy(moved).float()
     return own
+
+
+def _gene_vectors(model: GeneMamba, corpus: Corpus) -> np.ndarray:
+    table = model.embeddings.weight.detach()[FIRST_GENE : FIRST_GENE + corpus.vocab.n_genes]
+    return np.asarray(table.cpu().numpy(), dtype=np.float64)
 
 
 @torch.no_grad()
