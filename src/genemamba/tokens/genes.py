@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 STATUSES = ("id", "symbol", "alias", "duplicate", "ambiguous", "unknown", "other")
 """Possible statuses of a column; the first four have a token, best match first."""
 
+_LOWER = "are in lower case, as zebrafish symbols are: another species, which cannot be read"
 _LOOKS = {
     r"ENSMUS[GTP]\d+.*": "look like mouse Ensembl ids, and the model has human genes",
     r"ENS[TP]\d+.*": "look like transcripts or proteins, not genes",
@@ -35,9 +36,7 @@ _LOOKS = {
     r"[A-Z]\d*[a-z][A-Za-z0-9.-]*": (
         "look like mouse symbols (title case), and the model has human genes"
     ),
-    r"[a-z][a-z0-9_.:()-]*": (
-        "are in lower case, as zebrafish symbols are: another species, which cannot be read"
-    ),
+    r"[a-z][a-z0-9_.:()-]*": _LOWER,
     r"Y[A-P][LR]\d{3}[CW](-[A-Z])?|Q0\d{3}|[A-Z]{3}\d{1,3}": (
         "look like yeast genes: another species, which cannot be read"
     ),
@@ -151,7 +150,8 @@ def match(
     # a few chance hits, as with mouse symbols, are no match
     n_found = len(np.unique(gene[used]))
     share = n_found / max(1, min(len(names), vocab.n_genes))
-    if share <= 0.01 or (table is None and share < 0.1 and guess(names)):
+    foreign = table is None and share < 0.1 and guess(names) not in ("", _LOWER)
+    if share <= 0.01 or foreign:  # names of any kind may be in lower case
         raise _no_match(names, n_found, vocab, where, table)
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
