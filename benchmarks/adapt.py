@@ -2,10 +2,9 @@
 
     python benchmarks adapt --data ../shared/data
 
-Each set of `bench/` is adapted to with `gm.tl.adapt`, and two of `mouse/`, whose genes are renamed
-to human orthologues (`tables/orthologs_mouse`). Labels are never seen; libraries are the batches
-or donors where they are known. Rows: the model unchanged (zero-shot), adapted, and PCA-50 of the
-set; f1 and avg_bio as in quality.py (folds are stratified by type). PCA and the adapted model have
+Each set of `bench/` is adapted to with `gm.tl.adapt`, and two of `mouse/`. Labels are never seen;
+libraries are the batches or donors where they are known. Rows: the model unchanged (zero-shot),
+adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified by type). PCA and the adapted model have
 seen the cells that are scored. So where a set has batches, the model is also adapted without one
 (the largest that leaves half of the cells) and all three are scored on that batch alone: `apart`.
 PCA-50 apart has its genes and components from the other batches.
@@ -28,7 +27,6 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 from _data import SETS
 from _judge import BASELINES, judged, model_vectors, score
 from _tables import adapt as tables
@@ -47,17 +45,7 @@ def load(name: str, data: Path, max_cells: int) -> ad.AnnData:
         return judged(SETS[name].load(data, max_cells), max_cells)
     adata = ad.read_h5ad(data / ("mouse" if name in MOUSE else "valid") / f"{name}.h5ad")
     adata.obs_names_make_unique()
-    return judged(orthologues(adata, data) if name in MOUSE else adata, max_cells)
-
-
-def orthologues(adata: ad.AnnData, data: Path) -> ad.AnnData:
-    """Name the genes of a mouse by their human orthologues; drop those without one."""
-    table = pd.read_csv(data / "tables" / "orthologs_mouse.csv.gz", dtype=str)
-    human = table.set_index("mouse_symbol")["human_symbol"]
-    names = adata.var_names.map(human[~human.index.duplicated()])
-    adata = adata[:, names.notna()].copy()
-    adata.var_names = names[names.notna()]
-    return adata[:, ~adata.var_names.duplicated()].copy()
+    return judged(adata, max_cells)
 
 
 def adapted(
