@@ -4,10 +4,11 @@
 
 Each set of `bench/` is adapted to with `gm.tl.adapt`, and two of `mouse/`. Labels are never seen;
 libraries are the batches or donors where they are known. Rows: the model unchanged (zero-shot),
-adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified by type). PCA
-and the adapted model have seen the cells that are scored. So where a set has batches, the model is also adapted without one
-(the largest that leaves half of the cells) and all three are scored on that batch alone: `apart`.
-PCA-50 apart has its genes and components from the other batches.
+adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified by type).
+PCA and the adapted model have seen the cells that are scored. So where a set has batches, the
+model is also adapted without one (the largest that leaves half of the cells) and all three are
+scored on that batch alone: `apart`. PCA-50 apart has its genes and components from the other
+batches.
 
 `predicted` is what the adaptation itself measured on held-out cells, before and after, and by what
 it was chosen; `kept` is the share of the trained weights; 0 joins factors of the
