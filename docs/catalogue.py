@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SRC = Path(__file__).parents[1] / "src" / "genemamba"
-ERRORS = ("InputError", "CheckpointError", "GeneMambaError")
+ERRORS = ("InputError", "CheckpointError", "MapError", "GeneMambaError")
 
 
 class Entry(NamedTuple):
