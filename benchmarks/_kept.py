@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import _map_tables
 import _tables
 import _timings
 from _commands import COMMANDS
@@ -136,7 +137,7 @@ def tables(history: Path = HISTORY) -> dict[str, str]:
     listed = {f"python benchmarks {form}" for command in COMMANDS for form in variants(command)}
     found: dict[str, str] = {}
     for name in dict.fromkeys(command.split()[0] for command in COMMANDS):
-        render = {**vars(_tables), **vars(_timings)}[name]
+        render = {**vars(_tables), **vars(_timings), **vars(_map_tables)}[name]
         for entry in kept(name, history):
             # what was measured before weights were recorded could be of any
             if entry["command"] in listed and "weights" in entry:

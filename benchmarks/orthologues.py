@@ -8,8 +8,8 @@ that has no other (tiers A to C for mouse, Ensembl's one-to-one for macaque and 
 Former names of mouse genes are of two kinds. Mouse genes are renamed with human genes, so a former
 human symbol (HGNC, CC0) is taken for the former name of the orthologue. Of the table of mouse
 aliases only the pairs are kept whose alias is a gene name in one of the mouse data sets. A name
-that is a current symbol, that would name two genes, or that stands beside the current symbol in a
-data set, is left out.
+that is a current symbol, that would name two genes, or that is in a data set together with
+the current symbol, is left out.
 """
 
 from __future__ import annotations

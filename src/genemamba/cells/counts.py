@@ -73,6 +73,13 @@ class Counts:
         blocks = [block for _, block in self.blocks()]
         return sparse.vstack(blocks, format="csr")
 
+    def parts(self) -> Iterator[sparse.csr_matrix | sparse.csr_array]:
+        """Yield all counts: in one piece if they are in memory, else block by block."""
+        if self.in_memory:
+            yield self.whole()
+        else:
+            yield from (block for _, block in self.blocks())
+
     def blocks(self, starts: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
         """Yield the first cell of each block and its counts, reading one block ahead."""
         wanted = list(self.starts if starts is None else starts)

@@ -91,9 +91,8 @@ def tokenise(adata: AnnData, vocab: Vocabulary, reading: Reading) -> Tokens:
     """Rank the genes of every cell; counts that are not in memory are read block by block."""
     counts = read_counts(adata, reading.layer)
     genes = reading.matched(counts.var, vocab, adata.obs_names)
-    blocks = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
     parts, foreign = [], 0.0
-    for block in blocks:
+    for block in counts.parts():
         parts.append(rank(block, genes, reading.max_tokens))
         foreign += without_orthologue(block, genes)
     return Tokens(Ranked.joined(parts), genes, counts.values, counts.where, foreign)

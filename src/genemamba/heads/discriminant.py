@@ -49,6 +49,29 @@ def fit_discriminants(
         ]
 
 
+def inside(X: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of classes, and the covariance inside them.
+
+    `own` are codes of classes, each of which has a cell.
+    """
+    means = class_means(X, own)
+    left = X - means[own]
+    return means, left.T @ left / len(left)
+
+
+def class_means(X: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return the mean of each class."""
+    return np.stack([X[own == k].mean(axis=0) for k in range(own.max() + 1)])
+
+
+def shrunken(covariance: np.ndarray, share: float) -> np.ndarray:
+    """Return a covariance with a share of a multiple of the identity."""
+    level = max(np.trace(covariance) / len(covariance), _TINY)
+    found = (1 - share) * covariance
+    found[np.diag_indices_from(found)] += share * level
+    return found
+
+
 def _fit(
     X: np.ndarray, y: np.ndarray, n_classes: int, shrinkages: Sequence[float], first: int
 ) -> list[Discriminants]:
@@ -61,15 +84,10 @@ def _fit(
     ])  # fmt: skip
     Z = centred / scale
     there, own = np.unique(y, return_inverse=True)
-    means = np.stack([Z[own == k].mean(axis=0) for k in range(len(there))])
-    inside = Z - means[own]
-    scatter = inside.T @ inside / len(inside)
-    level = max(np.trace(scatter) / len(scatter), _TINY)
+    means, scatter = inside(Z, own)
     found = []
     for share in shrinkages:
-        shrunken = (1 - share) * scatter
-        shrunken[np.diag_indices_from(shrunken)] += share * level
-        solved = cho_solve(cho_factor(shrunken, lower=True), means.T).T
+        solved = cho_solve(cho_factor(shrunken(scatter, share), lower=True), means.T).T
         weight = np.zeros((n_classes, X.shape[1]), dtype=np.float32)
         bias = np.full(n_classes, -np.inf, dtype=np.float32)
         weight[there] = solved

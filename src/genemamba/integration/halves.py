@@ -49,16 +49,22 @@ def halve(
     n = counts.shape[0]
     cell = np.sort(rng.choice(n, min(N_CELLS, n), replace=False))
     chosen = whole_counts(counts[cell], kind)
-    first = rng.binomial(chosen.data, 0.5)
-    parts, vectors = [], []
-    for data in (first, chosen.data - first):
-        part = sparse.csr_matrix((data, chosen.indices, chosen.indptr), shape=chosen.shape)
-        arrays = part.indptr, part.indices, data, genes.token, genes.median
+    parts, vectors = split_counts(chosen, rng), []
+    for part in parts:
+        arrays = part.indptr, part.indices, part.data, genes.token, genes.median
         ranked = rank_csr(*arrays, min(max_tokens, HALF_TOKENS))
-        parts.append(part)
         vectors.append(embed_tokens(network, ranked, runtime=runtime))
     kept = np.flatnonzero(np.isfinite(np.hstack(vectors)).all(axis=1))
     return Halves(cell[kept], [part[kept] for part in parts], [own[kept] for own in vectors])
+
+
+def split_counts(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[sparse.csr_matrix]:
+    """Split whole counts of cells into two halves at random; zeros are kept."""
+    first = rng.binomial(counts.data, 0.5)
+    return [
+        sparse.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
+        for data in (first, counts.data - first)
+    ]
 
 
 def whole_counts(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:

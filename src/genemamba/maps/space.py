@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genemamba.heads.components import Components
+from genemamba.heads.discriminant import class_means, inside, shrunken
 
 Floats = NDArray[np.float64]
 
@@ -150,12 +151,8 @@ def _axes(X: Floats, codes: np.ndarray) -> Floats:
     known, own = X[seen], np.unique(codes[seen], return_inverse=True)[1]
     if len(own) - len(np.unique(own)) < min(_N_REST, len(X) // 2):  # too few tell what is inside
         known, own = X, np.zeros(len(X), dtype=np.intp)
-    means = _means(known, own)
-    inside = known - means[own]
-    scatter = inside.T @ inside / len(inside)
-    level = np.trace(scatter) / len(scatter)
-    shrunken = (1 - _SHRINKAGE) * scatter + _SHRINKAGE * level * np.eye(len(scatter))
-    variance, turn = np.linalg.eigh(shrunken)
+    means, scatter = inside(known, own)
+    variance, turn = np.linalg.eigh(shrunken(scatter, _SHRINKAGE))
     whiten = turn / np.sqrt(np.maximum(variance, _TINY * max(variance[-1], _TINY)))
     between = (means - means.mean(axis=0)) @ whiten
     _, strength, right = np.linalg.svd(between, full_matrices=False)
@@ -175,13 +172,9 @@ def _clusters(X: Floats, codes: np.ndarray) -> tuple[Floats, Floats]:
     if not seen.any():
         return np.empty((0, X.shape[1])), np.ones(1)
     own = np.unique(codes[seen], return_inverse=True)[1]
-    means = _means(X[seen], own)
+    means = class_means(X[seen], own)
     spread = ((X[seen] - means[own]) ** 2).sum(axis=1).mean()
     return means, np.array([max(_SOFTNESS * spread, _TINY)])
-
-
-def _means(X: Floats, own: np.ndarray) -> Floats:
-    return np.stack([X[own == code].mean(axis=0) for code in range(own.max() + 1)])
 
 
 def _unit(expressed: np.ndarray) -> Floats:

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from genemamba.errors import CheckpointError, InputError
 
 Holds = Literal["checkpoint", "map"]
-_LISTED = {"checkpoint": "gm.models.available()", "map": "gm.maps.available()"}
-_FETCHED = {"checkpoint": "gm.models.fetch", "map": "gm.maps.fetch"}
+_PART = {"checkpoint": "models", "map": "maps"}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # one step of a path on every system
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -84,8 +83,7 @@ class Entry:
         The name carries a hash of its contents, so releases of one name never mix.
         """
         if self.bundled:
-            package = "genemamba.models" if self.holds == "checkpoint" else "genemamba.maps"
-            return Path(str(files(package) / "bundled" / self.name))
+            return Path(str(files(f"genemamba.{_PART[self.holds]}") / "bundled" / self.name))
         contents = "".join(sorted(f"{file.name} {file.sha256}\n" for file in self.files))
         return _home() / f"{self.name}-{hashlib.sha256(contents.encode()).hexdigest()[:12]}"
 
@@ -141,7 +139,7 @@ def require(name: str, holds: Holds = "checkpoint") -> Entry:
         return entry
     raise CheckpointError(
         f"no {holds} is called {name!r}",
-        f"{_LISTED[holds]} lists all, such as {nearest(name, holds)!r}",
+        f"gm.{_PART[holds]}.available() lists all, such as {nearest(name, holds)!r}",
     )
 
 
@@ -160,7 +158,7 @@ def on_disk(name: str, holds: Holds = "checkpoint") -> Path | None:
         if not file.is_valid(path := entry.folder / file.name):
             raise CheckpointError(
                 f"{path} is damaged: its bytes are not those of {name}",
-                f"{_FETCHED[holds]}({name!r}) sets it aside and fetches it again",
+                f"gm.{_PART[holds]}.fetch({name!r}) sets it aside and fetches it again",
             )
     return entry.folder
 

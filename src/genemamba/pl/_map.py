@@ -121,18 +121,12 @@ def _grey(ax: Axes, reference: ReferenceMap) -> None:
 def _cells(
     ax: Axes, xy: np.ndarray, shown: np.ndarray, values: pd.Series | None, size: float
 ) -> None:
-    """Draw the cells in random order, so that no group hides another."""
+    """Draw the cells, one group after the other."""
     if values is None:
-        label = f"cells ({shown.sum():,})"
         ax.scatter(
-            xy[shown, 0],
-            xy[shown, 1],
-            s=size,
-            c="#3f90da",
-            linewidths=0,
-            rasterized=True,
-            label=label,
-        )
+            xy[shown, 0], xy[shown, 1], s=size, c="#3f90da", linewidths=0, rasterized=True,
+            label=f"cells ({shown.sum():,})",
+        )  # fmt: skip
         return
     if pd.api.types.is_numeric_dtype(values):
         image = ax.scatter(
@@ -143,9 +137,8 @@ def _cells(
         return
     words = values.astype(str).to_numpy(dtype=str)
     order = [name for name in class_order(values.dropna()) if (words[shown] == name).any()]
-    cells = np.random.default_rng(0).permutation(np.flatnonzero(shown))
     for name, (color, marker) in zip(order, looks(order), strict=True):
-        own = cells[words[cells] == name]
+        own = np.flatnonzero(shown & (words == name))
         ax.scatter(
             xy[own, 0], xy[own, 1], s=size, color=color, marker=marker, linewidths=0,
             rasterized=True, label=f"{name} ({len(own):,})",

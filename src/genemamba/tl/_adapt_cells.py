@@ -37,7 +37,7 @@ def read_cells(
         libraries = full_column(adata, batch_key, "batch_key").astype(str).to_numpy(dtype=str)
     _require_enough(adata.n_obs, "")
     parts, share = [], []
-    for block in [counts.whole()] if counts.in_memory else (b for _, b in counts.blocks()):
+    for block in counts.parts():
         moved = on_genes(block, genes, vocab.n_genes, counts.values.kind)
         parts.append(moved)
         total = np.asarray(block.sum(axis=1)).ravel()

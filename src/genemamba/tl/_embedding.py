@@ -140,8 +140,7 @@ class Embedding:
                 counts = read_counts(self.adata, self.reading.layer)
         except InputError:
             return None
-        whole = [counts.whole()] if counts.in_memory else (block for _, block in counts.blocks())
-        return measure(whole, self.genes)
+        return measure(counts.parts(), self.genes)
 
     @cached_property
     def vectors(self) -> np.ndarray:

@@ -27,9 +27,7 @@ def fit_components(
     basis = np.unique(cells.genes.tokens)
     if other is not None:
         basis = np.intersect1d(basis, other.genes.tokens)
-    logged = sparse.vstack([block for block in expressed_blocks(cells, basis)], format="csr")[
-        labelled
-    ]
+    logged = sparse.vstack([*expressed_blocks(cells, basis)], format="csr")[labelled]
     few = logged
     if len(labelled) > _MOST:
         few = logged[np.sort(rng.choice(len(labelled), _MOST, replace=False))]
@@ -55,6 +53,6 @@ def expressed_blocks(cells: Embedding, basis: np.ndarray) -> Iterator[sparse.csr
         (np.ones(len(place), dtype=np.float32), (column, place)),
         shape=(len(cells.genes.token), len(basis)),
     )
-    for block in [counts.whole()] if counts.in_memory else (b for _, b in counts.blocks()):
+    for block in counts.parts():
         joined = sparse.csr_matrix(add_columns(block, cells.genes.token), dtype=np.float32)
         yield log_normalised(sparse.csr_matrix(joined @ chosen))

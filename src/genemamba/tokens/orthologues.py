@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 import numpy as np
@@ -54,15 +54,18 @@ class Orthologues:
 
         By Ensembl id, symbol, or former symbol. If no symbol is written so, its case is ignored.
         """
-        known = self.ids | self.symbols
-        found = [self._one(plain_name(name, known)) for name in names]
+        found = [self._one(plain_name(name, self._known)) for name in names]
         gene, status = zip(*found, strict=True) if found else ((), ())
         return np.array(gene, dtype=str), np.array(status, dtype=str)
 
     def knows(self, names: Sequence[str]) -> np.ndarray:
         """Whether each name is a current id or symbol, in this case."""
-        known = self.ids | self.symbols
+        known = self._known
         return np.array([plain_name(name, known) in known for name in names], dtype=bool)
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        return self.ids | self.symbols
 
     def _one(self, name: str) -> tuple[str, str]:
         if name in self.ids:

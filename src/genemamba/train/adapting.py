@@ -29,6 +29,7 @@ from torch import Tensor
 from genemamba._expression import log_normalised
 from genemamba.datasets import Corpus
 from genemamba.datasets._factors import gene_factors
+from genemamba.integration.halves import HALF_TOKENS, split_counts
 from genemamba.network import GeneMamba
 from genemamba.network.inference import embed_tokens
 from genemamba.network.runtime import Runtime
@@ -43,11 +44,9 @@ from genemamba.train.validation import Validation
 UNCHANGED = "unchanged"
 SHARES = (0.0, 0.25, 0.5, 1.0)  # of the trained weights; 0: factors are joined, nothing is trained
 FACTORS = 0.3, 0.7  # shares of the cells' factors in a gene's vector to begin with; held-out decide
-_LEAST_GAIN = (
-    0.03  # of the prediction by the model unchanged: less says nothing of labels on valid/
-)
+_LEAST_GAIN = 0.03  # of what the model predicts unchanged: less says nothing of labels on valid/
 _KNOWN = 50  # cells that express a gene, from which its factors count in full
-_HALF_TOKENS, _NEIGHBOURS, _GENES = 512, 10, 1_000  # of halves of cells
+_NEIGHBOURS, _GENES = 10, 1_000  # of halves of cells
 _FEWEST_HELD, _MOST_HELD = 100, 300  # cells that decide
 _TIMED, _FEWEST_STEPS = 4, 10
 _CHOICE = 1 / 8  # steps that the choice takes as long as, for each held-out cell
@@ -239,7 +238,7 @@ class Judge:
     def _embed(self, model: GeneMamba, counts: sparse.csr_matrix) -> np.ndarray:
         token = np.arange(self.vocab.n_genes, dtype=np.int32) + FIRST_GENE
         arrays = counts.indptr.astype(np.int64), counts.indices, counts.data
-        most = min(self.how.max_tokens, _HALF_TOKENS)
+        most = min(self.how.max_tokens, HALF_TOKENS)
         ranked = rank_csr(*arrays, token, self.vocab.median, most)
         vectors = embed_tokens(model, ranked, runtime=self.how.runtime, progress=False)
         return np.nan_to_num(vectors)
@@ -247,12 +246,9 @@ class Judge:
 
 def halves(counts: sparse.csr_matrix, rng: np.random.Generator) -> list[sparse.csr_matrix]:
     """Split the counts of cells at random."""
-    first = rng.binomial(counts.data, 0.5)
-    found = []
-    for data in (first, counts.data - first):
-        half = sparse.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape).copy()
+    found = [half.copy() for half in split_counts(counts, rng)]  # they share indices
+    for half in found:
         half.eliminate_zeros()
-        found.append(half)
     return found
 
 
