@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 import torch
 
-from genemamba.network import GeneMamba, GeneMambaConfig, compiled, selftest
+from genemamba.network import GeneMamba, GeneMambaConfig, compiled, lanes, selftest
 from genemamba.network.inference import placed
 from genemamba.network.runtime import Runtime
 
-CONFIG = {"vocab_size": 60, "d_model": 32, "n_layers": 2, "d_state": 24, "headdim": 16}
+CONFIG = {"vocab_size": 60, "d_model": 32, "n_layers": 2, "d_state": 32, "headdim": 16}
 
 
 def model(**changes: object) -> GeneMamba:
@@ -49,7 +55,9 @@ def test_states_are_those_of_the_plain_code(kind: str, length: int) -> None:
     [
         {"merge": "gate"}, {"merge": "concat"}, {"merge": "sum"}, {"merge": "mean"},
         {"bidirectional": False}, {"bidirectional": False, "merge": "concat"}, {"pre_norm": True},
-        {"d_conv": 2}, {"d_conv": 3}, {"chunk_size": 5}, {"headdim": 64}, {"d_state": 1},
+        {"d_conv": 2}, {"d_conv": 3}, {"chunk_size": 5}, {"headdim": 64}, {"d_state": 16},
+        {"d_conv": 1}, {"d_state": 64, "headdim": 32}, {"d_model": 48, "headdim": 48},
+        {"d_conv": 5}, {"headdim": 8}, {"d_state": 24}, {"d_state": 1},  # by the plain code
     ],
 )  # fmt: skip
 def test_every_shape(changes: dict) -> None:
@@ -90,6 +98,76 @@ def test_half_precision_is_as_near_as_the_plain_code() -> None:
     assert (ours - true).norm() < 1.2 * (plain - true).norm()
     assert selftest.self_test("cpu", "bfloat16", "numba") < selftest.TOLERANCE["bfloat16"]
     assert 0 < selftest.self_test("cpu", "float32", "numba") < 1e-6
+
+
+def test_changed_weights_are_read_as_they_are() -> None:
+    """What is computed once from the weights is computed again after they change."""
+    network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
+    plain = placed(network, Runtime("cpu", "float32", "torch"))
+    for name, weight in network.named_parameters():
+        with torch.no_grad():
+            network(ids)
+            weight.mul_(1.5)
+            plain.load_state_dict(network.state_dict())
+            torch.testing.assert_close(network(ids), plain(ids), rtol=1e-4, atol=1e-5, msg=name)
+            weight.data = weight.data * 0.7
+            plain.load_state_dict(network.state_dict())
+            torch.testing.assert_close(network(ids), plain(ids), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_copies_compute_for_themselves() -> None:
+    network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
+    with torch.no_grad():
+        before = network(ids)
+        other = copy.deepcopy(network)
+        other.embeddings.weight.mul_(2).add_(1)
+        assert not torch.allclose(other(ids), before)
+        assert torch.equal(network(ids), before)
+
+
+def test_a_gene_is_projected_alike_alone_and_among_others() -> None:
+    network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
+    with torch.no_grad():
+        whole = network(ids)
+        other = copy.deepcopy(network)
+        for first in (7, 2, 30):  # in another order, few at a time
+            other(ids[:, first : first + 3])
+        assert torch.equal(other(ids), whole)
+
+
+_NARROW = """
+import sys
+from genemamba.network import lanes, passes, selftest
+lanes.LANES = passes.LANES = int(sys.argv[1])
+lanes.BLOCK = passes.BLOCK = int(sys.argv[2])
+print(selftest.self_test("cpu", "float32", "numba"))
+"""
+
+
+@pytest.mark.parametrize(("lanes", "block"), [(8, 8), (4, 16)])
+def test_processors_with_other_registers(lanes: int, block: int, tmp_path: Path) -> None:
+    """As AVX2 and NEON have them; vectors are compiled for any processor, only more slowly."""
+    command = [sys.executable, "-c", _NARROW, str(lanes), str(block)]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 1e-6
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-8, -3.0, 30.0, -87.0, 200.0, -200.0, 1e30, -1e30])
+def test_silu_is_exact_to_rounding(x: float) -> None:
+    row = np.full(lanes.LANES, x, dtype=np.float32)
+    taps, out = np.zeros((4, len(row)), dtype=np.float32), np.empty_like(row)
+    taps[3] = 1
+    _silu(row, taps.ravel(), np.zeros_like(row), out)
+    true = torch.nn.functional.silu(torch.tensor(x, dtype=torch.float64)).item()
+    np.testing.assert_allclose(out, true, rtol=2e-6, atol=1e-28 * max(1, abs(x)))
+
+
+@numba.njit
+def _silu(row, taps, bias, out):  # type: ignore[no-untyped-def]
+    n = len(row)
+    lanes.convolve(row, 0, 0, 1, 0, 1, n, taps, 0, n, bias, out, 0, n)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])

@@ -1,12 +1,12 @@
 """How a CPU reads without gradients: matrix products by torch, all between them compiled.
 
-The arithmetic of :mod:`~genemamba.network.ssd` in as few passes as possible. One takes the
-projection, in place and from either end, convolves it and lays it out in chunks; one carries states
-from chunk to chunk; one gates and normalises. So nothing is flipped, padded or copied. A pass works
-token by token in the first-level cache, in float32 whatever is stored.
+What the first layer projects is the same for a gene in every cell, and is looked up. One pass takes
+a projection, from either end, convolves it and scans it; another gates and normalises. Neither
+flips, pads or copies; they compute in float32 whatever is stored (see
+:mod:`~genemamba.network.passes`).
 
-Shapes: B cells, R rows (cells × directions), L tokens, C chunks of Q tokens, E inner width,
-H heads, N states, K = E + 2 N channels of the convolution, W taps, T = E + K + H.
+Shapes: B cells, L tokens, D model width, E inner width, H heads, K channels of the convolution,
+T = E + K + H what the input projection gives, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,19 +26,70 @@ from torch import Tensor
 
 from genemamba.network import passes
 from genemamba.network.backend import MixerWeights
-from genemamba.network.ssd import decays, safe_chunk
+from genemamba.network.config import GeneMambaConfig
+from genemamba.network.lanes import TAPS
+from genemamba.network.ssd import decays
+
+A = TypeVar("A")
+_ROWS = 64  # of a product at least
 
 
-def suits(projected: Tensor) -> bool:
-    """Whether a tensor can be read here: on a CPU, without gradients, float32 or bfloat16."""
-    narrow = projected.dtype in (torch.float32, torch.bfloat16)
+def suits(t: Tensor, config: GeneMambaConfig | None = None) -> bool:
+    """Whether a tensor can be read here: on a CPU, without gradients, float32 or bfloat16.
+
+    A layer's heads and states have to fill vectors, of at most 16.
+    """
+    narrow = t.dtype in (torch.float32, torch.bfloat16)
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
     plain = plain or torch.is_autocast_enabled("cpu")  # it would choose another dtype
-    return projected.device.type == "cpu" and narrow and not plain
+    if plain or not narrow or t.device.type != "cpu":
+        return False
+    c = config
+    return c is None or not (c.headdim % 16 or c.d_state % 16 or c.d_conv > TAPS)
+
+
+class Prepared(NamedTuple):
+    """A mixer's small weights as the passes take them."""
+
+    dt_bias: Tensor
+    A: Tensor
+    taps: np.ndarray
+    bias: np.ndarray
+    skip: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, weights: MixerWeights) -> Prepared:
+        """Prepare weights, in float32."""
+        none = TAPS - weights.config.d_conv
+        taps = F.pad(weights.conv_KW.detach().float().t(), (0, 0, none, 0)).contiguous()
+        vectors = [taps, *(w.float() for w in (weights.conv_bias_K, weights.D_H, weights.norm_E))]
+        A = -torch.exp(weights.A_log_H.detach().float())
+        return cls(weights.dt_bias_H.detach().float(), A, *map(_array, vectors))
+
+
+class Remembered:
+    """A value that is made from weights, until one of them changes."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Any, Any, Any] | None = None
+
+    def of(self, weights: Sequence[Tensor], make: Callable[[], A]) -> A:
+        """Return what was made from these weights, or `make` it."""
+        if any(w.is_inference() for w in weights):  # whether they change is not known
+            return make()
+        state = [(id(w), w.data_ptr(), w._version) for w in weights]
+        if self.kept is None or self.kept[0] != state:
+            self.kept = state, weights, make()  # the weights, so that no other has their id
+        return cast("A", self.kept[2])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"kept": None}  # copies and files make it again
 
 
 def read(
-    weights: MixerWeights,
+    config: GeneMambaConfig,
+    prepared: Prepared,
     projected_BLT: Tensor,
     segment_BL: Tensor | None,
     directions: int,
@@ -49,46 +101,21 @@ def read(
     -------
     Tensor, directions × B × L × E; if `summed`, 1 × B × L × E, which the next call may overwrite.
     """
-    c, dtype = weights.config, projected_BLT.dtype
+    c, own = config, prepared
     rows, length, _ = projected_BLT.shape
     projected_BLT = projected_BLT.contiguous()
-    dt = F.softplus(projected_BLT[..., -c.n_heads :].float() + weights.dt_bias_H.float())
-    a = decays(dt, -torch.exp(weights.A_log_H.float()))
-    size = min(safe_chunk(own, c.chunk_size) for own in (a, a.flip(1))[:directions])
-    chunks = -(-length // size)
-    n = directions * rows * chunks
+    dt = F.softplus(projected_BLT[..., -c.n_heads :] + own.dt_bias)
     if segment_BL is None:
         segment_BL = torch.zeros(rows, length, dtype=torch.int64)
-
-    x, scaled, y = _scratch("x", dtype, 3, n, size, c.n_heads, c.headdim)
-    b, kept, reading, carried = _scratch("b", dtype, 4, n, size, c.d_state)
-    growth, joined = _scratch("growth", torch.float32, n, size, c.n_heads), torch.empty(n)
-    scores = _scratch("scores", dtype, n, size, size)
-    gained = _scratch("gained", dtype, n, c.d_state, c.d_inner)
-    given = (projected_BLT, dt, a, segment_BL.long().contiguous())
-    taps = (weights.conv_KW.float().t().contiguous(), weights.conv_bias_K.float())
-    chunked = (x, scaled, b, kept, reading, carried, growth, joined)
-    arrays = [_array(t) for t in (*given, *taps, *chunked)]
-    _spread(n, lambda first, last: passes.lay_out(first, last, rows, *arrays))
-
-    scaled = scaled.flatten(2)
-    torch.bmm(reading, b.transpose(1, 2), out=scores)
-    segment, masked = _array(given[3]), _array(scores)
-    _spread(n, lambda first, last: passes.mask(first, last, rows, segment, masked))
-    torch.bmm(kept.transpose(1, 2), scaled, out=gained)
-    half = growth[:, -1].repeat_interleave(c.headdim, 1)  # of a chunk's decay
-    states = [_array(t) for t in (half, half.square() * joined[:, None], gained)]
-    n_states = directions * rows * c.d_state
-    _spread(n_states, lambda first, last: passes.carry(first, last, chunks, *states))
-    torch.bmm(scores, scaled, out=y.flatten(2)).baddbmm_(carried, gained)
-
-    shape = (1 if summed else directions, rows, length, c.d_inner)
-    out = _scratch("out", dtype, *shape) if summed else torch.empty(shape, dtype=dtype)
-    scales = (weights.D_H.float(), weights.norm_E.float())
-    arrays = [_array(t) for t in (*scales, y, x, growth, projected_BLT, out)]
-    how = (directions, summed, np.float32(c.norm_eps))
-    _spread(rows * length, lambda first, last: passes.gate(first, last, *how, *arrays))
-    return out
+    shape = (directions, rows, length, c.d_inner)
+    y = _scratch("y", projected_BLT.dtype, *shape) if summed else projected_BLT.new_empty(shape)
+    projected, out = _array(projected_BLT), _array(y)
+    times = [_array(t) for t in (dt, decays(dt, own.A), segment_BL.long().contiguous())]
+    given = (projected, *times, own.taps, own.bias, own.skip, out)
+    _spread(directions * rows, lambda first, last: passes.scan(first, last, rows, *given))
+    how = (summed, np.float32(c.norm_eps), own.scale, projected, out)
+    _spread(rows * length, lambda first, last: passes.gate(first, last, *how))
+    return y[:1] if summed else y
 
 
 def project(u_BLD: Tensor, weight: Tensor) -> Tensor:
@@ -96,6 +123,31 @@ def project(u_BLD: Tensor, weight: Tensor) -> Tensor:
     tokens = u_BLD.flatten(0, 1)
     out = _scratch("projected", u_BLD.dtype, len(tokens), len(weight))
     return torch.mm(tokens, weight.t(), out=out).unflatten(0, u_BLD.shape[:2])
+
+
+class GeneProjections:
+    """What the first layer projects each gene to: the same in every cell, so it is computed once.
+
+    Rows are filled as genes occur, T numbers for each of V tokens. Threads may share it.
+    """
+
+    def __init__(
+        self, table_VD: Tensor, norm: Callable[[Tensor], Tensor], weight_TD: Tensor
+    ) -> None:
+        self.table, self.norm, self.weight = table_VD, norm, weight_TD
+        self.rows = torch.empty(len(table_VD), len(weight_TD), dtype=weight_TD.dtype)
+        self.filled = torch.zeros(len(table_VD), dtype=torch.bool)
+
+    def of(self, ids_BL: Tensor) -> Tensor:
+        """Return the projections of tokens, B × L × T, which the next call may overwrite."""
+        ids = ids_BL.flatten()
+        missing = ids[~self.filled[ids]].unique()
+        if len(missing):  # in float32 a product's rounding changes with few rows
+            missing = F.pad(missing, (0, -len(missing) % _ROWS), value=int(missing[0]))
+            self.rows[missing] = self.norm(self.table[missing]) @ self.weight.t()
+            self.filled[missing] = True
+        out = _scratch("projected", self.rows.dtype, len(ids), self.rows.shape[1])
+        return torch.index_select(self.rows, 0, ids, out=out).unflatten(0, ids_BL.shape)
 
 
 def normalise(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genemamba.errors import CheckpointError
+from genemamba.network import compiled
 from genemamba.network.backend import Backend
 from genemamba.network.checkpoint import METADATA, Parts, read_parts, write_parts
 from genemamba.network.config import GeneMambaConfig
@@ -22,6 +23,7 @@ from genemamba.network.packed import PackedCells
 from genemamba.tokens import MeanRanking, Sketch, Vocabulary
 
 Pooling = Literal["mean", "cls"]
+_MOST_BYTES = 2**27  # that the projections of all genes may take
 
 
 class GeneMamba(nn.Module):
@@ -53,6 +55,7 @@ class GeneMamba(nn.Module):
         self.ranking: MeanRanking | None = None
         self.sketch: Sketch | None = None
         self.provenance: dict[str, Any] = {}
+        self._genes = compiled.Remembered()
         # left empty for reset_parameters; drawing on "meta" would import sympy (1 s, 60 MB)
         table = torch.empty(config.vocab_size, config.d_model)
         self.embeddings = nn.Embedding.from_pretrained(table, freeze=False)
@@ -136,14 +139,28 @@ class GeneMamba(nn.Module):
 
     def forward(self, ids_BL: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Return the final state of every token, B × L × D."""
-        return self.read(self.embeddings(ids_BL), segment_BL)
+        x, genes = self.embeddings(ids_BL), self._gene_projections()
+        return self._read(x, segment_BL, None if genes is None else genes.of(ids_BL))
 
     def read(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
         """Do the same from input vectors, for inputs that are not rows of the embedding."""
-        x = x_BLD
+        return self._read(x_BLD, segment_BL, None)
+
+    def _read(self, x: Tensor, segment_BL: Tensor | None, projected: Tensor | None) -> Tensor:
         for layer in self.layers:
-            x = layer(x, segment_BL)
+            x, projected = layer(x, segment_BL, projected), None
         return self.norm_f(x)
+
+    def _gene_projections(self) -> compiled.GeneProjections | None:
+        """Return those of the first layer as its weights are now, where compiled code reads."""
+        first, table = self.layers[0], self.embeddings.weight
+        weight = first.mamba.in_proj.weight
+        if self.backend != "numba" or not compiled.suits(table, self.config):
+            return None
+        if len(table) * len(weight) * weight.element_size() > _MOST_BYTES:
+            return None
+        used = [table, weight, *([] if first.norm is None else [first.norm.weight])]
+        return self._genes.of(used, lambda: compiled.GeneProjections(table, first.normed, weight))
 
     def embed(self, cells: PackedCells, pooling: Pooling = "mean") -> Tensor:
         """Return one vector per cell, S × D float32.

@@ -54,6 +54,7 @@ class Mamba2(nn.Module):
         self.D = nn.Parameter(torch.ones(c.n_heads))
         self.norm = RMSNorm(c.d_inner, c.norm_eps)
         self.out_proj = nn.Linear(c.d_inner, c.d_model, bias=False)
+        self._kept = compiled.Remembered()
         self.backend: Backend = "torch"
 
     def reset_parameters(self, generator: torch.Generator, n_layers: int) -> None:
@@ -81,6 +82,13 @@ class Mamba2(nn.Module):
             self.norm.weight,
         )  # fmt: skip
 
+    def _prepared(self) -> compiled.Prepared:
+        conv, used = self.conv1d, (self.dt_bias, self.A_log, self.D, self.norm.weight)
+        assert conv.bias is not None
+        return self._kept.of(
+            (conv.weight, conv.bias, *used), lambda: compiled.Prepared.of(self.weights)
+        )
+
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split the input projection into gate z (E), xBC (K) and dt (H)."""
         c = self.config
@@ -89,7 +97,7 @@ class Mamba2(nn.Module):
 
     def project(self, u_BLD: Tensor) -> Tensor:
         """Return what `read` takes, B × L × T; the next call may overwrite it."""
-        if self.backend == "numba" and compiled.suits(u_BLD):
+        if self.backend == "numba" and compiled.suits(u_BLD, self.config):
             return compiled.project(u_BLD, self.in_proj.weight)
         return self.in_proj(u_BLD)
 
@@ -105,9 +113,9 @@ class Mamba2(nn.Module):
 
         Their sum is returned if `summed`, and the next call may overwrite it.
         """
-        if self.backend == "numba" and compiled.suits(projected_BLT):
-            how = (directions, summed)
-            return compiled.read(self.weights, projected_BLT, segment_BL, *how).unbind()
+        if self.backend == "numba" and compiled.suits(projected_BLT, self.config):
+            given = (projected_BLT, segment_BL, directions, summed)
+            return compiled.read(self.config, self._prepared(), *given).unbind()
         z, xbc, dt = self.split(projected_BLT)
         gate = F.silu(z)
         if directions == 1:
@@ -166,10 +174,19 @@ class BiMambaLayer(nn.Module):
                 _uniform(self.merge.weight, self.merge.in_features, generator)
                 self.merge.bias.zero_()
 
-    def forward(self, x_BLD: Tensor, segment_BL: Tensor | None = None) -> Tensor:
-        """Read and merge both directions, or merge the one; B × L × D."""
-        u = x_BLD if self.norm is None else self.norm(x_BLD)
-        projected = self.mamba.project(u)  # once: both directions share the projection
+    def normed(self, x_BLD: Tensor) -> Tensor:
+        """Return what the input projection gets."""
+        return x_BLD if self.norm is None else self.norm(x_BLD)
+
+    def forward(
+        self, x_BLD: Tensor, segment_BL: Tensor | None = None, projected: Tensor | None = None
+    ) -> Tensor:
+        """Read and merge both directions, or merge the one; B × L × D.
+
+        `projected` is what `project` would return, if it is known.
+        """
+        if projected is None:
+            projected = self.mamba.project(self.normed(x_BLD))  # once, for both directions
         if not self.bidirectional:
             (y,) = self.mamba.read(projected, segment_BL)
             return self.merge_forward(x_BLD, y)
