@@ -121,7 +121,11 @@ def rank_csr(
         )
         if column is not None:
             arrays = _add_columns(*arrays, column)
-        return _rank_cells(*arrays, token, median, max_tokens)
+        n_entries = np.diff(arrays[0])
+        tokens = np.empty(np.minimum(n_entries, max_tokens).sum(), dtype=np.int32)
+        values = np.empty(n_entries.max(initial=0))
+        how = (token, median, max_tokens, values, values.view(np.uint64), tokens)
+        return _rank_cells(*arrays, *how)
 
     # our own threads: numba's pools abort the process when two threads call them at once
     # (workqueue) or when it forks afterwards (GNU OpenMP)
@@ -213,21 +217,18 @@ def _add_columns(indptr, indices, data, column):  # type: ignore[no-untyped-def]
     return ends, indices[:n], data[:n]
 
 
+# only loops and scalars below: what numba has of numpy takes seconds to compile
 @njit(nogil=True, cache=True)
-def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: ignore[no-untyped-def]
-    n_cells = len(indptr) - 1
+def _rank_cells(indptr, indices, data, token, median, max_tokens, value, bits, tokens):  # type: ignore[no-untyped-def]
+    """Rank cells into `tokens`; `bits` is the memory of `value`, which has room for a cell."""
+    n_cells, most = len(indptr) - 1, len(value)
     lengths = np.empty(n_cells, dtype=np.int64)
     total, known = np.empty(n_cells), np.empty(n_cells)
-    n_entries = np.diff(indptr)
-    tokens = np.empty(np.minimum(n_entries, max_tokens).sum(), dtype=np.int32)
-    most = n_entries.max() if n_cells else 0
-    value = np.empty(most)
-    bits = value.view(np.uint64)
     scratch = np.empty(most, dtype=np.uint64)
     bucket_end = np.empty(4 * most + 1, dtype=np.int32)
     end = 0
     for cell in range(n_cells):
-        n, all_counts, known_counts = 0, 0.0, 0.0
+        n, all_counts, known_counts = np.int64(0), 0.0, 0.0
         for entry in range(indptr[cell], indptr[cell + 1]):
             count, gene = data[entry], indices[entry]
             all_counts += count
@@ -241,7 +242,7 @@ def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: igno
                 n += 1
         n_top = min(n, max_tokens)
         if n_top:
-            _descending(bits[:n], n_top, scratch[:n], bucket_end[: 4 * n + 1])
+            _descending(bits, n, n_top, scratch, bucket_end)
         for rank in range(n_top):
             tokens[end + rank] = 65535 - np.int64(scratch[rank] & np.uint64(0xFFFF))
         lengths[cell], total[cell], known[cell] = n_top, all_counts, known_counts
@@ -250,38 +251,49 @@ def _rank_cells(indptr, indices, data, token, median, max_tokens):  # type: igno
 
 
 @njit(nogil=True, cache=True)
-def _descending(keys, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
-    """Write the ``n_top`` highest keys in descending order to the head of ``out``.
+def _descending(keys, n, n_top, out, bucket_end):  # type: ignore[no-untyped-def]
+    """Write the `n_top` highest of n keys in descending order to the head of `out`.
 
     A counting pass distributes the keys, whose bits are close to a logarithm, over more buckets
     than keys; an insertion sort over short distances does the rest.
     """
-    highest, lowest = keys.max(), keys.min()
+    highest, lowest, last = keys[0], keys[0], 4 * n
+    for i in range(1, n):
+        highest, lowest = max(highest, keys[i]), min(lowest, keys[i])
     shift = np.uint64(0)
-    while (highest - lowest) >> shift >= np.uint64(len(bucket_end) - 1):
+    while (highest - lowest) >> shift >= np.uint64(last):
         shift += np.uint64(1)
-    bucket_end[:] = 0
-    for key in keys:
-        bucket_end[np.int64((highest - key) >> shift) + 1] += 1
-    for bucket in range(1, len(bucket_end)):
+    for bucket in range(last + 1):
+        bucket_end[bucket] = 0
+    for i in range(n):
+        bucket_end[np.int64((highest - keys[i]) >> shift) + 1] += 1
+    for bucket in range(1, last + 1):
         bucket_end[bucket] += bucket_end[bucket - 1]
-    for key in keys:  # bucket starts become ends
-        home = np.int64((highest - key) >> shift)
-        out[bucket_end[home]] = key
+    for i in range(n):  # bucket starts become ends
+        home = np.int64((highest - keys[i]) >> shift)
+        out[bucket_end[home]] = keys[i]
         bucket_end[home] += 1
     n_sorted = bucket_end[np.int64((highest - out[n_top - 1]) >> shift)]
-    moves_left = 16 * len(keys)  # np.sort is faster for crowded buckets
-    for i in range(1, n_sorted):
-        key = out[i]
-        j = i
-        while j > 0 and out[j - 1] < key:
-            out[j] = out[j - 1]
-            j -= 1
+    if not _insert(out, n_sorted, np.int64(1), 16 * n):  # crowded buckets: go far first, in Shell's way
+        gap = n_sorted
+        while gap > 1:
+            gap = max(1, gap * 5 // 11)
+            _insert(out, n_sorted, gap, n_sorted * n_sorted)
+
+
+@njit(nogil=True, cache=True)
+def _insert(out, n, gap, most):  # type: ignore[no-untyped-def]
+    """Sort each `gap`-th of the first n descending by insertion; False after `most` moves."""
+    for i in range(gap, n):
+        key, j = out[i], i
+        while j >= gap and out[j - gap] < key:
+            out[j] = out[j - gap]
+            j -= gap
+            most -= 1
         out[j] = key
-        moves_left -= i - j
-        if moves_left < 0:
-            out[:n_sorted] = np.sort(out[:n_sorted])[::-1]
-            return
+        if most < 0:
+            return False
+    return True
 
 
 def as_csr(matrix: Any, *, where: str = "the matrix") -> sparse.csr_matrix | sparse.csr_array:
