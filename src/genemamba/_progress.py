@@ -72,6 +72,11 @@ class Progress:
     ) -> None:
         self._bar.close()
 
+    def expect(self, total: int, n_cells: int) -> None:
+        """Say how much there is to do, once that is known."""
+        self.total, self.n_cells = total, n_cells
+        self._bar.reset(total)
+
     def update(self, n: int) -> None:
         """Advance by `n`."""
         self._bar.update(n)

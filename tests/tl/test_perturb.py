@@ -152,7 +152,8 @@ def test_controls_are_edited_in_their_own_cells_only(cells, small_model, monkeyp
 
     monkeypatch.setattr(_edited, "delete", spy)
     gm.tl.perturb(cells, "CD3D", model=small_model, n_controls=20, control_cells=3)
-    assert edited[0] == 60 and len(edited) == 21 and max(edited[1:]) == 3
+    own = cells.uns["genemamba"]["genemamba_perturb"]["table"]["changed"].sum()
+    assert edited[0] == own < 60 and len(edited) == 21 and max(edited[1:]) == 3
 
 
 def test_twenty_rows_reach_an_fdr_of_5_percent(cells, small_model):

@@ -6,6 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,7 +42,7 @@ def embed_tokens(
     *,
     pooling: Pooling = "mean",
     runtime: Runtime | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> np.ndarray:
     """Embed every cell, ``(n_cells, d_model)`` float32; cells without tokens get NaN."""
     runtime = runtime or choose_runtime()
@@ -61,7 +62,7 @@ def map_cells(
     *,
     runtime: Runtime,
     prefix_token: int | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> np.ndarray:
     """Apply `f`, which returns S × `width`, to every cell; float32, NaN without tokens."""
     out = np.full((ranked.n_cells, width), np.nan, dtype=np.float32)
@@ -79,13 +80,14 @@ def over_cells(
     prefix_token: int | None = None,
     gradients: bool = False,
     doing: str = "embed",
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> Iterator[tuple[np.ndarray, T]]:
     """Yield the indices of some cells, and what `step` returns for them, batch by batch.
 
     `step` takes these indices and the cells, packed into rows on the runtime's device. On a CPU
     several batches run at once, each on one thread, unless they need the memory for `gradients`.
-    Cells without tokens are left out. A batch that does not fit the memory is halved.
+    Cells without tokens are left out. A batch that does not fit the memory is halved. `progress`
+    may be a bar of the caller's own.
 
     Raises
     ------
@@ -106,7 +108,12 @@ def over_cells(
     n_threads = 1 if gradients else max(1, min(torch.get_num_threads(), len(batches)))
     on = f" on {runtime.device} in {runtime.precision}"
     total, n_cells = int(lengths.sum()), len(lengths)
-    with Progress(doing, total, "token", n_cells, on=on, shown=progress) as bar:
+    given: AbstractContextManager[Progress] = (
+        nullcontext(progress)
+        if isinstance(progress, Progress)
+        else Progress(doing, total, "token", n_cells, on=on, shown=progress)
+    )
+    with given as bar:
         for pieces in _in_order(run, packed, batches, runtime, n_threads):
             yield from pieces
             bar.update(sum(int(lengths[cells].sum()) for cells, _ in pieces))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
+from genemamba._progress import Progress
 from genemamba.network.inference import embed_tokens
 from genemamba.tl._shift import Direction, cosine_distance
 from genemamba.tokens import Ranked
@@ -58,6 +59,8 @@ class Editor:
         What is done to genes.
     ranked
         The cells, ranked to as many tokens more than `max_tokens` as genes are edited at once.
+    bar
+        Shows the progress of all that is read, in tokens.
     """
 
     loaded: GeneMamba
@@ -66,6 +69,7 @@ class Editor:
     max_tokens: int
     how: How
     ranked: Ranked
+    bar: Progress
 
     def unedited(self) -> Ranked:
         """Return the cells as the model reads them."""
@@ -73,7 +77,9 @@ class Editor:
 
     def read(self, ranked: Ranked) -> np.ndarray:
         """Return one float64 vector a cell, NaN where it has no token."""
-        vectors = embed_tokens(self.loaded, ranked, pooling=self.pooling, runtime=self.runtime)
+        vectors = embed_tokens(
+            self.loaded, ranked, pooling=self.pooling, runtime=self.runtime, progress=self.bar
+        )
         return vectors.astype(np.float64)
 
     def job(
@@ -132,8 +138,11 @@ class Sample:
         index = sparse.csr_matrix((there, self.ranked.tokens, self.ranked.indptr), shape).tocsc()
         self.starts, self.with_token = index.indptr, index.indices
 
-    def changed_by(self, genes: tuple[int, ...]) -> np.ndarray:
-        """Return the first `n` cells that editing `genes` changes, without editing any."""
+    def changed_by(self, genes: tuple[int, ...], n: int | None = None) -> np.ndarray:
+        """Return the first `n` cells that editing `genes` changes, without editing any.
+
+        They are the `n` of the sample unless it is given.
+        """
         if self.editor.how == "delete":
             known = [g for g in genes if g + 1 < len(self.starts)]
             own = [self.with_token[slice(*self.starts[[g, g + 1]])] for g in known]
@@ -141,7 +150,7 @@ class Sample:
         else:
             front = np.asarray(genes[: self.editor.max_tokens], dtype=np.int32)
             places = np.flatnonzero((self.ranked.lengths > 0) & ~begins_with(self.ranked, front))
-        return self.cells[places[: self.n]]
+        return self.cells[places[: self.n if n is None else n]]
 
 
 def measure(before: np.ndarray, after: np.ndarray, way: Direction | None) -> np.ndarray:

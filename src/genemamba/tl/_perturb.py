@@ -13,6 +13,7 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import OBSM_PERTURB, PERTURB
+from genemamba._progress import Progress
 from genemamba._rng import Rng, recorded_seed, seed_of
 from genemamba._settings import check_whole
 from genemamba.cells.labels import column
@@ -182,7 +183,8 @@ def perturb(
         # deeper, so that the genes that a deletion lets in are the right ones
         deeper = max_tokens + max(len(p.tokens) for p in asked)
         tokens = tokenise(cells, vocab, replace(reading, max_tokens=deeper))
-        editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked)
+        bar = Progress("perturb", 0, "token", 0, on=f" on {runtime.device}")
+        editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked, bar)
         found = Run(
             editor, asked, states, target, tokens.genes.tokens, n_controls, control_cells,
             seed_of(rng),

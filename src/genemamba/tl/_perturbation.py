@@ -39,6 +39,15 @@ class State:
     edited: bool
 
 
+class Edit(NamedTuple):
+    """An edit of some cells of a state, and what it is known by."""
+
+    key: Any
+    genes: Genes
+    cells: np.ndarray
+    state: int
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """All that one call of :func:`genemamba.tl.perturb` edits and reads.
@@ -71,19 +80,32 @@ class Run:
     def all(self) -> Found:
         """Edit, read and measure."""
         found = Found(self.asked, self.states, self.target is not None)
-        edited = np.concatenate([s.cells for s in self.states if s.edited])
-        there = edited[np.isfinite(self.before[edited]).all(axis=1)]
-        found.shifts = np.full((2, len(self.before), len(self.asked)), np.nan, dtype=np.float32)
-        found.shifts[:, there] = 0
-        for s, state in enumerate(self.states):
-            found.sizes[s] = np.isin(state.cells, there).sum()
-        for job, values in self.editor.measure(self.before, self._jobs()):
-            p, s = job.key
-            found.shifts[:, job.cells, p] = values[:, :2].T
-            found.effects[p, s] = job.cells, values
-        for job, values in self.editor.measure(self.before, self._control_jobs(found)):
-            found.control_effects[job.key] = _kept(values)
+        own, controls = list(self._own_edits()), list(self._control_edits(found))
+        with self.editor.bar as bar:
+            bar.expect(*self._size([*own, *controls]))
+            edited = np.concatenate([s.cells for s in self.states if s.edited])
+            there = edited[np.isfinite(self.before[edited]).all(axis=1)]
+            shape = (2, len(self.before), len(self.asked))
+            found.shifts = np.full(shape, np.nan, dtype=np.float32)
+            found.shifts[:, there] = 0
+            for s, state in enumerate(self.states):
+                found.sizes[s] = np.isin(state.cells, there).sum()
+            for job, values in self.editor.measure(self.before, map(self._job, own)):
+                p, s = job.key
+                found.shifts[:, job.cells, p] = values[:, :2].T
+                found.effects[p, s] = job.cells, values
+            for job, values in self.editor.measure(self.before, map(self._job, controls)):
+                found.control_effects[job.key] = _kept(values)
         return found
+
+    def _size(self, edits: Sequence[Edit]) -> tuple[int, int]:
+        """Return how many tokens and cells are read in all, nearly."""
+        lengths = np.minimum(self.editor.ranked.lengths, self.editor.max_tokens)
+        n = len(lengths) + sum(len(edit.cells) for edit in edits)
+        return int(lengths.sum() + sum(lengths[edit.cells].sum() for edit in edits)), n
+
+    def _job(self, edit: Edit) -> Job:
+        return self.editor.job(edit.key, edit.genes, edit.cells, self.ways[edit.state])
 
     @cached_property
     def before(self) -> np.ndarray:
@@ -116,39 +138,46 @@ class Run:
         vectors = vectors[np.isfinite(vectors).all(axis=1)]
         return vectors.mean(axis=0) if len(vectors) else None
 
-    def _jobs(self) -> Iterator[Job]:
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The cells of each state, in random order."""
+        return [
+            Sample(self.editor, s.cells, self.control_cells, np.random.default_rng([self.seed, k]))
+            for k, s in enumerate(self.states)
+        ]
+
+    def _own_edits(self) -> Iterator[Edit]:
         for p, perturbation in enumerate(self.asked):
             for s, state in enumerate(self.states):
                 if state.edited:
-                    yield self.editor.job((p, s), perturbation.tokens, state.cells, self.ways[s])
+                    changed = self.samples[s].changed_by(perturbation.tokens, len(state.cells))
+                    yield Edit((p, s), perturbation.tokens, np.sort(changed), s)
 
-    def _control_jobs(self, found: Found) -> Iterator[Job]:
+    def _control_edits(self, found: Found) -> Iterator[Edit]:
         """Draw the controls of every perturbation and state, and the cells to compare them in.
 
-        Each control is edited once, whoever drew it.
+        Each control is edited once, whoever drew it, and in no more cells than it is compared in.
         """
         for s, state in enumerate(self.states):
             if not state.edited or state.name is None or not self.n_controls:
                 continue
-            order = np.random.default_rng([self.seed, s])
-            sample = Sample(self.editor, state.cells, self.control_cells, order)
+            sample = self.samples[s]
             tokens = np.union1d(self.known, [t for p in self.asked for t in p.tokens])
             deletes = self.editor.how == "delete"
             if deletes:  # a gene that no cell expresses cannot be deleted
                 tokens = np.intersect1d(tokens, sample.ranked.tokens)
             profile = Profile.of(sample.ranked, tokens)
-            wanted: dict[Genes, None] = {}
+            wanted: dict[Genes, int] = {}
             for p, perturbation in enumerate(self.asked):
-                found.compare_in(p, s, sample.changed_by(perturbation.tokens))
+                found.compared[p, s] = compared = sample.changed_by(perturbation.tokens)
                 members = tuple(t for t in perturbation.tokens if t in tokens)
                 rng = np.random.default_rng([self.seed, s, *perturbation.tokens])
                 least = self.control_cells if deletes else 0
                 drawn = profile.like(members, self.n_controls, rng, least) if members else []
                 found.controls[p, s] = drawn
-                wanted |= dict.fromkeys(drawn)
-            for genes in wanted:
-                chosen = sample.changed_by(genes)
-                yield self.editor.job((genes, s), genes, chosen, self.ways[s])
+                wanted |= {genes: max(wanted.get(genes, 0), len(compared)) for genes in drawn}
+            for genes, n in wanted.items():
+                yield Edit((genes, s), genes, sample.changed_by(genes, n), s)
 
 
 class Found:
@@ -164,15 +193,16 @@ class Found:
         self.sizes = [0] * len(states)
         self.effects: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         """Of a perturbation and state: the cells changed, ascending, and their measures."""
-        self.tested: dict[tuple[int, int], np.ndarray] = {}
-        """Measures of those cells that are compared with as many of each control."""
+        self.compared: dict[tuple[int, int], np.ndarray] = {}
+        """The cells in which a perturbation is set against as many of each control."""
         self.controls: dict[tuple[int, int], list[Genes]] = {}
         self.control_effects: dict[Any, np.ndarray] = {}
 
-    def compare_in(self, p: int, s: int, cells: np.ndarray) -> None:
-        """Choose the cells in which a perturbation is set against its controls."""
+    def tested(self, p: int, s: int) -> np.ndarray:
+        """Measures of a perturbation in the cells that are compared."""
         changed, values = self.effects[p, s]
-        self.tested[p, s] = _kept(values[np.searchsorted(changed, cells)])
+        cells = self.compared.get((p, s), changed[:0])
+        return _kept(values[np.searchsorted(changed, cells)])
 
     def unchanged(self) -> list[str]:
         """Name the perturbations that changed no cell."""
@@ -212,7 +242,7 @@ class Found:
                 "perturbation": self.asked[p].name,
                 "group": self.states[s].name,
                 "control": "+".join(names[np.array(genes) - FIRST_GENE]),
-                "tested": len(self.tested[p, s]),
+                "tested": len(self.tested(p, s)),
                 **means,
             }
             for p, s in self.controls
@@ -223,7 +253,7 @@ class Found:
 
     def _row(self, p: int, s: int) -> dict[str, Any]:
         values = self.effects[p, s][1]
-        tested = self.tested.get((p, s), values[:0])
+        tested = self.tested(p, s)
         means = self._means(tested)
         return {
             "perturbation": self.asked[p].name,
@@ -238,7 +268,7 @@ class Found:
 
     def _matched(self, p: int, s: int) -> dict[Genes, dict[str, float]]:
         """Means of each control over as many cells as the perturbation itself is tested in."""
-        n = len(self.tested.get((p, s), ()))
+        n = len(self.tested(p, s))
         drawn = {g: self.control_effects[g, s] for g in self.controls.get((p, s), [])}
         return {g: self._means(values[:n]) for g, values in drawn.items() if 0 < n <= len(values)}
 
