@@ -278,3 +278,31 @@ def test_what_is_not_installed_is_named(
     monkeypatch.setattr(engine, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'genemamba\[train\]'"):
         engine.pretrain(corpus, new_recipe(), tmp_path / "out", **ON_CPU)
+
+
+def test_a_state_is_saved_soon(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    real = engine._Run._save
+
+    def spy(run: engine._Run) -> None:
+        saved.append(int(run.seen["step"]))
+        real(run)
+
+    monkeypatch.setattr(engine._Run, "_save", spy)
+    recipe = new_recipe(optimiser={"steps": 12}, run={"save_every": 1000})
+    engine.pretrain(corpus, recipe, tmp_path / "out", **ON_CPU)
+    assert saved == [1, 10, 12]
+
+
+@pytest.mark.parametrize(("most", "compiles"), [(1, True), (10**9, False)])
+def test_layers_are_compiled_where_it_pays(
+    corpus: Corpus, new_recipe: NewRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    most: int, compiles: bool,
+) -> None:  # fmt: skip
+    done: list[bool] = []
+    monkeypatch.setattr(engine, "_MANY", most)
+    monkeypatch.setattr(engine.Task, "compile", lambda _: done.append(True))
+    engine.pretrain(corpus, new_recipe(run={"compile": True}), tmp_path / "out", **ON_CPU)
+    assert done == [True] * compiles

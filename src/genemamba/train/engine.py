@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from genemamba._progress import say, tqdm
+from genemamba._progress import say, tell, tqdm
 from genemamba._version import __version__
 from genemamba.datasets import Corpus
 from genemamba.errors import InputError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Strategy = Literal["auto", "ddp", "fsdp"]
 _LOG_EVERY = 10  # steps between two rows of training losses
+_EARLY = 1, 10  # steps to save after, however seldom else
+_MANY = 5_000_000  # tokens of a run from which compiling the layers takes less than it saves
 _PRECISIONS: dict[str, Precision] = {"bf16-mixed": "bfloat16", "32-true": "float32"}
 _SCHEDULES = {"cosine": warm_cosine, "linear": warm_linear}
 
@@ -119,7 +121,8 @@ class _Run:
         precision = _PRECISIONS[recipe.run.precision]
         if fabric.device.type == "cuda":
             model.use(choose_runtime("cuda", precision).backend)
-        if recipe.run.compile and model.backend == "torch":
+        if recipe.run.compile and model.backend == "torch" and _tokens(recipe, stream) >= _MANY:
+            tell(f"{self.doing}: the layers are compiled first, which takes a minute or two")
             self.inner.compile()
         self.task = fabric.setup_module(self.inner)
         optimiser = torch.optim.AdamW(
@@ -138,23 +141,30 @@ class _Run:
     def go(self, until: float | None) -> bool:
         """Run to the end or until a time; return whether the run is complete."""
         metrics = self._metrics() if self.fabric.is_global_zero else None
-        last, before = self.stream.steps, self.seen["seconds"] - time.monotonic()
+        first, last = int(self.seen["step"]), self.stream.steps
+        before = self.seen["seconds"] - time.monotonic()
         with self._bar() as bar:
-            for step, batches in self.stream.from_step(int(self.seen["step"])):
+            for step, batches in self.stream.from_step(first):
                 late = self._step(step, batches, until)
                 n_cells = sum(cells.size for cells in self.stream.cells(step))
                 self.seen["cells"] += n_cells
                 self.seen["step"] = step + 1
                 self.seen["seconds"] = before + time.monotonic()
+                if step == first:  # it compiles, and says nothing of the others
+                    bar.unpause()
                 bar.update(n_cells)
                 self._log(metrics, step + 1)
-                if late or step + 1 == last or (step + 1) % self.recipe.run.save_every == 0:
+                if late or step + 1 == last or self._saves_at(step + 1):
                     self._save()
                 if late:
                     break
         if metrics is not None:
             metrics.board.close()
         return self.seen["step"] == last
+
+    def _saves_at(self, done: int) -> bool:
+        """Whether to save after a step: now and then, and soon after the start as well."""
+        return done % self.recipe.run.save_every == 0 or done in _EARLY
 
     def _step(self, step: int, batches: list[ViewBatch], until: float | None) -> bool:
         """Take one step; return whether the time is up."""
@@ -320,6 +330,12 @@ def require_packages() -> None:
         raise InputError(
             "training needs Lightning Fabric and TensorBoard", "pip install 'genemamba[train]'"
         )
+
+
+def _tokens(recipe: Recipe, stream: Stream) -> int:
+    """Return how many tokens a run reads at most: two views of each cell."""
+    data = recipe.data
+    return stream.steps * data.micro_batches * data.cells * 2 * data.length
 
 
 def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) -> Fabric:

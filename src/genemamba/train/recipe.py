@@ -120,7 +120,7 @@ class Run:
     seed: int = integer(0)
     precision: Literal["bf16-mixed", "32-true"] = one_of("bf16-mixed", "32-true")
     compile: bool = switch(True)
-    """Compile the layers with torch.compile."""
+    """Compile the layers with torch.compile, if the run is long enough (5 million tokens)."""
     save_every: int = integer(50, 1)
     """Steps between two saved states."""
     check_every: int = integer(250, 1)
