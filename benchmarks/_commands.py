@@ -31,6 +31,7 @@ COMMANDS = (
     "pretrain --corpus CORPUS --length 192",
     "table5",
     "speed --data DATA [--former FORMER]",
+    "waits --data DATA [--before BEFORE]",
     "inference --data DATA --parts cells,model",
     "inference --data DATA --parts length",
     "inference --device cuda --parts model,length,bert --batches 8 32",
@@ -39,6 +40,7 @@ COMMANDS = (
 )
 OPTIONS = {
     "DATA": "folder with bench/, valid/, corpus/, gene-pairs/ and gene-sets/",
+    "BEFORE": "checkout of an older commit: a column of its own",
     "FORMER": "checkpoint folder of the former release: a row of its own",
     "CORPUS": "made by genemamba build-corpus with profiles and labels",
     "PLAIN": "the same without profiles, for a row of the ablation",

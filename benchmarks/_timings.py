@@ -89,6 +89,27 @@ def _bert(found: list[dict[str, Any]]) -> str:
 PARTS = {"cells": _cells, "length": _length, "model": _model, "bert": _bert}
 
 
+def waits(result: Result) -> dict[str, str]:
+    titles = {
+        "first, cold": "first `gm.tl.embed`, 700 cells, nothing compiled on the machine",
+        "first, warm": "the same, compiled before",
+        "embed": "256 cells of pbmc3k embedded",
+        "perturb one": "`perturb`, one gene, 200 cells",
+        "perturb ten": "`perturb`, ten genes towards a type",
+        "compare": "`compare`, 1,500 cells",
+        "annotate": "`annotate`, 10,000 cells, nothing given",
+        "integrate": "`integrate`, 10,000 cells",
+    }
+    body = [
+        [title, *(f"{result['seconds'][part][row]:.1f} s" for row in result["seconds"][part])]
+        for part, title in titles.items()
+        if part in result["seconds"]
+    ]
+    rows = next(iter(result["seconds"].values()))
+    names = {"now": "now", "before": "the code before"}
+    return {"waits": grid(["", *(names[row] for row in rows)], body)}
+
+
 def scale(result: Result) -> dict[str, str]:
     tables, rows = {}, []
     for row in result.get("tokenise", ()):

@@ -152,6 +152,8 @@ RESULTS: dict[str, dict[str, Any]] = {
               "numpy_loop_cells_per_s": 15_968, "embed_seconds": 24.3, "embed_cells_per_s": 111.1,
               "embed_tokens_per_s": 91_722, "memory_before_mb": 381, "peak_memory_mb": 970,
               "model_cpu_ms_per_cell": 16.2, "former_cpu_ms_per_cell": 14.8},
+    "waits": {"seconds": {"first, cold": {"now": 5.1, "before": 14.0},
+                          "perturb one": {"now": 19.0, "before": 39.0}}},
     "inference --data DATA --parts cells": {"device": "cpu", "cells": INFERENCE["cells"],
                                             "model": INFERENCE["model"]},
     "inference --data DATA --parts length": {"device": "cpu", "length": INFERENCE["length"]},
