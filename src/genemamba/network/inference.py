@@ -246,7 +246,8 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     if fits and model.backend == runtime.backend:
         return model
     require_sizes(runtime.backend, model.config)
-    placed = copy.deepcopy(model).eval().to(runtime.device)
+    tables = (model.vocab, model.ranking, model.sketch, model.provenance)  # not its weights
+    placed = copy.deepcopy(model, {id(t): t for t in tables}).eval().to(runtime.device)
     for name, parameter in placed.named_parameters():
         if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated
             parameter.data = parameter.data.to(dtype)
