@@ -77,6 +77,11 @@ class Progress:
         self.total, self.n_cells = total, n_cells
         self._bar.reset(total)
 
+    def tell(self, text: str) -> None:
+        """Say something on the way, unless all is done in a moment or bars are disabled."""
+        if text and not self._bar.disable and time.monotonic() - self._begun > _ESTIMATED_AFTER:
+            say(text, "stderr")
+
     def update(self, n: int) -> None:
         """Advance by `n`."""
         self._bar.update(n)

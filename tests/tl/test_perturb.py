@@ -304,3 +304,12 @@ def test_an_empty_state_is_none(cells, small_model, none):
     pd.testing.assert_frame_equal(*tables)
     gm.tl.attribute(cells, groupby="kind", model=small_model, method="gradient_x_input")
     assert list(cells.uns["genemamba"]["genemamba_attribution"]["groups"]) == ["B", "T", "mono"]
+
+
+def test_a_first_answer_comes_on_the_way(cells, small_model, monkeypatch, capsys):
+    monkeypatch.setattr("genemamba._progress._ESTIMATED_AFTER", -1.0)
+    gm.tl.perturb(cells, ["CD3D", "CD3E"], model=small_model, n_controls=30, control_cells=3)
+    said = [line for line in capsys.readouterr().err.splitlines() if "so far" in line]
+    assert len(said) == 1 and "CD3D moves cells" in said[0] and "20 controls (p = " in said[0]
+    gm.tl.perturb(cells, "CD3D", model=small_model, n_controls=20, key_added="genemamba_perturb2")
+    assert "so far" not in capsys.readouterr().err

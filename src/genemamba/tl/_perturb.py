@@ -98,7 +98,8 @@ def perturb(
     groups
         States whose cells are edited; the others only have a centroid. All states by default.
     n_controls
-        Control genes, or sets of genes, for each perturbation and group; 0 for no p-values.
+        Control genes, or sets of genes, for each perturbation and group; 0 for no p-values. A first
+        answer, of 20 of them, is printed on the way.
     control_cells
         Maximum number of cells of the group, drawn at random, in which a perturbation and its
         controls are compared. Controls take most of the time: perturbations × groups ×

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Genes = tuple[int, ...]
 _LEAST = np.finfo(float).tiny
+_FIRST = 20  # controls that give a first answer
 
 
 class Perturbation(NamedTuple):
@@ -81,6 +82,9 @@ class Run:
         """Edit, read and measure."""
         found = Found(self.asked, self.states, self.target is not None)
         own, controls = list(self._own_edits()), list(self._control_edits(found))
+        soon = {(genes, s) for (_, s), drawn in found.controls.items() for genes in drawn[:_FIRST]}
+        early = [edit for edit in controls if edit.key in soon]
+        late = [edit for edit in controls if edit.key not in soon]
         with self.editor.bar as bar:
             bar.expect(*self._size([*own, *controls]))
             edited = np.concatenate([s.cells for s in self.states if s.edited])
@@ -94,8 +98,11 @@ class Run:
                 p, s = job.key
                 found.shifts[:, job.cells, p] = values[:, :2].T
                 found.effects[p, s] = job.cells, values
-            for job, values in self.editor.measure(self.before, map(self._job, controls)):
-                found.control_effects[job.key] = _kept(values)
+            for part in (early, late):
+                for job, values in self.editor.measure(self.before, map(self._job, part)):
+                    found.control_effects[job.key] = _kept(values)
+                if part is early and late:
+                    bar.tell(found.first_answer())
         return found
 
     def _size(self, edits: Sequence[Edit]) -> tuple[int, int]:
@@ -209,6 +216,18 @@ class Found:
         changed = {p for (p, _), (cells, _) in self.effects.items() if len(cells)}
         return [asked.name for p, asked in enumerate(self.asked) if p not in changed]
 
+    def first_answer(self) -> str:
+        """Say what the controls so far tell of the strongest perturbations."""
+        table = self.table().sort_values("p_shift").head(3)
+        said = [
+            f"{row.perturbation}{'' if row.group == 'all' else f' in {row.group}'} moves cells "
+            f"{row.cosine_tested / max(row.cosine_controls, _LEAST):.1f} times as far as "
+            f"{row.controls} controls (p = {row.p_shift:.2g})"
+            for row in table.itertuples()
+            if row.controls
+        ]
+        return "; ".join(["perturb, so far: " + said[0], *said[1:]]) if said else ""
+
     def table(self) -> pd.DataFrame:
         """Return a row for each perturbation and edited state."""
         rows = [
@@ -269,7 +288,8 @@ class Found:
     def _matched(self, p: int, s: int) -> dict[Genes, dict[str, float]]:
         """Means of each control over as many cells as the perturbation itself is tested in."""
         n = len(self.tested(p, s))
-        drawn = {g: self.control_effects[g, s] for g in self.controls.get((p, s), [])}
+        read = (g for g in self.controls.get((p, s), []) if (g, s) in self.control_effects)
+        drawn = {g: self.control_effects[g, s] for g in read}
         return {g: self._means(values[:n]) for g, values in drawn.items() if 0 < n <= len(values)}
 
     def _means(self, values: np.ndarray) -> dict[str, float]:
