@@ -2,7 +2,7 @@
 
     python benchmarks adapt --data ../shared/data
 
-Each set of `bench/` is adapted to with `gm.tl.adapt`, and two of `mouse/`. Labels are never seen;
+Each set of `bench/` is adapted to with `gm.tl.adapt`, two of `mouse/` and both panels. Labels are never seen;
 libraries are the batches or donors where they are known. Rows: the model unchanged (zero-shot),
 adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified by type).
 PCA and the adapted model have seen the cells that are scored. So where a set has batches, the
@@ -36,15 +36,18 @@ import genemamba as gm
 
 MOUSE = {"lung_zilionis_mouse": "donor", "bone_marrow_stroma_matsushita": None}
 FEWEST, FEWEST_HELD = 200, 50  # cells to adapt to, and of a batch to score
+PANELS = {"cosmx_nsclc_profast": None, "merfish_mouse_brain_cellxgene": None}
 VALID = {"breast_tumour": None, "lymphoid_organs": "sample"}
-BATCHES = {name: one.batch_key for name, one in SETS.items()} | MOUSE | VALID
+FOLDERS = {"mouse": MOUSE, "panels": PANELS, "valid": VALID}
+BATCHES = {name: one.batch_key for name, one in SETS.items()} | MOUSE | PANELS | VALID
 
 
 def load(name: str, data: Path, max_cells: int) -> ad.AnnData:
     """Read a set and keep the types that have a few cells."""
     if name in SETS:
         return judged(SETS[name].load(data, max_cells), max_cells)
-    adata = ad.read_h5ad(data / ("mouse" if name in MOUSE else "valid") / f"{name}.h5ad")
+    folder = next(folder for folder, sets in FOLDERS.items() if name in sets)
+    adata = ad.read_h5ad(data / folder / f"{name}.h5ad")
     adata.obs_names_make_unique()
     return judged(adata, max_cells)
 
@@ -107,8 +110,8 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Adapt to every set, print a line a row, then the table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with bench/ and mouse/")
-    parser.add_argument("--sets", default=",".join([*SETS, *MOUSE]), help="names, comma-separated")
+    parser.add_argument("--data", type=Path, required=True, help="folder with bench/, mouse/, panels/")
+    parser.add_argument("--sets", default=",".join([*SETS, *MOUSE, *PANELS]), help="names, comma-separated")
     parser.add_argument("--minutes", type=float, default=5, help="for each adaptation")
     parser.add_argument("--steps", type=int, help="instead of minutes, on a busy machine")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
