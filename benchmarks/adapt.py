@@ -2,9 +2,10 @@
 
     python benchmarks adapt --data ../shared/data
 
-Each set of `bench/` is adapted to with `gm.tl.adapt`, two of `mouse/` and both panels. Labels are never seen;
-libraries are the batches or donors where they are known. Rows: the model unchanged (zero-shot),
-adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified by type).
+Each set of `bench/` is adapted to with `gm.tl.adapt`, two of `mouse/` and both panels. Labels are
+never seen; libraries are the batches or donors where they are known. Rows: the model unchanged
+(zero-shot), adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified
+by type).
 PCA and the adapted model have seen the cells that are scored. So where a set has batches, the
 model is also adapted without one (the largest that leaves half of the cells) and all three are
 scored on that batch alone: `apart`. PCA-50 apart has its genes and components from the other
@@ -110,20 +111,21 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Adapt to every set, print a line a row, then the table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with bench/, mouse/, panels/")
-    parser.add_argument("--sets", default=",".join([*SETS, *MOUSE, *PANELS]), help="names, comma-separated")
+    parser.add_argument("--data", type=Path, required=True, help="with bench/, mouse/, panels/")
+    names = ",".join([*SETS, *MOUSE, *PANELS])
+    parser.add_argument("--sets", default=names, help="names, comma-separated")
     parser.add_argument("--minutes", type=float, default=5, help="for each adaptation")
     parser.add_argument("--steps", type=int, help="instead of minutes, on a busy machine")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
     parser.add_argument("--max-cells", type=int, default=2_000, help="of a set")
     parser.add_argument("--whole", action="store_true", help="leave out the batches held apart")
     args = parser.parse_args()
-    names = args.sets.split(",")
-    if unknown := set(names) - set(BATCHES):
+    chosen = args.sets.split(",")
+    if unknown := set(chosen) - set(BATCHES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(BATCHES)}")
     warnings.filterwarnings("ignore")
     results = {}
-    for name in names:
+    for name in chosen:
         results[name] = run_set(name, args)
         print(name, json.dumps(results[name]), flush=True)
     result = {"benchmark": "adapt", "minutes": args.minutes, "steps": args.steps, "sets": results}
