@@ -93,7 +93,7 @@ def test_genes_of_several_orthologues_are_counted_apart(
     assert report.organism == pytest.approx(found)
     told = report.rows()["organism"]
     assert told.startswith("mouse: 4 genes have no human gene as their one-to-one orthologue")
-    assert "1 have none" in told and "3 have several or share one" in told
+    assert "1 without a known orthologue" in told and "3 with several or a shared one" in told
 
 
 def test_columns_that_are_no_genes_are_not_counted(mouse: AnnData, small_model: GeneMamba) -> None:
@@ -111,7 +111,7 @@ def test_what_is_not_known_is_not_recorded(mouse: AnnData, small_model: GeneMamb
     found = mouse.uns["genemamba"]["X_genemamba"]["organism"]
     assert set(found) == set(HUMAN)
     assert found["genes_without_orthologue"] >= 1
-    assert "share" not in gm.pp.check(mouse, model=small_model, organism="pig").rows()["organism"]
+    assert "shared" not in gm.pp.check(mouse, model=small_model, organism="pig").rows()["organism"]
 
 
 def test_two_genes_that_lead_to_one_are_added(mouse: AnnData, small_model: GeneMamba) -> None:

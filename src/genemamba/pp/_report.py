@@ -146,8 +146,8 @@ class Report:
         if "genes_one_to_many" not in own:
             return told
         return (
-            f"{told}: {genes:,} have none ({counts:.1%}), {many:,} have several or share one "
-            f"({in_many:.1%})"
+            f"{told}: {genes:,} without a known orthologue ({counts:.1%}), {many:,} with several "
+            f"or a shared one ({in_many:.1%})"
         )
 
     def _looked_up(self) -> str:
