@@ -113,7 +113,10 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "types": table.attrs["types"],
         "folds": table.attrs["folds"],
         "counts_used": round(1 - made["counts_lost"], 4),
-        "counts_without_orthologue": round(made["organism"]["counts_without_orthologue"], 4),
+        **{
+            name: round(made["organism"][name], 4)
+            for name in ("counts_without_orthologue", "counts_one_to_many")
+        },
         "rows": {row: rows.loc[row].to_dict() for row in REPS.values()},
         "seconds": round(time.perf_counter() - start, 1),
     }

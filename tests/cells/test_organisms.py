@@ -76,6 +76,44 @@ def test_the_record_counts_what_has_no_orthologue(
     assert dict(stored) == pytest.approx(found)
 
 
+def test_genes_of_several_orthologues_are_counted_apart(
+    mouse: AnnData, small_model: GeneMamba
+) -> None:
+    names = mouse.var_names.tolist()
+    names[:4] = ["Gm42418", "H2-K1", "ENSMUSG00000016559.2", "H2-D1-1"]
+    mouse.var_names = names
+    gm.tl.embed(mouse, model=small_model)
+    found = mouse.uns["genemamba"]["X_genemamba"]["organism"]
+    X = mouse.X.toarray()
+    share = (X[:, :4] / X.sum(axis=1, keepdims=True)).mean(axis=0)
+    assert (found["genes_without_orthologue"], found["genes_one_to_many"]) == (1, 3)
+    assert found["counts_without_orthologue"] == pytest.approx(float(share[0]))
+    assert found["counts_one_to_many"] == pytest.approx(float(share[1:].sum()))
+    report = gm.pp.check(mouse, model=small_model)
+    assert report.organism == pytest.approx(found)
+    told = report.rows()["organism"]
+    assert told.startswith("mouse: 4 genes have no human gene as their one-to-one orthologue")
+    assert "1 without a known orthologue" in told and "3 with several or a shared one" in told
+
+
+def test_columns_that_are_no_genes_are_not_counted(mouse: AnnData, small_model: GeneMamba) -> None:
+    names = mouse.var_names.tolist()
+    names[:3] = ["H2-K1", "Gm42418", "H2-D1"]
+    mouse.var_names = names
+    mouse.var["feature_types"] = ["Antibody Capture", *["Gene Expression"] * (mouse.n_vars - 1)]
+    found = gm.pp.check(mouse, model=small_model).organism
+    assert (found["genes_without_orthologue"], found["genes_one_to_many"]) == (1, 1)
+
+
+def test_what_is_not_known_is_not_recorded(mouse: AnnData, small_model: GeneMamba) -> None:
+    mouse.var_names = ["H2-K1", *mouse.var["human"][1:]]
+    gm.tl.embed(mouse, model=small_model, organism="pig")
+    found = mouse.uns["genemamba"]["X_genemamba"]["organism"]
+    assert set(found) == set(HUMAN)
+    assert found["genes_without_orthologue"] >= 1
+    assert "shared" not in gm.pp.check(mouse, model=small_model, organism="pig").rows()["organism"]
+
+
 def test_two_genes_that_lead_to_one_are_added(mouse: AnnData, small_model: GeneMamba) -> None:
     twice = ad.concat([mouse, mouse[:, :1]], axis=1, merge="same")
     twice.var_names = [*mouse.var_names, f"{mouse.var_names[0]}-1"]

@@ -19,7 +19,7 @@ from genemamba._version import __version__
 from genemamba.cells import cluster
 from genemamba.cells.counts import BLOCK, Counts
 from genemamba.cells.open import is_path
-from genemamba.cells.read import losses, no_genes, report, without_orthologue
+from genemamba.cells.read import left_out, losses, no_genes, report
 from genemamba.cells.store import filling
 from genemamba.errors import InputError, shown
 
@@ -89,7 +89,7 @@ def stats_of(ranked: Ranked, block: Csr, genes: GeneMatch) -> dict[str, Any]:
     """Return the statistics of a block."""
     return {
         "lost": losses(ranked),
-        "foreign": without_orthologue(block, genes),
+        "left_out": left_out(block, genes).tolist(),
         "tokens": int(ranked.lengths.sum()),
         "without": np.flatnonzero(ranked.lengths == 0).tolist(),
     }
@@ -106,9 +106,8 @@ def summed(
         If no cell expresses a known gene.
     """
     n_cells = max(1, counts.n_cells)
-    lost, tokens, foreign = (
-        sum(block[what] for block in stats) / n_cells for what in ("lost", "tokens", "foreign")
-    )
+    lost, tokens = (sum(block[what] for block in stats) / n_cells for what in ("lost", "tokens"))
+    left = np.sum([block["left_out"] for block in stats], axis=0) / n_cells
     without = [
         start + cell
         for start, block in zip(counts.starts, stats, strict=True)
@@ -116,7 +115,7 @@ def summed(
     ]
     if len(without) == counts.n_cells:
         raise no_genes()
-    found = report(genes, counts.values, counts.where, lost, tokens, foreign)
+    found = report(genes, counts.values, counts.where, lost, tokens, left)
     return {**found, "cells_without_genes": np.asarray(adata.obs_names[without], dtype=str)}
 
 

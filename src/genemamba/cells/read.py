@@ -71,8 +71,8 @@ class Tokens:
     genes: GeneMatch
     values: Values
     where: str
-    foreign: float = 0.0
-    """Sum over cells of the fraction of counts in genes without a human orthologue."""
+    left: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """Sums over cells of what :func:`left_out` returns."""
 
     def report(self) -> dict[str, Any]:
         """Return what ``uns`` records about the input: which genes and counts were used."""
@@ -83,7 +83,7 @@ class Tokens:
             self.where,
             lost / self.ranked.n_cells,
             n_tokens / self.ranked.n_cells,
-            self.foreign / self.ranked.n_cells,
+            self.left / self.ranked.n_cells,
         )
 
 
@@ -91,11 +91,11 @@ def tokenise(adata: AnnData, vocab: Vocabulary, reading: Reading) -> Tokens:
     """Rank the genes of every cell; counts that are not in memory are read block by block."""
     counts = read_counts(adata, reading.layer)
     genes = reading.matched(counts.var, vocab, adata.obs_names)
-    parts, foreign = [], 0.0
+    parts, left = [], np.zeros(2)
     for block in counts.parts():
         parts.append(rank(block, genes, reading.max_tokens))
-        foreign += without_orthologue(block, genes)
-    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where, foreign)
+        left += left_out(block, genes)
+    return Tokens(Ranked.joined(parts), genes, counts.values, counts.where, left)
 
 
 def rank(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch, max_tokens: int) -> Ranked:
@@ -155,13 +155,15 @@ def losses(ranked: Ranked) -> float:
     return float(np.sum(1 - ranked.known / np.maximum(ranked.total, np.finfo(float).tiny)))
 
 
-def without_orthologue(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch) -> float:
-    """Sum over cells the fraction of counts in genes without a human orthologue."""
+def left_out(csr: sparse.csr_matrix | sparse.csr_array, genes: GeneMatch) -> np.ndarray:
+    """Sum over cells the fractions of counts in genes without and with several orthologues."""
     if genes.without is None:
-        return 0.0
-    total = np.ravel(csr.sum(axis=1)).astype(np.float64)
-    foreign = csr @ genes.without.astype(np.float64)
-    return float(np.sum(foreign / np.maximum(total, np.finfo(float).tiny)))
+        return np.zeros(2)
+    total = np.maximum(np.ravel(csr.sum(axis=1)).astype(np.float64), np.finfo(float).tiny)
+    kinds = (genes.without, genes.many)
+    return np.array(
+        [0.0 if own is None else np.sum((csr @ own.astype(np.float64)) / total) for own in kinds]
+    )
 
 
 def report(
@@ -170,7 +172,7 @@ def report(
     where: str,
     counts_lost: float,
     tokens_per_cell: float,
-    counts_foreign: float,
+    counts_left: Sequence[float] | np.ndarray,
 ) -> dict[str, Any]:
     """Return what ``uns`` records about an input."""
     return {
@@ -185,18 +187,22 @@ def report(
         "genes_added": genes.added,
         "counts_lost": counts_lost,
         "tokens_per_cell": tokens_per_cell,
-        "organism": organism_entry(genes, counts_foreign),
+        "organism": organism_entry(genes, counts_left),
     }
 
 
-def organism_entry(genes: GeneMatch, counts_foreign: float) -> dict[str, Any]:
+def organism_entry(genes: GeneMatch, counts_left: Sequence[float] | np.ndarray) -> dict[str, Any]:
     """Return what ``uns`` records about the organism of the genes."""
-    return {
+    entry = {
         "name": genes.organism,
         "table": genes.table,
         "genes_without_orthologue": 0 if genes.without is None else int(genes.without.sum()),
-        "counts_without_orthologue": counts_foreign,
+        "counts_without_orthologue": float(counts_left[0]),
     }
+    if genes.many is not None:
+        entry["genes_one_to_many"] = int(genes.many.sum())
+        entry["counts_one_to_many"] = float(counts_left[1])
+    return entry
 
 
 def lost(share: float) -> str:

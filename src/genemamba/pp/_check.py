@@ -18,11 +18,11 @@ from genemamba.cells.open import opened_in
 from genemamba.cells.read import (
     Reading,
     kinds,
+    left_out,
     organism_entry,
     rank,
     read_counts,
     require_layer,
-    without_orthologue,
 )
 from genemamba.errors import InputError
 from genemamba.network.inference import embed_tokens
@@ -100,7 +100,7 @@ def check(
             return Report(ok=False, problem=error.what, fix=error.fix, sources=kinds(cells), **base)
         base["sources"] = kinds(cells, {layer or "X": counts.values.kind})
         csr, which = counts.some()
-        foreign = without_orthologue(csr, genes) / max(1, len(which))
+        left = left_out(csr, genes) / max(1, len(which))
         names = cells.obs_names[which]
         ranked = rank(csr, genes, max_tokens)
         per_gene = _genes(csr, genes, counts.var, vocab)
@@ -114,7 +114,7 @@ def check(
         cells=per_cell,
         gene_status=genes.counts,
         added=genes.added,
-        organism=organism_entry(genes, foreign),
+        organism=organism_entry(genes, left),
         seen=seen,
         unseen=unseen,
         seconds=_seconds(loaded, ranked, base["n_cells"]),

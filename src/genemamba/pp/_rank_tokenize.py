@@ -73,7 +73,8 @@ def rank_tokenize(
     ``adata.uns["genemamba"]["genemamba_tokens"]`` (or `key_added`)
         Package version, vocabulary sha256, parameters, kind of values found, columns matched (by
         id, symbol, alias; duplicate: added to another of the gene; not used are ambiguous,
-        unknown, and other, which are no genes) and the mean share of counts lost.
+        unknown, and other, which are no genes) and the mean share of counts lost. ``"organism"``:
+        as in :func:`genemamba.tl.embed`.
 
     Raises
     ------

@@ -48,7 +48,9 @@ class Report:
     organism
         The ``name`` of the organism whose genes these are; for another than human the ``table`` of
         orthologues, the ``genes_without_orthologue`` and, on average over cells, the share of
-        ``counts_without_orthologue``.
+        ``counts_without_orthologue``. For mouse ``genes_one_to_many`` and ``counts_one_to_many``,
+        too: genes with several human orthologues, or that share one. Both kinds are left out. For
+        macaque and pig the former include the latter.
     seen
         How many cells could be looked up among the model's training cells, and how many were
         found; None if this cannot be checked, for the reason in ``unseen``.
@@ -132,13 +134,20 @@ class Report:
         return rows | {f"note {i}": text for i, text in enumerate(self.notes, 1)}
 
     def _organism(self) -> str:
-        name = str(self.organism["name"])
-        if not self.organism["table"]:
+        own, name = self.organism, str(self.organism["name"])
+        if not own["table"]:
             return name
+        genes, counts = own["genes_without_orthologue"], own["counts_without_orthologue"]
+        many, in_many = own.get("genes_one_to_many", 0), own.get("counts_one_to_many", 0.0)
+        told = (
+            f"{name}: {genes + many:,} genes have no human gene as their one-to-one orthologue "
+            f"({counts + in_many:.1%} of counts) and are left out"
+        )
+        if "genes_one_to_many" not in own:
+            return told
         return (
-            f"{name}: {self.organism['genes_without_orthologue']:,} genes have no human gene as "
-            f"their one-to-one orthologue ({self.organism['counts_without_orthologue']:.1%} of "
-            "counts) and are left out"
+            f"{told}: {genes:,} without a known orthologue ({counts:.1%}), {many:,} with several "
+            f"or a shared one ({in_many:.1%})"
         )
 
     def _looked_up(self) -> str:

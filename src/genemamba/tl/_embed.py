@@ -83,7 +83,11 @@ def embed(
     ``adata.uns["genemamba"]["X_genemamba"]`` (or `key_added`)
         Package version, sha256 of model and vocabulary, parameters, device, precision and backend
         used, kind of values found, genes matched, mean share of counts in unknown genes, cells
-        without genes.
+        without genes. ``"organism"``: ``name``, ``table`` of orthologues, number of
+        ``genes_without_orthologue`` and their mean share of counts, ``counts_without_orthologue``.
+        For mouse also ``genes_one_to_many`` and ``counts_one_to_many``: genes that have several
+        human orthologues, or share one. Both kinds are left out. For macaque and pig the first
+        kind includes the second.
 
     Raises
     ------

@@ -73,7 +73,10 @@ class GeneMatch:
     table: str = ""
     """Source of the table that led to human genes, if they are of another organism."""
     without: np.ndarray | None = None
-    """``(n_vars,)`` bool, which genes have no orthologue in the table; None without a table."""
+    """``(n_vars,)`` bool, which genes have no human orthologue; None without a table."""
+    many: np.ndarray | None = None
+    """``(n_vars,)`` bool, which genes have several human orthologues or share one, and are left
+    out; None where this is not known. They are not among those of `without`."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -134,12 +137,15 @@ def match(
     if genes is not None:
         found = match([names[i] for i in np.flatnonzero(genes)], vocab, where=where, table=table)
         return _spread(found, genes)
-    without = None
+    without = many = None
     if table is None:
         gene, status = look_up(names, vocab)
     else:
         human, how = table.human(names)
         gene, without = look_up(human.tolist(), vocab)[0], human == ""
+        if (many := table.one_to_many(names)) is not None:
+            many &= without  # some have a former name of a gene that is in the table
+            without &= ~many
         symbols = [table.human_symbols.get(name, "") for name in human.tolist()]
         gene = np.where(gene < 0, look_up(symbols, vocab)[0], gene)
         status = np.where(gene >= 0, how, "unknown").astype("<U9")
@@ -155,7 +161,7 @@ def match(
         raise _no_match(names, n_found, vocab, where, table)
     token = np.where(used, gene + FIRST_GENE, -1).astype(np.int32)
     median = np.where(used, vocab.median[gene], np.nan)
-    found = GeneMatch(token, median, status, example, without=without)
+    found = GeneMatch(token, median, status, example, without=without, many=many)
     return found if table is None else replace(found, organism=table.organism, table=table.source)
 
 
@@ -164,11 +170,17 @@ def _spread(found: GeneMatch, genes: np.ndarray) -> GeneMatch:
     token, median = np.full(len(genes), -1, np.int32), np.full(len(genes), np.nan)
     status = np.full(len(genes), "other", dtype=found.status.dtype)
     token[genes], median[genes], status[genes] = found.token, found.median, found.status
-    without = None
-    if found.without is not None:
-        without = np.zeros(len(genes), dtype=bool)
-        without[genes] = found.without
-    return replace(found, token=token, median=median, status=status, without=without)
+    without, many = (_among(own, genes) for own in (found.without, found.many))
+    return replace(found, token=token, median=median, status=status, without=without, many=many)
+
+
+def _among(own: np.ndarray | None, genes: np.ndarray) -> np.ndarray | None:
+    """Place marks of the genes among columns that are none."""
+    if own is None:
+        return None
+    out = np.zeros(len(genes), dtype=bool)
+    out[genes] = own
+    return out
 
 
 def _refuse_others(unknown: list[str], n_names: int, where: str) -> None:

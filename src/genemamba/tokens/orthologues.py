@@ -22,7 +22,8 @@ ORGANISMS = ("human", "mouse", "macaque", "pig")
 class Orthologues:
     """Genes of an organism that have one human orthologue, which has no other.
 
-    A gene with several human orthologues, or that shares one, is in no table: it is left out.
+    A gene with several human orthologues, or that shares one, is in no table: it is left out. Those
+    of the mouse are known, so that they can be counted.
     """
 
     organism: str
@@ -63,6 +64,21 @@ class Orthologues:
         known = self._known
         return np.array([plain_name(name, known) in known for name in names], dtype=bool)
 
+    def one_to_many(self, names: Sequence[str]) -> np.ndarray | None:
+        """Whether each name is listed as a gene with several human orthologues, or that shares one.
+
+        None where there is no list. Case is ignored.
+
+        >>> Orthologues.load("mouse").one_to_many(["H3f3b", "ENSMUSG00000061232.4", "Cd3e", "Xist"])
+        array([ True,  True, False, False])
+        >>> Orthologues.load("pig").one_to_many(["CD3E"])
+        """
+        many = _shipped_many(self.organism)
+        if not many:
+            return None
+        plain = [plain_name(name.upper(), many) for name in names]
+        return np.array([name in many for name in plain], dtype=bool)
+
     @cached_property
     def _known(self) -> dict[str, str]:
         return self.ids | self.symbols
@@ -82,10 +98,9 @@ class Orthologues:
 
 @cache
 def _shipped(organism: str) -> Orthologues:
-    file = files("genemamba.tokens") / f"orthologues_{organism}.tsv.gz"
-    if not file.is_file():
+    text = _text(f"orthologues_{organism}")
+    if not text:
         raise InputError(f"there is no table of {organism} genes", f"use one of {ORGANISMS}")
-    text = gzip.decompress(file.read_bytes())
     source, _, _, *lines = text.decode().splitlines()
     found = Orthologues(
         organism,
@@ -107,3 +122,16 @@ def _shipped(organism: str) -> Orthologues:
     for folded in twice:  # case alone tells them apart
         del found.folded[folded]
     return found
+
+
+@cache
+def _shipped_many(organism: str) -> dict[str, str]:
+    """Return symbols and ids of genes that are one-to-many, in upper case; values are empty."""
+    lines = _text(f"one_to_many_{organism}").decode().upper().splitlines()[3:]
+    return dict.fromkeys((name for line in lines for name in line.split("\t") if name), "")
+
+
+def _text(name: str) -> bytes:
+    """Read a file of the package, nothing if there is none."""
+    file = files("genemamba.tokens") / f"{name}.tsv.gz"
+    return gzip.decompress(file.read_bytes()) if file.is_file() else b""
