@@ -3,7 +3,8 @@
     python benchmarks inference --data ../shared/data
 
 Everything of a part is timed in one process, by turns, after a run that warms up; the median of
-`--runs`. Weights are random but for genemamba-mini: they do not change the time.
+`--runs`. Weights are random but for genemamba-mini: they do not change the time. `--backend triton`
+is an experiment, _triton_read.py.
 
 model   24 layers × 512, 2,048 tokens, 1 and 8 cells a batch. On a CPU beside the Mamba-2 of
         transformers, on CUDA beside that of mamba-ssm, each called once per direction with flips
@@ -56,6 +57,15 @@ def turns(rows: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
     return {name: statistics.median(own) for name, own in taken.items()}
 
 
+def network_of(args: argparse.Namespace, model: GeneMamba) -> GeneMamba:
+    """Return a model to be timed, on the Triton experiment if this is what is timed."""
+    if args.backend != "triton":
+        return model
+    from _triton_read import use  # imports Triton
+
+    return use(model)
+
+
 def _now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -64,7 +74,7 @@ def _now() -> float:
 
 def part_model(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any]]:
     dtype, device = getattr(torch, runtime.precision), runtime.device
-    ours = placed(GeneMamba(PAPER).reset_parameters(0).eval(), runtime)
+    ours = placed(network_of(args, GeneMamba(PAPER).reset_parameters(0).eval()), runtime)
     peer = mamba_ssm_mamba2 if device == "cuda" else transformers_mamba2
     theirs = peer(PAPER).eval().to(device, dtype)
     found = []
@@ -88,7 +98,7 @@ def part_cells(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
     tokens = adata.obsm["genemamba_tokens"]
     ones = np.ones(adata.n_obs)
     ranked = Ranked(tokens.data.astype(np.int32), tokens.indptr.astype(np.int64), ones, ones)
-    ours = gm.models.load("genemamba-mini")
+    ours = network_of(args, gm.models.load("genemamba-mini"))
     dtype = getattr(torch, runtime.precision)
     bert = Bert(**GENEFORMER_V1_10M).eval().to(runtime.device, dtype)
     network = placed(ours, runtime)
@@ -123,8 +133,8 @@ def part_cells(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any
 
 
 def part_length(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any]]:
-    model, draw, found = gm.models.load("genemamba-mini"), np.random.default_rng(0), []
-    model = placed(model, runtime)
+    draw, found = np.random.default_rng(0), []
+    model = placed(network_of(args, gm.models.load("genemamba-mini")), runtime)
     for length in (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 60_000):
         n = max(8, 16_384 // length)
         ids = draw.integers(FIRST_GENE, model.config.vocab_size, n * length, dtype=np.int32)
@@ -140,7 +150,7 @@ def part_length(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, An
 
 
 def part_bert(args: argparse.Namespace, runtime: Runtime) -> list[dict[str, Any]]:
-    ours = placed(GeneMamba(PAPER).reset_parameters(0).eval(), runtime)
+    ours = placed(network_of(args, GeneMamba(PAPER).reset_parameters(0).eval()), runtime)
     count = sum(p.numel() for p in ours.mamba_mixer.parameters())
     inner = (count // 24 - 4 * 512 * 512) // (2 * 512)
     bert = Bert(25_430, 512, 24, 8, inner).eval().to(runtime.device, ours.embeddings.weight.dtype)
@@ -171,11 +181,12 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", choices=["auto", "cuda", "torch", "triton"])
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
-    runtime = choose_runtime(args.device, args.precision, args.backend)
+    experiment = args.backend == "triton"  # the package has no such backend
+    runtime = choose_runtime(args.device, args.precision, "torch" if experiment else args.backend)
     result: dict[str, Any] = {
         "benchmark": "inference", "processor": processor(), "threads": torch.get_num_threads(),
         "torch": torch.__version__, "device": runtime.device, "precision": runtime.precision,
-        "backend": runtime.backend,
+        "backend": "triton" if experiment else runtime.backend,
     }  # fmt: skip
     if runtime.device == "cuda":
         result["gpu"] = torch.cuda.get_device_name()

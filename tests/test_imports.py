@@ -19,7 +19,7 @@ PACKAGE = SRC / "genemamba"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ANNDATA = {"anndata", "scanpy", "mudata"}
-KERNELS = {"mamba_ssm", "causal_conv1d", "triton"}
+KERNELS = {"mamba_ssm", "causal_conv1d"}
 CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distributed
 EXTRA = (
     KERNELS | CLUSTER | {"lightning_fabric", "tdigest"}
@@ -68,7 +68,7 @@ ONLY_IN = {
             "cli.py",
         ),
     ),
-    "kernels": (KERNELS, ("network/kernels.py", "network/triton_read.py")),
+    "kernels": (KERNELS, ("network/kernels.py",)),
     "cluster": (CLUSTER, ("cells/cluster.py",)),
     "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
@@ -148,10 +148,8 @@ def test_array_files_are_read_in_one_place() -> None:
 
 
 def test_extras_are_imported_inside_functions() -> None:
-    # a Triton kernel is decorated, so its module is what is imported inside a function
-    extra = EXTRA | {"torch.utils.tensorboard", "genemamba.network.triton_read"}
-    files = [f for f in FILES if f.name != "triton_read.py"]
-    early = [(f, i) for f in files for i in imports(f) if within(i.name, extra) and not i.lazy]
+    extra = EXTRA | {"torch.utils.tensorboard"}
+    early = [(f, i) for f in FILES for i in imports(f) if within(i.name, extra) and not i.lazy]
     assert not [where(f, i) for f, i in early]
 
 
@@ -186,7 +184,7 @@ for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None
 import genemamba
 for module in pkgutil.walk_packages(genemamba.__path__, "genemamba."):
-    if not module.name.endswith(("__main__", "triton_read")):
+    if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 from genemamba import _machine
 assert _machine.cores() > 0 and _machine.processor()

@@ -167,9 +167,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     """Add how to run the model."""
     parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:1")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument(
-        "--backend", choices=["auto", "cuda", "torch", "triton", "numba"], default="auto"
-    )
+    parser.add_argument("--backend", choices=["auto", "cuda", "torch", "numba"], default="auto")
 
 
 def _cells(text: str) -> int | str:

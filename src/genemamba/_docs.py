@@ -124,9 +124,8 @@ precision
     bfloat16 vectors are within 2 % of float32 ones (relative Euclidean distance).
 backend
     ``"torch"`` runs plain PyTorch code, ``"numba"`` code compiled for the CPU, ``"cuda"`` the
-    kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``), ``"triton"`` the package's own
-    kernel. ``"auto"`` uses the fastest that is installed and agrees with ``"torch"``;
-    :func:`genemamba.doctor` reports which one and why.
+    kernels of mamba-ssm and causal-conv1d (``genemamba[cuda]``). ``"auto"`` uses the fastest that
+    is installed and agrees with ``"torch"``; :func:`genemamba.doctor` reports which one and why.
 """,
     "X_batch": _X + _BATCH + _USE_REP,
     "X_batch_labels": _X + _BATCH + _LABELS + _USE_REP,

@@ -84,7 +84,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.skipif(
-    not all(map(selftest.installed, selftest.PACKAGES["cuda"])), reason="kernels are not installed"
+    not all(map(selftest.installed, selftest.PACKAGES)), reason="kernels are not installed"
 )
 def test_signatures_are_those_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
@@ -147,7 +147,7 @@ def test_a_model_on_kernels_embeds_the_same(merge: str) -> None:
             torch.testing.assert_close(other(ids, packed), model(ids, packed), atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["cuda", "triton", "numba"])
+@pytest.mark.parametrize("backend", ["cuda", "numba"])
 def test_every_backend_has_gradients(backend: Backend) -> None:
     """Where its own code has none, the plain code runs."""
     model, ids = GeneMamba(SMALL).reset_parameters(0).eval(), torch.arange(2, 40)[None]
@@ -198,6 +198,5 @@ def test_kernels_that_crash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_absent_kernels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selftest, "installed", lambda name: name not in ("mamba_ssm", "triton"))
+    monkeypatch.setattr(selftest, "installed", lambda name: name != "mamba_ssm")
     assert selftest.refusal("bfloat16") == "mamba_ssm not installed"
-    assert selftest.refusal("bfloat16", "triton") == "triton not installed"

@@ -47,7 +47,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kernels_are_used_if_they_agree(
     refusal: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selftest, "refusal", lambda precision, kind, device: refusal)
+    monkeypatch.setattr(selftest, "refusal", lambda precision, device: refusal)
     chosen = choose_runtime()
     assert (chosen.device, chosen.precision, chosen.backend) == ("cuda", "bfloat16", backend)
     assert refusal in chosen.why[2]
@@ -69,7 +69,7 @@ def test_kernels_that_were_asked_for_and_cannot_run(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:1"])
 def test_one_of_several_gpus(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = []
-    monkeypatch.setattr(selftest, "refusal", lambda *asked: tested.append(asked[2]) or "")
+    monkeypatch.setattr(selftest, "refusal", lambda *asked: tested.append(asked[1]) or "")
     chosen = choose_runtime(device)
     assert (chosen.device, chosen.kind) == (device, "cuda")
     assert (chosen.precision, chosen.backend) == ("bfloat16", "cuda")

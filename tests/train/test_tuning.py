@@ -13,7 +13,6 @@ from genemamba.network.mamba2 import mix_plainly
 from genemamba.network.runtime import Runtime
 from genemamba.tokens import Ranked
 from genemamba.train.finetune import FineTuneRecipe, finetune
-from genemamba.train.tuning import Tuning
 
 RECIPE = FineTuneRecipe(epochs=1, head_epochs=1, cells=8, length=16)
 
@@ -48,13 +47,3 @@ def test_kernels_with_gradients_are_taken(
     plain = finetune(model, *cells, ["a", "b"], recipe=recipe, runtime=Runtime("cpu", precision))
     tolerance = {"float32": 1e-4, "bfloat16": 0.1}[precision]
     np.testing.assert_allclose(tuned.validation_logits, plain.validation_logits, atol=tolerance)
-
-
-@pytest.mark.parametrize(("backend", "trained"), [("triton", "torch"), ("cuda", "cuda")])
-def test_what_has_no_gradients_steps_aside(
-    cells: Any, new_model: Any, backend: Any, trained: str
-) -> None:
-    half = np.arange(24).reshape(2, 12)
-    model = new_model([f"g{i}" for i in range(60)])
-    tuning = Tuning(model, ["a", "b"], *cells, *half, RECIPE, Runtime("cpu", "float32", backend))
-    assert tuning.net.body.backend == trained

@@ -4,8 +4,7 @@ A backend is a module with one of these functions; :mod:`~genemamba.network.mamb
 does what a backend leaves out.
 
 - ``mix(weights, xbc_RLK, dt_RLH, segment_RL)``: convolve and scan forwards; R × L × E.
-- ``mix_both(weights, projected_BLT, segment_BL)``: the same in both directions; 2 × B × L × E.
-- ``read(weights, projected_BLT, segment_BL, ...)``: also gate and normalise.
+- ``read(weights, projected_BLT, segment_BL, ...)``: also gate and normalise, one way or both.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from torch import Tensor
 
 from genemamba.network.config import GeneMambaConfig
 
-Backend = Literal["cuda", "torch", "triton", "numba"]
+Backend = Literal["cuda", "torch", "numba"]
 NAMES: dict[Backend, str] = {
     "cuda": "the kernels of mamba-ssm and causal-conv1d",
     "torch": "the package's own torch code",
-    "triton": "the package's own Triton kernel",
     "numba": "the package's own code, compiled for the processor",
 }
 

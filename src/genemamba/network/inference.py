@@ -20,7 +20,6 @@ from genemamba.network.genemamba import GeneMamba, Pooling
 from genemamba.network.memory import free_cached, is_out_of_memory
 from genemamba.network.packed import PackedCells
 from genemamba.network.runtime import Runtime, choose_runtime
-from genemamba.network.selftest import require_sizes
 from genemamba.tokens import Ranked, longest_first, pack
 
 A = TypeVar("A")
@@ -245,7 +244,6 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     fits = on_device and weight.dtype == dtype and not model.training
     if fits and model.backend == runtime.backend:
         return model
-    require_sizes(runtime.backend, model.config)
     tables = (model.vocab, model.ranking, model.sketch, model.provenance)  # not its weights
     placed = copy.deepcopy(model, {id(t): t for t in tables}).eval().to(runtime.device)
     for name, parameter in placed.named_parameters():

@@ -126,11 +126,6 @@ class Mamba2(nn.Module):
 
     def mix_both(self, projected_BLT: Tensor, segment_BL: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mix forwards and backwards, each B × L × E in the order of the cell."""
-        if self.backend == "triton" and not torch.is_grad_enabled():  # it has no gradients
-            from genemamba.network import triton_read
-
-            forwards, backwards = triton_read.mix_both(self.weights, projected_BLT, segment_BL)
-            return forwards, backwards
         _, xbc, dt = self.split(projected_BLT)
         segment_RL = None if segment_BL is None else _both_ways(segment_BL)
         forwards, backwards = self.mix(_both_ways(xbc), _both_ways(dt), segment_RL).chunk(2)

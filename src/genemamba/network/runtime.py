@@ -16,7 +16,7 @@ from genemamba.network import selftest
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"] | str
 """Or one of several GPUs: "cuda:1"."""
 Precision = Literal["auto", "float32", "bfloat16"]
-Backend = Literal["auto", "cuda", "torch", "triton", "numba"]
+Backend = Literal["auto", "cuda", "torch", "numba"]
 BatchSize: TypeAlias = int | Literal["auto"]
 
 
@@ -119,12 +119,11 @@ def _backend(wanted: str, device: str, precision: str) -> tuple[Any, str]:
         return "torch", "backend='torch' was given"
     on_gpu = device.startswith("cuda")
     own = "cuda" if on_gpu else {"cpu": "numba"}.get(device, "torch")
-    if on_gpu and wanted in ("auto", "cuda", "triton"):
-        kind: Literal["cuda", "triton"] = "triton" if wanted == "triton" else "cuda"
-        why = selftest.refusal(precision, kind, device)
-        if why and wanted != "auto":
-            raise InputError(f"backend={wanted!r}: {why}", selftest.INSTALL)
-        return ("torch", why) if why else (kind, "the kernels agree with the package's own code")
+    if on_gpu and wanted in ("auto", "cuda"):
+        why = selftest.refusal(precision, device)
+        if why and wanted == "cuda":
+            raise InputError(f"backend='cuda': {why}", selftest.INSTALL)
+        return ("torch", why) if why else ("cuda", "the kernels agree with the package's own code")
     if wanted not in ("auto", own):
         needs = "a CPU" if wanted == "numba" else "a CUDA device"
         raise InputError(

@@ -1,4 +1,4 @@
-"""Whether a backend can be used here: its packages, its sizes, and a test against float64.
+"""Whether the CUDA kernels can be used here: their packages, and a test against float64.
 
 Some releases of CUDA kernels gave plausible, wrong numbers on some GPUs, so they have to agree with
 the plain code on a small problem before they read a cell.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.errors import GeneMambaWarning
 from genemamba.network.backend import NAMES, Backend
 from genemamba.network.config import GeneMambaConfig
 from genemamba.network.mamba2 import Mamba2
 
-PACKAGES = {"cuda": ("causal_conv1d", "mamba_ssm"), "triton": ("triton",)}
+PACKAGES = ("causal_conv1d", "mamba_ssm")
 INSTALL = "pip install 'genemamba[cuda]' (needs Linux, nvcc and the torch that is installed)"
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # what rounding explains
 _LENGTH = 587  # tokens of a row: no multiple of any backend's chunk
@@ -31,32 +30,20 @@ def installed(name: str) -> bool:
 
 
 @lru_cache
-def refusal(
-    precision: str, backend: Literal["cuda", "triton"] = "cuda", device: str = "cuda"
-) -> str:
-    """Say why kernels cannot be used here, or return ""; a drift is also warned of."""
-    missing = [name for name in PACKAGES[backend] if not installed(name)]
+def refusal(precision: str, device: str = "cuda") -> str:
+    """Say why the kernels cannot be used here, or return ""; a drift is also warned of."""
+    missing = [name for name in PACKAGES if not installed(name)]
     if missing:
         return f"{' and '.join(missing)} not installed"
     try:
-        drift = self_test(device, precision, backend)
+        drift = self_test(device, precision, "cuda")
     except Exception as error:  # they are compiled elsewhere, and can fail in any way
         return f"the kernels do not run here ({type(error).__name__}: {error})"
     if drift <= TOLERANCE[precision]:
         return ""
-    why = f"{NAMES[backend]} differ by {drift:.2g} of the result on this GPU in {precision}"
+    why = f"{NAMES['cuda']} differ by {drift:.2g} of the result on this GPU in {precision}"
     warnings.warn(f"{why}: they are not used", GeneMambaWarning, stacklevel=2)
     return why
-
-
-def require_sizes(backend: Backend, config: GeneMambaConfig) -> None:
-    """Reject sizes that the Triton kernel cannot be compiled for."""
-    for name, n in (("headdim", config.headdim), ("d_state", config.d_state)):
-        if backend == "triton" and (n < 16 or n & (n - 1)):
-            raise InputError(
-                f"backend='triton' needs powers of two from 16, and {name} is {n}",
-                "leave out backend",
-            )
 
 
 def self_test(device: str, precision: str, backend: Backend) -> float:

@@ -95,8 +95,7 @@ class Tuning:
             torch.manual_seed(recipe.seed)
             self.net = LabelModel(copy.deepcopy(model), classes)
         self.net.eval().requires_grad_(False).to(runtime.device)
-        # the Triton kernel has no gradients; compiled passes give way by themselves
-        self.net.body.use("torch" if runtime.backend == "triton" else runtime.backend)
+        self.net.body.use(runtime.backend)  # compiled passes give way where gradients are needed
         counts = np.bincount(labels[training], minlength=len(classes)).clip(min=1)
         self.weight = torch.from_numpy(1 / np.sqrt(counts)).float().to(runtime.device)
         self.history: list[dict[str, Any]] = []

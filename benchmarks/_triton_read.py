@@ -1,5 +1,7 @@
-# mypy: allow-untyped-defs, allow-incomplete-defs
-"""Convolution and scan in one Triton kernel that reads a cell from both ends, without gradients.
+"""An experiment: convolution and scan in one Triton kernel that reads a cell from both ends.
+
+It has run in Triton's interpreter on a CPU only, in float32, and was never timed on a GPU. It
+returns to the package if it beats the kernels of mamba-ssm there. It has no gradients.
 
 One program takes one head of one row in one direction. It goes through the tokens chunk by chunk
 with the state in registers: nothing is flipped, and neither the convolved channels nor states of
@@ -11,15 +13,33 @@ K channels of the convolution, W its taps, H heads, P head channels, N states, Q
 
 from __future__ import annotations
 
+from types import MethodType
+from typing import TypeVar
+
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 from genemamba.network.backend import MixerWeights
+from genemamba.network.mamba2 import Mamba2
 from genemamba.network.ssd import MOST_DECAY
 
+M = TypeVar("M", bound=nn.Module)
+
 _CHUNK = 64
+
+
+def use(network: M) -> M:
+    """Let this kernel mix the tokens of all layers, and of copies made from now on."""
+    for part in network.modules():
+        if isinstance(part, Mamba2):
+            part.mix_both = MethodType(_mix_both, part)
+    return network
+
+
+def _mix_both(mixer: Mamba2, projected_BLT: Tensor, segment_BL: Tensor | None) -> list[Tensor]:
+    return list(mix_both(mixer.weights, projected_BLT, segment_BL))
 
 
 def mix_both(weights: MixerWeights, projected_BLT: Tensor, segment_BL: Tensor | None) -> Tensor:
