@@ -22,6 +22,7 @@ from _kept import HERE, commit, keep, run, shown, weights, write_tables
 
 MAKERS = (
     "body_head",
+    "cut_corpus",
     "gene_names",
     "orthologues",
     "reconstruct_models",

@@ -22,9 +22,10 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
         pytest.skip("benchmarks/ is not beside these tests")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
-        light = ("_all", "_commands", "_kept", "_map_tables", "_scgraph", "_tables", "_timings")
+        light = ("_all", "_commands", "_kept", "_map_tables", "_scgraph", "_tables", "_timings",
+                 "cut_corpus")  # fmt: skip
         yield {name: importlib.import_module(name) for name in light}
-    for name in PRIVATE:
+    for name in (*PRIVATE, "cut_corpus"):
         sys.modules.pop(name, None)
 
 
