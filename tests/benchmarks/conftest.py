@@ -155,8 +155,8 @@ RESULTS: dict[str, dict[str, Any]] = {
               "model_cpu_ms_per_cell": 16.2, "former_cpu_ms_per_cell": 14.8},
     "waits": {"seconds": {"first, cold": {"now": 5.1, "before": 14.0},
                           "perturb one": {"now": 19.0, "before": 39.0}}},
-    "inference --data DATA --parts cells": {"device": "cpu", "cells": INFERENCE["cells"],
-                                            "model": INFERENCE["model"]},
+    "inference --data DATA --parts cells": {"device": "cpu", "cells": INFERENCE["cells"]},
+    "inference --data DATA --parts model": {"device": "cpu", "model": INFERENCE["model"]},
     "inference --data DATA --parts length": {"device": "cpu", "length": INFERENCE["length"]},
     "inference --device cuda": {"device": "cuda", "bert": BERT, "length": INFERENCE["length"]},
     "scale --data DATA --parts tokenise": {
