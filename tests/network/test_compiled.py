@@ -115,6 +115,15 @@ def test_changed_weights_are_read_as_they_are() -> None:
             torch.testing.assert_close(network(ids), plain(ids), rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_weights_placed_in_inference_mode_are_prepared_once() -> None:
+    ids = torch.arange(2, 60)[None]
+    with torch.inference_mode():
+        network = placed(model(), Runtime("cpu", "bfloat16", "numba"))
+        network(ids)
+        assert network._gene_projections() is network._gene_projections()
+        assert network._gene_projections().filled[2:60].all()  # type: ignore[union-attr]
+
+
 def test_copies_compute_for_themselves() -> None:
     network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
     with torch.no_grad():

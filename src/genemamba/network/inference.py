@@ -245,8 +245,9 @@ def placed(model: GeneMamba, runtime: Runtime) -> GeneMamba:
     if fits and model.backend == runtime.backend:
         return model
     tables = (model.vocab, model.ranking, model.sketch, model.provenance)  # not its weights
-    placed = copy.deepcopy(model, {id(t): t for t in tables}).eval().to(runtime.device)
-    for name, parameter in placed.named_parameters():
-        if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, and exponentiated
-            parameter.data = parameter.data.to(dtype)
+    with torch.inference_mode(False):  # of such weights one could not tell whether they change
+        placed = copy.deepcopy(model, {id(t): t for t in tables}).eval().to(runtime.device)
+        for name, parameter in placed.named_parameters():
+            if name.rsplit(".", 1)[-1] not in ("A_log", "dt_bias", "D"):  # small, exponentiated
+                parameter.data = parameter.data.to(dtype)
     return placed.use(runtime.backend)
