@@ -124,6 +124,16 @@ def test_weights_placed_in_inference_mode_are_prepared_once() -> None:
         assert network._gene_projections().filled[2:60].all()  # type: ignore[union-attr]
 
 
+def test_what_is_prepared_in_inference_mode_serves_outside_of_it() -> None:
+    network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
+    with torch.inference_mode():
+        network(ids[:, :9])
+    with torch.no_grad():
+        found = network(ids)
+        plain = placed(network, Runtime("cpu", "float32", "torch"))
+        torch.testing.assert_close(found, plain(ids), rtol=1e-4, atol=1e-5)
+
+
 def test_copies_compute_for_themselves() -> None:
     network, ids = placed(model(), Runtime("cpu", "float32", "numba")), torch.arange(2, 60)[None]
     with torch.no_grad():

@@ -135,8 +135,9 @@ class GeneProjections:
         self, table_VD: Tensor, norm: Callable[[Tensor], Tensor], weight_TD: Tensor
     ) -> None:
         self.table, self.norm, self.weight = table_VD, norm, weight_TD
-        self.rows = torch.empty(len(table_VD), len(weight_TD), dtype=weight_TD.dtype)
-        self.filled = torch.zeros(len(table_VD), dtype=torch.bool)
+        with torch.inference_mode(False):  # else they could be filled in that mode only
+            self.rows = torch.empty(len(table_VD), len(weight_TD), dtype=weight_TD.dtype)
+            self.filled = torch.zeros(len(table_VD), dtype=torch.bool)
 
     def of(self, ids_BL: Tensor) -> Tensor:
         """Return the projections of tokens, B × L × T, which the next call may overwrite."""
