@@ -51,6 +51,23 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_corpus() -> Callable[[AnnData, Path], Path]:
+    """Build a corpus of all cells and genes in a folder; return where it is."""
+
+    def write(adata: AnnData, folder: Path) -> Path:
+        names = [f"ENSG{i:011d},{name}" for i, name in enumerate(adata.var_names)]
+        (folder / "names.csv").write_text("\n".join(names))
+        adata.write_h5ad(folder / "cells.h5ad")
+        gm.datasets.build_corpus(
+            [folder / "cells.h5ad"], folder / "corpus", gene_names=folder / "names.csv",
+            min_genes=1, min_cells=1,
+        )  # fmt: skip
+        return folder / "corpus"
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def _pbmc() -> AnnData:
     reduced = sc.datasets.pbmc68k_reduced()
     # undo log1p and the size factor: the smallest entry of a cell is one count

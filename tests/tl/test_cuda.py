@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,10 @@ def test_fine_tuning_names_cells(pbmc: AnnData, tune: str, precision: Any) -> No
     assert right.mean() > 0.7
 
 
-@pytest.fixture
-def corpus(pbmc: AnnData, tmp_path: Path) -> Path:
-    names = [f"ENSG{i:011d},{name}" for i, name in enumerate(pbmc.var_names)]
-    (tmp_path / "names.csv").write_text("\n".join(names))
-    pbmc.write_h5ad(tmp_path / "cells.h5ad")
-    gm.datasets.build_corpus(
-        [tmp_path / "cells.h5ad"], tmp_path / "corpus", gene_names=tmp_path / "names.csv",
-        min_genes=1, min_cells=1,
-    )  # fmt: skip
-    return tmp_path / "corpus"
-
-
-def test_pretraining_resumes(corpus: Path, cells: AnnData, tmp_path: Path) -> None:
+def test_pretraining_resumes(
+    write_corpus: Callable[[AnnData, Path], Path], pbmc: AnnData, cells: AnnData, tmp_path: Path
+) -> None:
+    corpus = write_corpus(pbmc, tmp_path)
     for stop_after in (0, None):
         gm.tl.pretrain(
             corpus, tmp_path / "run", recipe=RECIPE, accelerator=GPU, stop_after=stop_after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,9 @@ compile = false
 
 
 @pytest.fixture
-def folder(pbmc: AnnData, tmp_path: Path) -> Path:
+def folder(write_corpus: Callable[[AnnData, Path], Path], pbmc: AnnData, tmp_path: Path) -> Path:
     """Holds a corpus and a recipe."""
-    ids = [f"ENSG{i:011d}" for i in range(pbmc.n_vars)]
-    lines = [f"{i},{name}" for i, name in zip(ids, pbmc.var_names, strict=True)]
-    (tmp_path / "names.csv").write_text("\n".join(lines))
-    pbmc.write_h5ad(tmp_path / "cells.h5ad")
-    gm.datasets.build_corpus(
-        [tmp_path / "cells.h5ad"], tmp_path / "corpus", gene_names=tmp_path / "names.csv",
-        min_genes=1, min_cells=1,
-    )  # fmt: skip
+    write_corpus(pbmc, tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
     return tmp_path
 

@@ -39,7 +39,7 @@ class GeneMambaConfig:
     headdim: int = integer(64, 1, _LARGEST)
     """P, channels of one head."""
     chunk_size: int = integer(64, 1, 4096)
-    """Q, tokens scanned at once on the CPU; changes speed, not results. Memory grows with Q²."""
+    """Q, tokens that plain code scans at once; changes speed, not results. Memory grows with Q²."""
     merge: Merge = one_of("gate", "mean", "sum", "concat")  # noqa: RUF009
     """How the two directions become one."""
     bidirectional: bool = switch(True)

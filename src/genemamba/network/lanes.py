@@ -58,9 +58,6 @@ class Vector:
     def __add__(self, other: Any) -> Vector:
         return self._do("fadd", self, other)
 
-    def __radd__(self, other: Any) -> Vector:
-        return self._do("fadd", other, self)
-
     def __sub__(self, other: Any) -> Vector:
         return self._do("fsub", self, other)
 
@@ -69,8 +66,6 @@ class Vector:
 
     def __mul__(self, other: Any) -> Vector:
         return self._do("fmul", self, other)
-
-    __rmul__ = __mul__
 
     def bits(self) -> Any:
         """Return the bits of the numbers as integers."""

@@ -261,10 +261,10 @@ class Found:
                 "perturbation": self.asked[p].name,
                 "group": self.states[s].name,
                 "control": "+".join(names[np.array(genes) - FIRST_GENE]),
-                "tested": len(self.tested(p, s)),
+                "tested": n,
                 **means,
             }
-            for p, s in self.controls
+            for (p, s), n in ((key, len(self.tested(*key))) for key in self.controls)
             for genes, means in self._matched(p, s).items()
         ]
         columns = ["perturbation", "group", "control", "tested", *self.measures]

@@ -274,10 +274,8 @@ def _descending(keys, n, n_top, out, bucket_end):  # type: ignore[no-untyped-def
         out[bucket_end[home]] = keys[i]
         bucket_end[home] += 1
     n_sorted = bucket_end[np.int64((highest - out[n_top - 1]) >> shift)]
-    if not _insert(
-        out, n_sorted, np.int64(1), 16 * n
-    ):  # crowded buckets: go far first, in Shell's way
-        gap = n_sorted
+    if not _insert(out, n_sorted, np.int64(1), 16 * n):
+        gap = n_sorted  # crowded buckets: go far first, in Shell's way
         while gap > 1:
             gap = max(1, gap * 5 // 11)
             _insert(out, n_sorted, gap, n_sorted * n_sorted)
