@@ -17,7 +17,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-from PIL import Image
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"^```(?:\{image\} (?P<image>\S+)\n.*?|python\n(?P<code>.*?))^```$", re.M | re.S)
@@ -36,17 +35,14 @@ def blocks(page: str) -> list[tuple[str | None, str]]:
 
 
 def draw() -> None:
-    """Run the page and keep its figures, with as many colours as they need."""
+    """Run the page and keep its figures."""
     names: dict[str, Any] = {}
     for image, code in blocks((HERE / "gallery.md").read_text(encoding="utf-8")):
         exec(compile(code, "gallery.md", "exec"), names)
         if image:
             path = HERE / image
             path.parent.mkdir(exist_ok=True)
-            plt.gcf().savefig(path, dpi=75)
-            with Image.open(path) as drawn:
-                small = drawn.convert("RGB").quantize(128)
-            small.save(path, optimize=True)
+            plt.gcf().savefig(path, dpi=75, pil_kwargs={"optimize": True})
         plt.close("all")
 
 

@@ -62,8 +62,8 @@ def test_by_labels_and_measurements(
 def test_cells_without_a_value_are_grey(mapped: AnnData, small_map: ReferenceMap) -> None:
     mapped.obs["number"] = np.where(np.arange(50) < 10, np.nan, 1.0)
     assert drawn(gm.pl.map(mapped, small_map, color="number"))["no value"] == 6
-    mapped.obs["named"] = pd.Categorical(np.where(np.arange(50) < 10, np.nan, "a").astype(object))
-    mapped.obs["named"] = mapped.obs["named"].cat.rename_categories({"a": "B", "nan": "unknown"})
+    named = np.where(np.arange(50) < 10, "unknown", "B")
+    mapped.obs["named"] = pd.Categorical(named, categories=["unknown", "B", "no cell has it"])
     mapped.obs.loc[mapped.obs_names[-5:], "named"] = np.nan
     ax = gm.pl.map(mapped, small_map, color="named")
     assert list(drawn(ax)) == ["B", "unknown", "no value", "like no cell of the map"]

@@ -57,7 +57,7 @@ def compare(adata: AnnData | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table, about = _read(adata)
     scores = [name for name in SCORES if name in table and table[name].notna().any()]
     ax = axes(ax, 9.5, 1.4 + len(scores) * max(0.55, 0.11 * len(table)))
-    offsets = np.linspace(-BAND / 2, BAND / 2, len(table)) if len(table) > 1 else [0]
+    offsets = np.linspace(-BAND / 2, BAND / 2, len(table)) if len(table) > 1 else np.zeros(1)
     for i, (title, row) in enumerate(table.iterrows()):
         color = HUES[i % len(HUES)]
         hollow = row["kind"] in (CONTROL, IN_SAMPLE)
@@ -104,7 +104,7 @@ def _read(adata: AnnData | pd.DataFrame) -> tuple[pd.DataFrame, Mapping[str, Any
     return table, about if "label_key" in about else {}
 
 
-def _ring(ax: Axes, table: pd.DataFrame, scores: Sequence[str], offsets: Sequence[float]) -> None:
+def _ring(ax: Axes, table: pd.DataFrame, scores: Sequence[str], offsets: np.ndarray) -> None:
     """Mark the best row of each score, and those within the spread of their difference."""
     best = winners(table)
     at = [
@@ -113,5 +113,6 @@ def _ring(ax: Axes, table: pd.DataFrame, scores: Sequence[str], offsets: Sequenc
         for name in [row["won"], *row["tied"]]
     ]
     if at:
-        ax.scatter(*np.transpose(at), s=110, facecolors="none", edgecolors=ink(), linewidths=1.1,
+        x, y = np.transpose(at)
+        ax.scatter(x, y, s=110, facecolors="none", edgecolors=ink(), linewidths=1.1,
                    zorder=3, label="best of this score, or tied with it")  # fmt: skip

@@ -72,13 +72,14 @@ def confusion(
         ax, max(4.8, 2.0 + text_inches(names) + side * len(columns)),
         max(3.6, 1.6 + 0.7 * text_inches(columns) + 0.85 * side * len(rows)),
     )  # fmt: skip
-    label, highest = ("% of the cells of a true type", 100) if normalize else ("cells", None)
+    label = "% of the cells of a true type" if normalize else "cells"
+    highest = 100 if normalize else table.to_numpy().max()
     heat_map(ax, values, columns, names, label, cmap="Blues", vmin=0, vmax=highest)
     own = np.array(columns) != UNKNOWN
     if not own.all():  # no answer is not a wrong answer
         greys = LinearSegmentedColormap.from_list("greys", ["white", GREY])
         others = np.ma.array(values, mask=np.tile(own, (len(rows), 1)))
-        ax.imshow(others, aspect="auto", cmap=greys, norm=ax.images[0].norm)
+        ax.imshow(others, aspect="auto", cmap=greys, vmin=0, vmax=highest)
     _frame(ax, rows, columns)
     ax.set(xlabel="predicted cell type", ylabel="true cell type (cells)")
     scores = f"macro-F1 {macro_f1(truth, guess):.2f}"
@@ -88,7 +89,7 @@ def confusion(
         f"{len(cells):,} cells; {scores}",
     )  # fmt: skip
     if len(columns) <= MOST_TEXT and (inches(ax) / [len(columns), len(rows)]).min() > LEAST_SIDE:
-        _write(ax, values.to_numpy(float))
+        _write(ax, values.to_numpy(float), 0.55 * highest)
     return ax
 
 
@@ -99,9 +100,9 @@ def _frame(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
         ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=GREY, linewidth=1))
 
 
-def _write(ax: Axes, values: np.ndarray) -> None:
+def _write(ax: Axes, values: np.ndarray, dark: float) -> None:
     """Write values into their squares, unless they round to zero."""
     for (row, col), value in np.ndenumerate(values):
-        if text := f"{value:.0f}".strip("0") and f"{value:.0f}":
-            color = "white" if value > 0.55 * ax.images[0].norm.vmax else "black"
-            ax.text(col, row, text, ha="center", va="center", color=color, fontsize=8)
+        if round(value):
+            color = "white" if value > dark else "black"
+            ax.text(col, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import scanpy as sc
@@ -26,7 +24,6 @@ from genemamba.pl._style import (
     legend_below,
     panels,
     rows,
-    short,
 )
 
 BIO = ("asw_label", "nmi", "ari", "avg_bio")  # blue: types are apart; the others, of batches
@@ -83,7 +80,7 @@ def embedding_quality(
         sc.pp.neighbors(work, use_rep="X", random_state=seed)
         sc.tl.umap(work, random_state=seed)
     groups = {"labels": label_key} | ({"batch": batch_key} if batch_key else {})
-    lines = max(_legend_rows(adata.obs[key]) for key in groups.values())
+    lines = max(_legend(adata.obs[key])[1] for key in groups.values())
     widths = [4.6] * len(groups) + [4.4]
     drawn = panels([*groups, "scores"], sum(widths), 4.9 + 0.17 * lines, width_ratios=widths)
     for name, key in groups.items():
@@ -97,24 +94,21 @@ def embedding_quality(
     return drawn
 
 
-def _legend_rows(values: pd.Series) -> int:
-    names = [short(str(name)) for name in values.dropna().unique()]
-    return -(-len(names) // _legend_columns(names))
-
-
-def _legend_columns(names: Sequence[str]) -> int:
-    return 2 if max(map(len, names)) > 12 else 3
+def _legend(values: pd.Series) -> tuple[int, int]:
+    """Return columns and rows of the legend of groups."""
+    names = values.dropna().astype(str).unique()
+    columns = 2 if max(map(len, names)) > 12 else 3
+    return columns, -(-len(names) // columns)
 
 
 def _umap(ax: Axes, xy: np.ndarray, adata: AnnData, key: str) -> None:
     draw_groups(ax, xy, adata, key)
-    names = [short(str(name)) for name in adata.obs[key].dropna().unique()]
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
-    legend_below(ax, ncols=_legend_columns(names), handletextpad=0.1, columnspacing=1)
+    legend_below(ax, ncols=_legend(adata.obs[key])[0], handletextpad=0.1, columnspacing=1)
 
 
 def _bars(ax: Axes, scores: dict[str, float]) -> None:
-    """Draw the scores, means darker than their parts, types blue and batches orange."""
+    """Draw the scores, means bolder than their parts, types blue and batches orange."""
     hues = [COLORS[0] if name in BIO else COLORS[1] for name in scores]
     colors = [
         hue if name in MEANS else faded(ax, 0.5, hue)
@@ -125,5 +119,5 @@ def _bars(ax: Axes, scores: dict[str, float]) -> None:
     rows(ax, [SCORE_NAMES[name] for name in scores])
     ax.tick_params(axis="y", labelsize="small")
     ax.set(xlim=(min(0, *scores.values()), 1.12), xticks=[0, 0.5, 1])
-    ax.set_xlabel("score (0 worst, 1 best; dark: means)")
+    ax.set_xlabel("score (0 worst, 1 best; bold: means)")
     ax.axvline(1, color=GREY, lw=0.5)

@@ -125,7 +125,7 @@ def _ridge(ax: Axes, at: int, side: int, values: np.ndarray, color: str) -> None
     )
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
     ax.hlines(at + side * 0.05, lower, upper, color=ink(), lw=1.2)
-    ax.vlines(median, *sorted((at, at + side * 0.2)), color=ink(), lw=2)
+    ax.vlines(median, at, at + side * 0.2, color=ink(), lw=2)
 
 
 def _distances(ax: Axes, table: pd.DataFrame) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def perturb(
     >>> adata = sc.datasets.pbmc68k_reduced()[:60].copy()
     >>> gm.tl.perturb(adata, ["CD79A", "CD3D"], layer="raw", n_controls=9)
     >>> gm.pl.perturb(adata, kind="controls").get_xlabel()
-    'shift of the cells\\n(1: as for other genes like it)'
+    'shift of the cells\n(1: as for other genes like it)'
     """
     check_choice("kind", kind, *get_args(Kind))
     entry = recorded(adata, key)
@@ -80,9 +80,9 @@ def perturb(
             "make it first: gm.tl.perturb(adata, genes)",
         )
     table, params = entry["table"].copy(), entry["params"]
-    table["value"], label = _value(table, params)
+    table["value"], scale = _value(table, params)
     if kind == "dots":
-        return _dots(table, label, params, ax)
+        return _dots(table, scale, params, ax)
     group = _one_group(table, group)
     controls = entry["control_table"].merge(
         table[["perturbation", "group", "cosine_controls"]], on=["perturbation", "group"]
@@ -98,22 +98,29 @@ def perturb(
         )
     cells = f"{group} ({_cells(table):,} cells)"
     title = f"{DONE[params['how']]} a gene in {cells}, compared with other genes like it"
-    return _strips(table, controls, label, title, ax)
+    return _strips(table, controls, scale, title, ax)
 
 
-def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, str]:
-    """Return the values to draw, and their label."""
-    if params["target"]:
-        return table["score"], f"shift towards {params['target']} \n(1: all the way, below 0: away)"
+class Scale(NamedTuple):
+    """How to read the values."""
+
+    label: str
+    neutral: float | None = None
+    """The value that means no effect; none, if there is neither target nor control."""
+    colors: str = ""
+    """What the colours around it mean."""
+
+
+def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, Scale]:
+    """Return the values to draw, and how to read them."""
+    if target := params["target"]:
+        label = f"shift towards {target}\n(1: all the way, below 0: away)"
+        return table["score"], Scale(label, 0, f"red: towards {target}, blue: away from it")
     if table["cosine_controls"].notna().any():
-        ratio = table["cosine"] / table["cosine_controls"]
-        return ratio, "shift of the cells\n(1: as for other genes like it)"
-    return table["cosine"], "shift of the cells\n(cosine distance, 0: none)"
-
-
-def _neutral(label: str) -> float | None:
-    """Return the value that means no effect; none, if there is neither target nor control."""
-    return 0 if "towards" in label else 1 if "1:" in label else None
+        scale = Scale("shift of the cells\n(1: as for other genes like it)", 1,
+                      "red: more than other genes like it, blue: less")  # fmt: skip
+        return table["cosine"] / table["cosine_controls"], scale
+    return table["cosine"], Scale("shift of the cells\n(cosine distance, 0: none)")
 
 
 def _cells(table: pd.DataFrame) -> int:
@@ -132,7 +139,7 @@ def _one_group(table: pd.DataFrame, group: str | None) -> str:
     return str(group)
 
 
-def _dots(table: pd.DataFrame, label: str, params: Mapping[str, Any], ax: Axes | None) -> Axes:
+def _dots(table: pd.DataFrame, scale: Scale, params: Mapping[str, Any], ax: Axes | None) -> Axes:
     names, groups = (table[c].drop_duplicates().tolist() for c in ("perturbation", "group"))
     sizes = table.drop_duplicates("group").set_index("group")["cells"]
     ax = axes(ax, 4.4 + 0.55 * len(groups), 3.0 + 0.36 * len(names))
@@ -141,10 +148,10 @@ def _dots(table: pd.DataFrame, label: str, params: Mapping[str, Any], ax: Axes |
     size = _size(table["fdr_score" if "fdr_score" in table else "fdr_shift"].fillna(1))
     own, bare, still = moved & valued, moved & ~valued, ~moved
     dots = ax.scatter(
-        x[own], y[own], s=size[own], c=table["value"][own], **_colors(table["value"][own], label),
-        edgecolors=GREY, linewidths=0.6,
+        x[own], y[own], s=size[own], c=table["value"][own], edgecolors=GREY, linewidths=0.6,
+        **_colors(table["value"][own], scale.neutral),
     )  # fmt: skip
-    ax.figure.colorbar(dots, ax=ax, label=label)
+    ax.figure.colorbar(dots, ax=ax, label=scale.label)
     for which, look, text in (
         (still, {"marker": "x", "c": GREY, "linewidths": 0.9}, "changes no cell"),
         (bare, {"facecolors": "none", "edgecolors": GREY, "linestyle": ":"}, "no value"),
@@ -164,34 +171,18 @@ def _dots(table: pd.DataFrame, label: str, params: Mapping[str, Any], ax: Axes |
     ax.grid(lw=0.5, alpha=0.4)
     ax.tick_params(length=0)
     grey_unknown(ax)
-    if _tested(table):
-        for fdr, area in zip(FDRS, _size(pd.Series(FDRS)), strict=True):
-            ax.scatter([], [], s=area, c="none", edgecolors=GREY, label=f"FDR {fdr:g}")
+    tested = bool(table["controls"].any())
+    for fdr, area in zip(FDRS if tested else (), _size(pd.Series(FDRS)), strict=False):
+        ax.scatter([], [], s=area, c="none", edgecolors=GREY, label=f"FDR {fdr:g}")
     if ax.get_legend_handles_labels()[0]:
-        legend_below(ax, ncols=5, title="larger: less likely by chance" * _tested(table))
-    done = f"{DONE[params['how']]} a gene"
-    heading(ax, f"{done}: how far {_whose(table, groups)} move", _reading(params, label))
+        legend_below(ax, ncols=5, title="larger: less likely by chance" * tested)
+    whose = f"{_cells(table):,} cells" + (f" of {len(groups)} groups" if len(groups) > 1 else "")
+    heading(ax, f"{DONE[params['how']]} a gene: how far {whose} move", scale.colors)
     return ax
 
 
-def _tested(table: pd.DataFrame) -> bool:
-    return bool(table["controls"].any())
-
-
-def _whose(table: pd.DataFrame, groups: Sequence[str]) -> str:
-    return f"{_cells(table):,} cells" + (f" of {len(groups)} groups" if len(groups) > 1 else "")
-
-
-def _reading(params: Mapping[str, Any], label: str) -> str:
-    """Say what the colours mean."""
-    if params["target"]:
-        return f"red: towards {params['target']}, blue: away from it"
-    return "" if _neutral(label) is None else "red: more than other genes like it, blue: less"
-
-
-def _colors(values: pd.Series, label: str) -> dict[str, Any]:
+def _colors(values: pd.Series, middle: float | None) -> dict[str, Any]:
     """Return colours around the value that means no effect, or from zero up."""
-    middle = _neutral(label)
     if middle is None:
         return {"cmap": "viridis", "vmin": 0}
     far = max(float((values - middle).abs().max()), 1e-9) if len(values) else 1.0
@@ -204,7 +195,7 @@ def _size(fdr: pd.Series) -> pd.Series:
 
 
 def _strips(
-    table: pd.DataFrame, controls: pd.DataFrame, label: str, title: str, ax: Axes | None
+    table: pd.DataFrame, controls: pd.DataFrame, scale: Scale, title: str, ax: Axes | None
 ) -> Axes:
     """Draw a row for each perturbation: its controls, their central 95 %, and itself."""
     ax = axes(ax, 8.5, 2.0 + 0.55 * len(table))
@@ -225,9 +216,9 @@ def _strips(
     ax.scatter([], [], s=60, c=COLORS[2], marker="D", label="the gene")
     ax.scatter([], [], s=9, c=GREY, label="other genes of similar rank")
     ax.plot([], [], color=faded(ax, 0.4, COLORS[0]), lw=9, label="where 95% of them lie")
-    ax.axvline(_neutral(label) or 0, color=GREY, lw=0.6, zorder=0)
+    ax.axvline(scale.neutral or 0, color=GREY, lw=0.6, zorder=0)
     rows(ax, names)
-    ax.set(xlabel=label)
+    ax.set(xlabel=scale.label)
     legend_right(ax)
     heading(ax, title, "p: chance that another gene would do as much")
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -77,18 +78,19 @@ def reliability(
     bins = calibration_bins(cells["confidence"], right, n_bins)
     ax = axes(ax, 5.0, 5.8)
     few = (bins["cells"] < FEW).to_numpy()
-    looks = {"align": "edge", "edgecolor": faded(ax, 0)}
+    looks: dict[str, Any] = {"align": "edge", "edgecolor": faded(ax, 0)}
     left, width = np.arange(n_bins) / n_bins, 1 / n_bins
     colors = [faded(ax, 0.35, COLORS[0]) if pale else COLORS[0] for pale in few]
     ax.bar(left, bins["accuracy"], width, color=colors, **looks)
     ax.plot(bins["confidence"], bins["accuracy"], "o", color=ink(), ms=3)
     ax.plot([0, 1], [0, 1], "--", color=ink(), lw=1)
-    note = {"fontsize": 8, "bbox": {"facecolor": faded(ax, 0), "edgecolor": "none", "alpha": 0.8}}
+    box = {"facecolor": faded(ax, 0), "edgecolor": "none", "alpha": 0.8}
+    note: dict[str, Any] = {"fontsize": 8, "bbox": box}
     ax.text(0.04, 0.96, "above the line:\nmore often right\nthan it says", va="top", **note)
     ax.text(0.97, 0.04, "below the line: too sure", ha="right", **note)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="cells that are right")
-    note = f"\nfaint: fewer than {FEW} cells" if (few & bins["cells"].gt(0)).any() else ""
-    ax.set_xlabel(f"confidence of the prediction{note}")
+    faint = f"\nfaint: fewer than {FEW} cells" if (few & bins["cells"].gt(0)).any() else ""
+    ax.set_xlabel(f"confidence of the prediction{faint}")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:.0%}")
     top = ax.inset_axes((0, 1.03, 1, 0.18))

@@ -59,8 +59,9 @@ def panels(names: Sequence[str], width: float, height: float, **options: Any) ->
 
 def inches(ax: Axes) -> np.ndarray:
     """Return width and height of the axes, once all that was drawn so far has its place."""
-    if engine := ax.figure.get_layout_engine():
-        engine.execute(ax.figure)
+    figure: Any = ax.figure.figure  # the outermost: a subfigure has no layout of its own
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     return np.array(ax.get_window_extent().size) / ax.figure.dpi
 
 
@@ -93,8 +94,9 @@ def ink() -> str:
 
 def faded(ax: Axes, share: float, color: str = GREY) -> str:
     """Mix a colour into that of the axes' background."""
-    back = np.array(to_rgb(ax.get_facecolor()))
-    return to_hex(share * np.array(to_rgb(color)) + (1 - share) * back)
+    front, back = np.array([to_rgb(color), to_rgb(ax.get_facecolor())])
+    red, green, blue = (share * front + (1 - share) * back).tolist()
+    return to_hex((red, green, blue))
 
 
 def inks(ax: Axes) -> LinearSegmentedColormap:
@@ -146,7 +148,8 @@ def legend_right(ax: Axes, **options: Any) -> None:
 def legend_below(ax: Axes, **options: Any) -> None:
     """Put the legend under the axes and their labels, which have to be there."""
     inches(ax)
-    depth = (ax.get_tightbbox().y0 - ax.bbox.y0) / ax.figure.dpi
+    taken = ax.get_tightbbox()
+    depth = (taken.y0 - ax.bbox.y0) / ax.figure.dpi if taken else 0.0
     below = ax.transAxes + ScaledTranslation(0, depth, ax.figure.dpi_scale_trans)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, frameon=False,
               fontsize="small", title_fontsize="small", alignment="left", **options)  # fmt: skip
