@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from PIL import Image
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"^```(?:\{image\} (?P<image>\S+)\n.*?|python\n(?P<code>.*?))^```$", re.M | re.S)
@@ -34,6 +35,16 @@ def blocks(page: str) -> list[tuple[str | None, str]]:
     return found
 
 
+def keep(figure: plt.Figure, path: Path) -> None:
+    """Write a small file: 256 colours, rare ones among them, since a legend has few points."""
+    figure.savefig(path, dpi=75)
+    with Image.open(path) as drawn:
+        few = drawn.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+    few.save(path, optimize=True)
+
+
 def draw() -> None:
     """Run the page and keep its figures."""
     names: dict[str, Any] = {}
@@ -42,7 +53,7 @@ def draw() -> None:
         if image:
             path = HERE / image
             path.parent.mkdir(exist_ok=True)
-            plt.gcf().savefig(path, dpi=75, pil_kwargs={"optimize": True})
+            keep(plt.gcf(), path)
         plt.close("all")
 
 

@@ -106,7 +106,7 @@ def _map(
     shown = means.loc[genes].T
     highest = shown.max(axis=1)
     shown = shown.div(np.where(highest > 0, highest, 1), axis=0)
-    ax = axes(ax, min(3.0 + 0.2 * len(genes), 24), 2.2 + 0.3 * len(shown))
+    ax = axes(ax, np.clip(3.0 + 0.2 * len(genes), 7, 24), 2.2 + 0.3 * len(shown))
     label = "mean contribution\n÷ that of the group's first gene"
     heat_map(ax, shown, genes, names, label, cmap="RdBu_r", vmin=-1, vmax=1)
     ax.set_xticks(range(len(genes)), genes, rotation=90, ha="center", va="top",
