@@ -50,7 +50,7 @@ def test_bars_of_one_group(attributed, words):
     assert [bar.get_width() for bar in ax.patches] == [4, 3, 1]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["d", "e", "c"]
     assert words(ax).startswith("B (1): genes that speak for")
-    assert ax.get_xlabel() == "mean contribution of the gene (units of the label's logit)"
+    assert ax.get_xlabel() == "mean contribution of the gene (units of the logit)"
 
 
 @pytest.mark.parametrize(

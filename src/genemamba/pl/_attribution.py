@@ -48,7 +48,7 @@ def attribution(
     >>> adata = sc.datasets.pbmc68k_reduced()[:20].copy()
     >>> gm.tl.attribute(adata, target="label", groupby="bulk_labels", layer="raw")
     >>> gm.pl.attribution(adata, groups="CD19+ B").get_xlabel()
-    'mean contribution of the gene (units of the label's logit)'
+    'mean contribution of the gene (units of the logit)'
     """
     record = recorded(adata, key)
     if key not in adata.varm or not record:
@@ -79,7 +79,7 @@ def _sense(params: Mapping[str, Any]) -> tuple[str, str]:
     if target == "embedding":
         return "that distinguish a group's cells from the average cell", "units of the embedding"
     named = "the label of each cell" if target == "label" else f"the label {target!r}"
-    return f"that speak for {named}", "units of the label's logit"
+    return f"that speak for {named}", "units of the logit"
 
 
 def _cells(adata: AnnData, groupby: str | None, group: str) -> str:
