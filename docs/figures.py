@@ -127,7 +127,6 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
 
 def _save(figure: plt.Figure, name: str) -> None:
     figure.savefig(OUT / f"{name}.svg", transparent=True, metadata={"Date": None})
-    figure.savefig(f"/tmp/j/{name}.png", dpi=80)
     plt.close(figure)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -8,8 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from matplotlib.axes import Axes
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture
+def words() -> Callable[[Axes], str]:
+    """Read the title of axes without its line breaks."""
+    return lambda ax: ax.get_title().replace("\n", " ")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix
 
 import genemamba as gm
 from genemamba.errors import InputError
+from genemamba.pl._style import GREY
 
 CLASSES = ["T", "B", "mono", "unknown"]
 
@@ -25,21 +26,42 @@ def test_types_without_cells_are_not_shown(annotated):
     assert [name.split()[0] for name in names(ax.get_yticklabels())] == ["T", "B"]
 
 
-def test_draws_scikit_learns_matrix(annotated):
+def test_draws_scikit_learns_matrix(annotated, words):
     before = repr(annotated)
     truth, guess = (annotated.obs[c].astype(str) for c in ("cell_type", "genemamba_label"))
     expected = confusion_matrix(truth, guess, labels=CLASSES)[:3]
     drawn = gm.pl.confusion(annotated, "cell_type", normalize=False).images[0].get_array()
     np.testing.assert_array_equal(drawn, expected)
     ax = gm.pl.confusion(annotated, "cell_type")
-    np.testing.assert_allclose(
-        ax.images[0].get_array(), expected / expected.sum(axis=1, keepdims=True)
-    )
+    percent = 100 * expected / expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ax.images[0].get_array(), percent)
+    written = {tuple(t.get_position()): t.get_text() for t in ax.texts}
+    assert written[1, 1] == f"{percent[1, 1]:.0f}"
+    assert len(written) == (percent.round() > 0).sum()
+    frames = [patch.get_xy() for patch in ax.patches]
+    assert frames == [(-0.5, -0.5), (0.5, 0.5), (1.5, 1.5)]  # where both names are the same
     assert names(ax.get_xticklabels()) == CLASSES  # categories in their order, unknown last
     sizes = truth.value_counts()
     assert names(ax.get_yticklabels()) == [f"{c} ({sizes[c]})" for c in CLASSES[:3]]
-    assert f"macro-F1 {gm.metrics.macro_f1(truth, guess):.2f}" in ax.get_title()
+    assert f"300 cells; macro-F1 {gm.metrics.macro_f1(truth, guess):.2f}" in words(ax)
+    assert "(1: all right)" in words(ax)
+    assert ax.images[0].colorbar.ax.get_ylabel() == "% of the cells of a true type"
     assert repr(annotated) == before
+
+
+def test_unknown_is_grey(annotated):
+    ax = gm.pl.confusion(annotated, "cell_type")
+    assert ax.images[1].get_array().mask.tolist() == [[False] * 0 + [True] * 3 + [False]] * 3
+    red, green, blue, _ = ax.images[1].cmap(0.5)
+    assert max(red, green, blue) - min(red, green, blue) < 0.1
+    assert ax.get_xticklabels()[3].get_color() == GREY
+    assert len(gm.pl.confusion(annotated[annotated.obs["genemamba_label"] != "unknown"].copy(),
+                               "cell_type").images) == 1  # fmt: skip
+
+
+def test_no_numbers_in_squares_too_small_for_them(annotated):
+    _, small = plt.subplots(figsize=(1.2, 1.2))
+    assert not gm.pl.confusion(annotated, "cell_type", ax=small).texts
 
 
 def test_on_given_axes(annotated):
@@ -53,7 +75,7 @@ def test_given_labels_are_no_predictions(annotated):
     given = annotated.obs_names[:100]
     annotated.obs.loc[given, "genemamba_label"] = annotated.obs.loc[given, "cell_type"].astype(str)
     annotated.obs.loc[given, "genemamba_confidence"] = np.nan
-    assert gm.pl.confusion(annotated, "cell_type").get_title().startswith("200 cells")
+    assert gm.pl.confusion(annotated, "cell_type").get_title().count("200 cells")
 
 
 def test_bad_input(annotated):

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 import pytest
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex, to_rgba
 
 import genemamba as gm
 from genemamba.cells.colors import UNKNOWN_COLOR
 from genemamba.errors import GeneMambaWarning, InputError
-from genemamba.pl._style import GREY, looks
+from genemamba.pl._style import GREY, looks, looks_of
 
 
-def test_shows_types_batches_and_scores(annotated):
+def test_shows_types_batches_and_scores(annotated, words):
     before = repr(annotated)
     axes = gm.pl.embedding_quality(annotated, "cell_type", batch_key="batch")
     assert list(axes) == ["labels", "batch", "scores"]
-    assert [t.get_text() for t in axes["labels"].get_legend().get_texts()] == ["T", "B", "mono"]
-    assert [t.get_text() for t in axes["batch"].get_legend().get_texts()] == ["x", "y"]
+    for panel, column, order in (("labels", "cell_type", "T B mono"), ("batch", "batch", "x y")):
+        n = annotated.obs[column].value_counts()
+        legend = [t.get_text() for t in axes[panel].get_legend().get_texts()]
+        assert legend == [f"{name} ({n[name]})" for name in order.split()]
+    assert "each colour in its own place" in words(axes["labels"])
+    assert "colours mixed everywhere" in words(axes["batch"])
+    assert axes["scores"].get_xlabel().startswith("score (0 worst, 1 best")
     assert sum(len(c.get_offsets()) for c in axes["labels"].collections) == 300
     drawn = dict(
         zip(
-            [t.get_text() for t in axes["scores"].get_yticklabels()],
+            [t.get_text().split("\n")[1] for t in axes["scores"].get_yticklabels()],
             [bar.get_width() for bar in axes["scores"].patches],
             strict=True,
         )
@@ -32,12 +37,24 @@ def test_shows_types_batches_and_scores(annotated):
 
 def test_unknown_is_grey_and_no_other_type_is(annotated):
     axes = gm.pl.embedding_quality(annotated, "genemamba_label")
-    colors = {line.get_label(): line.get_color() for line in axes["labels"].lines}
-    assert colors.pop("unknown") == UNKNOWN_COLOR
-    assert not {*colors.values()} & {UNKNOWN_COLOR, GREY}
+    marks = axes["labels"].collections
+    colors = {
+        m.get_label(): to_hex(m.get_facecolor()[0]) for m in marks if len(m.get_facecolor()) == 1
+    }
     n_unknown = (annotated.obs["genemamba_label"] == "unknown").sum()
-    (cells,) = axes["labels"].collections
+    assert colors.pop(f"unknown ({n_unknown})") == UNKNOWN_COLOR
+    assert not {*colors.values()} & {UNKNOWN_COLOR, GREY}
+    cells = marks[0]
     assert (cells.get_facecolors() == to_rgba(UNKNOWN_COLOR)).all(axis=1).sum() == n_unknown
+
+
+def test_scanpys_colors_are_kept_but_for_unknown(annotated):
+    annotated.uns["genemamba_label_colors"] = ["#111111", "#222222", "#333333", "#444444"]
+    found = dict(zip("Tmu", looks_of(annotated, "genemamba_label", ["T", "mono", "unknown"]),
+                     strict=True))  # fmt: skip
+    assert found == {"T": ("#222222", "o"), "m": ("#333333", "o"), "u": (UNKNOWN_COLOR, "o")}
+    annotated.uns["genemamba_label_colors"] = ["no colour"] * 4
+    assert looks_of(annotated, "genemamba_label", ["T"]) == looks(["T"])
 
 
 def test_many_groups_look_different():

@@ -25,7 +25,7 @@ def legend(ax) -> list[str]:
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_shared_and_own_edges_of_two(tables) -> None:
+def test_shared_and_own_edges_of_two(tables, words) -> None:
     del tables["c"]
     network = gm.tl.gene_network(tables, threshold=0.1, n_permutations=9)
     ax = gm.pl.gene_network(network, n_edges=10)
@@ -33,24 +33,32 @@ def test_shared_and_own_edges_of_two(tables) -> None:
     own = {name: (edges[name] & ~edges["shared"]).sum() for name in ("a", "b")}
     shared = edges["shared"].sum()
     assert legend(ax) == [
-        *(f"{name}: {min(n, 10)} of {n} edges" for name, n in own.items()),
-        f"shared by all: {min(shared, 10)} of {shared} edges",
+        *(f"only in {name}: {count(n)}" for name, n in own.items()),
+        f"in both: {count(shared)}",
     ]
     lines = [line for line in ax.lines if len(line.get_xdata())]
-    assert len(lines) == sum(min(n, 10) for n in (*own.values(), shared))
-    assert "40 genes, Jaccard index" in ax.get_title()
     names = {text.get_text() for text in ax.texts}
     assert names <= set(network.genes)
     assert len(names) == len(ax.texts)
+    assert len(lines) == sum(min(n, 10) for n in (*own.values(), shared))
+    said = f"{len(lines)} of {len(edges)} edges, between {len(names)} of 40 genes"
+    assert said in words(ax)
+    assert "(Jaccard index); by chance" in words(ax)
+    assert "length has no meaning" in ax.get_legend().get_title().get_text()
 
 
-def test_three_share_in_part_and_one_shares_with_nobody(tables) -> None:
+def count(n: int) -> str:
+    return str(n) if n <= 10 else f"10 shortest of {n}"
+
+
+def test_three_share_in_part_and_one_shares_with_nobody(tables, words) -> None:
     network = gm.tl.gene_network(tables, threshold=0.1, n_permutations=9)
-    assert any(text.startswith("shared by some") for text in legend(gm.pl.gene_network(network)))
+    assert any(text.startswith("in some") for text in legend(gm.pl.gene_network(network)))
     alone = gm.tl.gene_network(tables["a"], threshold=0.1)
     _, given = plt.subplots()
     assert gm.pl.gene_network(alone, ax=given) is given
-    assert legend(given) == ["embedding: 30 of 78 edges"]
+    assert legend(given) == ["in embedding: 30 shortest of 78"]
+    assert "30 of 78 edges" in words(given)
 
 
 def test_the_same_picture_twice(tables) -> None:

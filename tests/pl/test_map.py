@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
+from matplotlib.colors import to_hex
 
 import genemamba as gm
+from genemamba.cells.colors import UNKNOWN_COLOR
 from genemamba.errors import InputError
 from genemamba.maps.reference_map import ReferenceMap
 from genemamba.network import GeneMamba
@@ -23,18 +26,27 @@ def mapped(pbmc: AnnData, small_map: ReferenceMap, small_model: GeneMamba) -> An
 
 
 def drawn(ax) -> dict[str, int]:
-    return {c.get_label(): len(c.get_offsets()) for c in ax.collections if c.get_label()[0] != "_"}
+    """Return the numbers of cells that the legend gives, by group."""
+    entries = [text.get_text().rpartition(" (") for text in ax.get_legend().get_texts()]
+    return {name: int(n.rstrip(")")) for name, _, n in entries}
 
 
-def test_cells_in_colour_on_a_grey_map(mapped: AnnData, small_map: ReferenceMap) -> None:
+def points(ax) -> int:
+    """Count the marks on the map, without those of the map itself."""
+    return sum(len(c.get_offsets()) for c in ax.collections[2:])
+
+
+def test_cells_in_colour_on_a_grey_map(mapped: AnnData, small_map: ReferenceMap, words) -> None:
     before = repr(mapped)
     ax = gm.pl.map(mapped, small_map, color="batch")
     assert repr(mapped) == before
     assert len(ax.collections[1].get_offsets()) == 350
     found = drawn(ax)
-    assert found.pop("does not belong (3)") == 3
-    assert sum(found.values()) == 46
-    assert "50 cells on blood (350 cells, grey)" in ax.get_title()
+    assert points(ax) == sum(found.values()) == 49
+    assert found.pop("like no cell of the map") == 3
+    assert "50 cells on the map blood (grey: its 350 cells)" in words(ax)
+    assert "distances mean little" in words(ax)
+    assert ax.get_legend().get_title().get_text() == "batch"
     assert {t.get_text() for t in ax.texts} <= {*small_map.columns.values("bulk_labels")}
 
 
@@ -43,7 +55,32 @@ def test_by_labels_and_measurements(
     color: str | None, mapped: AnnData, small_map: ReferenceMap
 ) -> None:
     mapped.obs["number"] = np.arange(50)
-    gm.pl.map(mapped, small_map, color=color)
+    ax = gm.pl.map(mapped, small_map, color=color)
+    assert points(ax) == 49
+
+
+def test_cells_without_a_value_are_grey(mapped: AnnData, small_map: ReferenceMap) -> None:
+    mapped.obs["number"] = np.where(np.arange(50) < 10, np.nan, 1.0)
+    assert drawn(gm.pl.map(mapped, small_map, color="number"))["no value"] == 6
+    named = np.where(np.arange(50) < 10, "unknown", "B")
+    mapped.obs["named"] = pd.Categorical(named, categories=["unknown", "B", "no cell has it"])
+    mapped.obs.loc[mapped.obs_names[-5:], "named"] = np.nan
+    ax = gm.pl.map(mapped, small_map, color="named")
+    assert list(drawn(ax)) == ["B", "unknown", "no value", "like no cell of the map"]
+    colors = {
+        c.get_label().split(" (")[0]: to_hex(c.get_facecolor()[0]) for c in ax.collections[2:]
+    }
+    assert colors["unknown"] == colors["no value"] == UNKNOWN_COLOR != colors["B"]
+
+
+def test_forty_long_names_fit(mapped: AnnData, small_map: ReferenceMap) -> None:
+    mapped.obs["long"] = [f"a cell type with a very long name, number {i % 40}" for i in range(50)]
+    ax = gm.pl.map(mapped, small_map, color="long")
+    assert all(len(name) <= 32 for name in drawn(ax))
+    figure = ax.figure
+    figure.draw_without_rendering()
+    assert ax.get_window_extent().width > 3 * figure.dpi
+    assert ax.get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_what_is_missing(mapped: AnnData, small_map: ReferenceMap, pbmc: AnnData) -> None:
@@ -56,4 +93,4 @@ def test_what_is_missing(mapped: AnnData, small_map: ReferenceMap, pbmc: AnnData
     with pytest.raises(InputError, match="not an AnnData"):
         gm.pl.map(5, small_map)
     mapped.obs["genemamba_map_quality"] = np.float32(0)
-    assert list(drawn(gm.pl.map(mapped, small_map))) == ["does not belong (50)"]
+    assert list(drawn(gm.pl.map(mapped, small_map))) == ["like no cell of the map"]

@@ -9,6 +9,7 @@ from anndata import AnnData
 import genemamba as gm
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.network import GeneMamba
+from genemamba.pl._style import GREY
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def run(cells: AnnData, model: GeneMamba, **options: object) -> pd.DataFrame:
     return cells.uns["genemamba"]["genemamba_perturb"]["table"]
 
 
-def test_dots(cells, small_model):
+def test_dots(cells, small_model, words):
     table = run(cells, small_model, target="B")
     before = repr(cells)
     ax = gm.pl.perturb(cells)
@@ -38,8 +39,17 @@ def test_dots(cells, small_model):
     order = np.argsort(moved["fdr_score"].to_numpy(), kind="stable")
     assert (np.diff(dots.get_sizes()[order]) <= 1e-9).all()
     assert [t.get_text() for t in ax.get_yticklabels()] == ["CD3D", "LYZ", "CD3D+CD79A"]
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["B", "T"]
-    assert ax.get_title() == "delete, 40 cells"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["B (20)", "T (20)"]
+    assert words(ax) == (
+        "Deleting a gene: how far 40 cells of 2 groups move red: towards B, blue: away from it"
+    )
+    few = [f"n={n}" for n in moved["changed"] if n < 10]
+    assert few
+    assert [t.get_text() for t in ax.texts] == few
+    assert ax.get_xlabel() == "group (cells)\nn: cells that change, where few"
+    legend = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert legend == ["changes no cell", "FDR 1", "FDR 0.1", "FDR 0.01"]
+    assert dots.norm.vcenter == 0  # white is no effect
     assert repr(cells) == before
     _, given = plt.subplots()
     assert gm.pl.perturb(cells, ax=given) is given
@@ -50,6 +60,7 @@ def test_without_target_or_controls(cells, small_model):
     shown = gm.pl.perturb(cells).collections[0].get_array()
     moved = table[table["changed"] > 0]
     np.testing.assert_allclose(shown, moved["cosine"] / moved["cosine_controls"])
+    assert gm.pl.perturb(cells).collections[0].norm.vcenter == 1  # as other genes like it
     run(cells, small_model, groupby=None, n_controls=0)
     shown = gm.pl.perturb(cells).collections[0].get_array()
     np.testing.assert_allclose(shown, moved["cosine"], rtol=1e-3)
@@ -57,7 +68,7 @@ def test_without_target_or_controls(cells, small_model):
         gm.pl.perturb(cells, kind="controls")
 
 
-def test_against_controls(cells, small_model):
+def test_against_controls(cells, small_model, words):
     table = run(cells, small_model, target="B")
     controls = cells.uns["genemamba"]["genemamba_perturb"]["control_table"]
     ax = gm.pl.perturb(cells, kind="controls", group="T")
@@ -67,12 +78,27 @@ def test_against_controls(cells, small_model):
     row = table[(table["group"] == "T") & (table["perturbation"] == "CD3D")].iloc[0]
     np.testing.assert_allclose(drawn[1], [[row["score_tested"], 0]])
     labels = [t.get_text() for t in ax.get_yticklabels()]
-    assert labels[0] == f"CD3D\np = {row['p_score']:.2g}"
-    assert labels[1] == "LYZ\nchanges nothing"
+    assert labels[0] == f"CD3D\np = {row['p_score']:.2g} ({row['tested']} cells)"
+    assert labels[1] == "LYZ\nchanges no cell"
+    assert words(ax).startswith("Deleting a gene in T (20 cells), compared with other genes")
     with pytest.raises(InputError, match="several groups"):
         gm.pl.perturb(cells, kind="controls")
     with pytest.raises(InputError, match="group='NK'"):
         gm.pl.perturb(cells, kind="controls", group="NK")
+
+
+@pytest.mark.filterwarnings("ignore::genemamba.errors.GeneMambaWarning")
+def test_a_group_of_one_cell(cells, small_model):
+    cells.obs["kind"] = ["one", *np.resize(["T", "unknown"], 39)]
+    cells.X[0, cells.var_names == "CD3D"] = 9
+    table = run(cells, small_model, groups=["one", "unknown"])
+    ax = gm.pl.perturb(cells)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["one (1)", "unknown (19)"]
+    assert ax.get_xticklabels()[1].get_color() == GREY
+    assert "n=1" in [t.get_text() for t in ax.texts]
+    table.loc[table["group"] == "one", "cosine"] = np.nan  # moved, but nowhere that can be named
+    legend = [t.get_text() for t in gm.pl.perturb(cells).get_legend().get_texts()]
+    assert "no value" in legend
 
 
 def test_bad_input(cells):

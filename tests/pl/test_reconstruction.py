@@ -19,12 +19,13 @@ def rebuilt(pbmc: AnnData, small_model: GeneMamba) -> AnnData:
 
 
 @pytest.mark.parametrize("kind", ["density", "venn", "summary"])
-def test_one_and_several(rebuilt: AnnData, kind: str) -> None:
+def test_one_and_several(rebuilt: AnnData, kind: str, words) -> None:
     ax = gm.pl.reconstruction(rebuilt, kind)
-    assert "10 cells" in ax.get_title()
+    assert "10 cells" in words(ax)
+    assert "hidden genes" in words(ax)
     drawn = gm.pl.reconstruction(rebuilt, kind, key=["genemamba", "mine"])
     assert list(drawn) == ["genemamba", "mine"]
-    assert "next" in drawn["mine"].get_title()
+    assert "genes after the first ones" in words(drawn["mine"])
     given = plt.subplots()[1]
     assert gm.pl.reconstruction(rebuilt, kind, ax=given) is given
 
@@ -33,7 +34,36 @@ def test_the_density_holds_every_rank(rebuilt: AnnData) -> None:
     ax = gm.pl.reconstruction(rebuilt)
     counts = ax.collections[0].get_array()
     assert counts.sum() == rebuilt.obsm["genemamba_reconstructed_rank"].nnz
-    assert {"perfect", "model, median"} <= {t.get_text() for t in ax.get_legend().get_texts()}
+    spearman = rebuilt.uns["genemamba"]["reconstruct"]["table"]["spearman"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "perfect (Spearman 1)",
+        f"median of the model (Spearman {spearman['model']:.2f})",
+        f"median of the mean ranking, ignores the cell (Spearman {spearman['mean ranking']:.2f})",
+    ]
+    assert ax.get_xlabel() == "true rank (1: most characteristic of the cell)"
+
+
+def test_the_circles_count_genes(rebuilt: AnnData, words) -> None:
+    overlap = rebuilt.uns["genemamba"]["reconstruct"]["overlap"]
+    ax = gm.pl.reconstruction(rebuilt, "venn")
+    both, asked = overlap["both"], overlap["asked"] + overlap["both"]
+    assert f"Of {asked:.0f} hidden genes" in words(ax)
+    assert f"predicts {both:.0f} mean of 10 cells" in words(ax)
+    texts = [t.get_text() for t in ax.texts]
+    assert texts[:2] == ["true genes", "predicted genes"]
+    assert f"{overlap['asked']:.0f}\nmissed" in texts
+    assert (f"{both:.0f}\nright" in texts) == (both >= 0.5)
+    areas = [np.pi * patch.radius**2 for patch in ax.patches]
+    assert areas == pytest.approx([asked, overlap["said"] + both])
+
+
+def test_the_summary_says_what_each_row_is(rebuilt: AnnData) -> None:
+    ax = gm.pl.reconstruction(rebuilt, "summary")
+    legend = " ".join(t.get_text() for t in ax.get_legend().get_texts())
+    assert "mean ranking, ignores the cell" in legend
+    assert "copy, predicts nothing" in legend
+    assert ax.get_yticklabels()[0].get_text() == "ranks agree\nSpearman"
+    assert ax.get_xlabel() == "score (1: perfect)"
 
 
 def test_circles_share_the_area_asked_for() -> None:

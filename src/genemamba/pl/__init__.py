@@ -1,4 +1,7 @@
-"""Plots. They write nothing, return matplotlib Axes, and show nothing by themselves."""
+"""Plots. They write nothing, show nothing by themselves, and return matplotlib Axes.
+
+Where a plot has several panels, it returns a dictionary of Axes, by name.
+"""
 
 from genemamba.pl._attribution import attribution
 from genemamba.pl._compare import compare

@@ -9,7 +9,7 @@ import numpy as np
 
 from genemamba._docs import documented
 from genemamba.errors import InputError
-from genemamba.pl._style import COLORS, axes
+from genemamba.pl._style import COLORS, axes, heading
 from genemamba.pp import check
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def gene_coverage(
 ) -> Axes:
     """Plot how much of each cell is in genes that the model does not know.
 
-    Two histograms over cells: the fraction of a cell's expressed genes that is unused, and the
-    fraction of its counts, which is what matters to the ranking. Dotted lines are means. The
-    numbers are those of :func:`genemamba.pp.check`.
+    Histogram over cells of the fraction of a cell's expressed genes that is unused, and of its
+    counts, which is what matters to the ranking. Dotted lines are means. The numbers are those of
+    :func:`genemamba.pp.check`.
 
     Parameters
     ----------
@@ -58,17 +58,20 @@ def gene_coverage(
     report = check(adata, model=model, layer=layer, gene_ids=gene_ids, organism=organism)
     if not report.ok:
         raise InputError(report.problem, report.fix)
-    ax = axes(ax, 5, 3.2)
-    columns = {"genes_lost": "its genes", "counts_lost": "its counts"}
-    most = max(0.01, float(report.cells[list(columns)].max().max()))
-    bins = np.linspace(0, most, 41).tolist()
-    for (column, label), color in zip(columns.items(), COLORS, strict=False):
-        unused = report.cells[column]
-        ax.hist(unused, bins=bins, color=color, alpha=0.6, label=label)
-        ax.axvline(unused.mean(), color=color, linestyle=":")
-    ax.set_title(f"{report.n_known:,} of {len(report.genes):,} genes known", fontsize="medium")
-    ax.set(xlabel="unused fraction of a cell", ylabel="cells")
+    ax = axes(ax, 5.5, 3.6)
+    unused = [report.cells[column] for column in ("genes_lost", "counts_lost")]
+    most = max(0.05, *(float(values.max()) for values in unused))
+    means = [f"{values.mean():.1%}" for values in unused]
+    labels = [f"of its genes (mean {means[0]})", f"of its counts (mean {means[1]})"]
+    bins = np.linspace(0, most, 16).tolist()
+    ax.hist(unused, bins=bins, color=COLORS[:2], label=labels)
+    for values, color in zip(unused, COLORS, strict=False):
+        ax.axvline(values.mean(), color=color, linestyle=":")
+    ax.set(xlabel="part of a cell that the model cannot read (0%: reads all)")
+    ax.set_ylabel("number of cells")
     ax.xaxis.set_major_formatter("{x:.0%}")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
+    known = f"The model knows {report.n_known:,} of {len(report.genes):,} genes"
+    heading(ax, known, f"{len(report.cells):,} cells; dotted: means")
     return ax

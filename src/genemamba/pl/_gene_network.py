@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
+from scipy.spatial.distance import pdist
 
 from genemamba._docs import documented
 from genemamba.errors import InputError
 from genemamba.genes.results import GeneNetwork
-from genemamba.pl._style import COLORS, GREY, axes
+from genemamba.pl._style import COLORS, GREY, axes, faded, heading, ink, legend_below
 
 _OWN = (0, 1, 2, 4, 5, 9)  # of COLORS: not the greys
 _LINES = ("-", "--", "-.", ":")
@@ -24,7 +25,8 @@ def gene_network(network: GeneNetwork, *, n_edges: int = 30, ax: Axes | None = N
 
     A network of more than some hundred edges cannot be read, so only the shortest of each kind
     (shared by all, by some, of one alone) are drawn. Distances are relative to each embedding's
-    mean. The legend gives the number of edges.
+    mean. The title counts the genes and edges drawn, the legend those of each kind. The length of a
+    line has no meaning.
 
     Parameters
     ----------
@@ -60,22 +62,39 @@ def gene_network(network: GeneNetwork, *, n_edges: int = 30, ax: Axes | None = N
         for a, b in zip(lines["gene_a"], lines["gene_b"], strict=True):
             ax.plot(*zip(place[a], place[b], strict=True), **style, zorder=1)
         if total := int((kinds == kind).sum()):
-            ax.plot([], [], **style, label=f"{kind}: {len(lines)} of {total:,} edges")
+            of = f"{total:,}" if len(lines) == total else f"{len(lines):,} shortest of {total:,}"
+            ax.plot([], [], **style, label=f"{_named(kind, network)}: {of}")
     x, y = np.array(list(place.values())).T
-    ax.scatter(x, y, s=14, color="black", zorder=2)
-    halo = [withStroke(linewidth=2.5, foreground="white")]
+    ax.scatter(x, y, s=14, color=ink(), zorder=2)
+    halo = [withStroke(linewidth=2.5, foreground=faded(ax, 0))]
     text: dict[str, Any] = {"ha": "center", "fontsize": 7.5, "path_effects": halo}
     for gene, xy in place.items():
         ax.annotate(gene, xy, (0, 4), textcoords="offset points", **text)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
-    title = f"{len(network.genes):,} genes"
-    if len(network.overlap) == 1:
-        row = network.overlap.iloc[0]
-        title += f", Jaccard index {row['jaccard']:.2f} (by chance {row['by_chance']:.2f})"
-    ax.set_title(title)
+    legend_below(ax, ncols=2, title="edges (their length has no meaning)")
     ax.set_axis_off()
     ax.margins(0.06)
+    heading(ax, *_title(network, len(genes), len(drawn)))
     return ax
+
+
+def _title(network: GeneNetwork, n_genes: int, n_edges: int) -> list[str]:
+    """Count what is drawn; of two networks, say how alike they are."""
+    lines = [
+        f"Genes with similar vectors: {n_edges:,} of {len(network.edges):,} edges, "
+        f"between {n_genes:,} of {len(network.genes):,} genes",
+    ]
+    if len(network.overlap) == 1:
+        row = network.overlap.iloc[0]
+        shared = f"both networks share {row['jaccard']:.0%} of their edges (Jaccard index)"
+        lines.append(f"{shared}; by chance {row['by_chance']:.0%}")
+    return lines
+
+
+def _named(kind: str, network: GeneNetwork) -> str:
+    """Name a kind of edges in the legend."""
+    if kind not in network.distances:
+        return f"in {'both' if len(network.distances) == 2 else kind.removeprefix('shared by ')}"
+    return f"in {kind}" if len(network.distances) == 1 else f"only in {kind}"
 
 
 def _kinds(network: GeneNetwork) -> pd.Series:
@@ -94,7 +113,7 @@ def _styles(network: GeneNetwork) -> dict[str, dict[str, Any]]:
         for i, name in enumerate(network.distances)
     }
     styles["shared by some"] = {"color": GREY, "lw": 1.3}
-    styles["shared by all"] = {"color": "black", "lw": 2.2}
+    styles["shared by all"] = {"color": ink(), "lw": 2.2}
     return styles
 
 
@@ -116,9 +135,16 @@ def _layout(edges: pd.DataFrame, genes: np.ndarray) -> np.ndarray:
     parts = sorted(map(np.asarray, graph.connected_components()), key=len, reverse=True)
     drawn = [graph.induced_subgraph(part.tolist()).layout_kamada_kawai() for part in parts]
     out = np.zeros((len(genes), 2))
-    for part, xy in zip(parts, _pack([np.array(xy.coords) for xy in drawn]), strict=True):
+    for part, xy in zip(parts, _pack([_spread(np.array(xy.coords)) for xy in drawn]), strict=True):
         out[part] = xy
     return out
+
+
+def _spread(xy: np.ndarray) -> np.ndarray:
+    """Draw apart genes that lie too close for their names."""
+    apart = pdist(xy)
+    nearest = apart.min() if len(apart) else 1.0
+    return xy * np.clip(0.7 / max(nearest, 1e-9), 1, 3.5)
 
 
 def _pack(parts: list[np.ndarray]) -> list[np.ndarray]:

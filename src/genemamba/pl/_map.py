@@ -11,10 +11,10 @@ from matplotlib.patheffects import withStroke
 from genemamba import maps
 from genemamba._docs import documented
 from genemamba._keys import MAP, map_keys, recorded
-from genemamba.cells.labels import column
 from genemamba.cells.open import require_anndata
 from genemamba.errors import InputError
-from genemamba.pl._style import axes, class_order, looks
+from genemamba.pl._cells import draw_groups, draw_values, legend_columns
+from genemamba.pl._style import COLORS, GREY, axes, faded, heading, legend_right
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _MOST_GREY = 50_000  # cells of the map that are drawn
 _LEAST_SHARE = 0.005  # of the cells of the map, for a label to be written
 _ROOM = np.array([0.16, 0.03])  # that a label takes, as a share of the plot
-_BLURRED, _LAND = "#d9dde1", "#eceef0"
 
 
 @documented
@@ -41,7 +40,8 @@ def map(
     """Plot where cells lie on a reference map: the map in grey, its labels, the cells in colour.
 
     Cells that do not belong on the map (quality below .05) are small grey crosses: their place
-    means little. A UMAP distorts distances.
+    means little. A UMAP distorts distances. Groups have scanpy's colours, if
+    ``uns["<color>_colors"]`` has them, and grey for "unknown"; the legend counts their cells.
 
     Parameters
     ----------
@@ -74,38 +74,42 @@ def map(
             f"the cells lie on the map {about.get('map')!r}, not on {reference.name!r}",
             f"give reference_map={about.get('map')!r}, or run gm.tl.map again",
         )
-    ax = axes(ax, 8, 6)
-    _grey(ax, reference)
-    xy = np.asarray(adata.obsm[keys.umap])
-    quality = adata.obs[keys.quality].to_numpy()
+    xy, quality = np.asarray(adata.obsm[keys.umap]), adata.obs[keys.quality].to_numpy()
     unlike = quality < about["belongs"]
-    if color is None and keys.label in adata.obs:
-        color = keys.label
-    size = float(np.clip(20_000 / max(1, len(xy)), 1.5, 14))
-    values = None if color is None else _colors(adata, color)
-    _cells(ax, xy, np.isfinite(quality) & ~unlike, values, size)
+    color = keys.label if color is None and keys.label in adata.obs else color
+    named = color in adata.obs and not pd.api.types.is_numeric_dtype(adata.obs[color])
+    columns = legend_columns(adata.obs[color].nunique() + 1) if named else 1
+    ax = axes(ax, 5.2 + 2.8 * columns, 6)
+    _grey(ax, reference)
+    _cells(ax, xy, adata, color, np.isfinite(quality) & ~unlike)
     if unlike.any():
         ax.scatter(
-            xy[unlike, 0], xy[unlike, 1], s=size, c="#5f666d", marker="x", linewidths=0.6,
-            rasterized=True, label=f"does not belong ({unlike.sum():,})",
+            xy[unlike, 0], xy[unlike, 1], s=9, c=GREY, marker="x", linewidths=0.6,
+            rasterized=True, label=f"like no cell of the map ({unlike.sum():,})",
         )  # fmt: skip
     _names(ax, reference)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8,
-              markerscale=1.5, handletextpad=0.1)  # fmt: skip
+    if ax.get_legend_handles_labels()[0]:
+        legend_right(ax, fontsize=8, handletextpad=0.1, ncols=columns, title=color,
+                     title_fontsize=8)  # fmt: skip
     ax.set(xlabel="UMAP 1 of the map", ylabel="UMAP 2 of the map", xticks=[], yticks=[])
-    ax.set_title(
-        f"{len(xy):,} cells on {reference.name} ({reference.n_cells:,} cells, grey)",
-        fontsize="medium",
-    )
     ax.spines[["top", "right"]].set_visible(False)
+    grey = f"(grey: its {reference.n_cells:,} cells)"
+    heading(
+        ax, f"{len(xy):,} cells on the map {reference.name} {grey}",
+        "cells of a kind lie together; gaps and distances mean little",
+    )  # fmt: skip
     return ax
 
 
-def _colors(adata: AnnData, color: str) -> pd.Series:
-    """Return measurements as they are, and names."""
-    if color in adata.obs and pd.api.types.is_float_dtype(adata.obs[color]):
-        return adata.obs[color]
-    return column(adata, color, "color", "adata")
+def _cells(ax: Axes, xy: np.ndarray, adata: AnnData, color: str | None, shown: np.ndarray) -> None:
+    """Draw the cells, in one colour, by a measurement, or by group."""
+    if color is None:
+        label = f"cells ({shown.sum():,})"
+        ax.scatter(xy[shown, 0], xy[shown, 1], s=9, c=COLORS[0], linewidths=0, label=label)
+    elif color in adata.obs and pd.api.types.is_numeric_dtype(adata.obs[color]):
+        draw_values(ax, xy, adata.obs[color], shown)
+    else:
+        draw_groups(ax, xy, adata, color, shown)
 
 
 def _grey(ax: Axes, reference: ReferenceMap) -> None:
@@ -114,35 +118,8 @@ def _grey(ax: Axes, reference: ReferenceMap) -> None:
     if len(xy) > _MOST_GREY:
         xy = xy[np.sort(np.random.default_rng(0).choice(len(xy), _MOST_GREY, replace=False))]
     size = float(np.clip(30_000 / len(xy), 1, 20))
-    ax.scatter(xy[:, 0], xy[:, 1], s=16 * size, c=_LAND, linewidths=0, rasterized=True)
-    ax.scatter(xy[:, 0], xy[:, 1], s=size, c=_BLURRED, linewidths=0, rasterized=True)
-
-
-def _cells(
-    ax: Axes, xy: np.ndarray, shown: np.ndarray, values: pd.Series | None, size: float
-) -> None:
-    """Draw the cells, one group after the other."""
-    if values is None:
-        ax.scatter(
-            xy[shown, 0], xy[shown, 1], s=size, c="#3f90da", linewidths=0, rasterized=True,
-            label=f"cells ({shown.sum():,})",
-        )  # fmt: skip
-        return
-    if pd.api.types.is_numeric_dtype(values):
-        image = ax.scatter(
-            xy[shown, 0], xy[shown, 1], s=size, c=values.to_numpy()[shown], cmap="viridis",
-            linewidths=0, rasterized=True,
-        )  # fmt: skip
-        ax.figure.colorbar(image, ax=ax, label=str(values.name), shrink=0.6)
-        return
-    words = values.astype(str).to_numpy(dtype=str)
-    order = [name for name in class_order(values.dropna()) if (words[shown] == name).any()]
-    for name, (color, marker) in zip(order, looks(order), strict=True):
-        own = np.flatnonzero(shown & (words == name))
-        ax.scatter(
-            xy[own, 0], xy[own, 1], s=size, color=color, marker=marker, linewidths=0,
-            rasterized=True, label=f"{name} ({len(own):,})",
-        )  # fmt: skip
+    for area, share in ((16 * size, 0.13), (size, 0.3)):
+        ax.scatter(xy[:, 0], xy[:, 1], s=area, c=faded(ax, share), linewidths=0, rasterized=True)
 
 
 def _names(ax: Axes, reference: ReferenceMap) -> None:
@@ -163,5 +140,5 @@ def _names(ax: Axes, reference: ReferenceMap) -> None:
             continue  # it would cover another name
         written.append(at)
         name = reference.columns.values(label)[code]
-        ax.text(at[0], at[1], name, fontsize=7, color="#2f353b", ha="center", va="center",
-                path_effects=[withStroke(linewidth=2, foreground="w")])  # fmt: skip
+        ax.text(at[0], at[1], name, fontsize=7, ha="center", va="center",
+                path_effects=[withStroke(linewidth=2, foreground=faded(ax, 0))])  # fmt: skip

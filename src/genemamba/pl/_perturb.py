@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
 
 from genemamba._docs import documented
 from genemamba._keys import PERTURB, recorded
 from genemamba.errors import InputError
-from genemamba.pl._style import COLORS, GREY, axes, check_choice, legend_right, rows
+from genemamba.pl._style import (
+    COLORS,
+    FEW,
+    GREY,
+    axes,
+    check_choice,
+    faded,
+    grey_unknown,
+    heading,
+    legend_below,
+    legend_right,
+    rows,
+    slanted,
+)
 
 Kind = Literal["dots", "controls"]
 FDRS = (1, 0.1, 0.01)  # shown in the legend of sizes
+DONE = {"delete": "Deleting", "overexpress": "Overexpressing"}
+PAST = {"delete": "deleted", "overexpress": "overexpressed"}
 
 
 @documented
@@ -28,11 +44,11 @@ def perturb(
     key: str = PERTURB,
     ax: Axes | None = None,
 ) -> Axes:
-    """Plot how strongly each perturbation shifts each group of cells, compared with chance.
+    r"""Plot how strongly each perturbation shifts each group of cells, compared with chance.
 
     Plots what :func:`genemamba.tl.perturb` wrote to ``uns``. With a target state, colour and
     position are the ``score``: positive is towards it. Without one, they are the cosine shift, as
-    a multiple of the controls' mean.
+    a multiple of the controls' mean. Where fewer than ten cells changed, their number is written.
 
     Parameters
     ----------
@@ -40,7 +56,8 @@ def perturb(
         Cells that ``gm.tl.perturb`` was run on.
     kind
         ``"dots"``: perturbations × groups, larger where the false discovery rate is lower; a cross
-        where nothing changed. ``"controls"``: each perturbation of one group and its controls.
+        where nothing changed, an empty circle without a value (a group that is all there is of its
+        state has no score). ``"controls"``: each perturbation of one group and its controls.
     group
         The group to plot with its controls; needed if there are several.
     key
@@ -53,7 +70,7 @@ def perturb(
     >>> adata = sc.datasets.pbmc68k_reduced()[:60].copy()
     >>> gm.tl.perturb(adata, ["CD79A", "CD3D"], layer="raw", n_controls=9)
     >>> gm.pl.perturb(adata, kind="controls").get_xlabel()
-    'cosine shift / mean of controls'
+    'shift of the cells\n(1: as for other genes like it)'
     """
     check_choice("kind", kind, *get_args(Kind))
     entry = recorded(adata, key)
@@ -63,9 +80,9 @@ def perturb(
             "make it first: gm.tl.perturb(adata, genes)",
         )
     table, params = entry["table"].copy(), entry["params"]
-    table["value"], label = _value(table, params)
+    table["value"], scale = _value(table, params)
     if kind == "dots":
-        return _dots(table, label, f"{params['how']}, {_cells(table):,} cells", ax)
+        return _dots(table, scale, params, ax)
     group = _one_group(table, group)
     controls = entry["control_table"].merge(
         table[["perturbation", "group", "cosine_controls"]], on=["perturbation", "group"]
@@ -76,19 +93,34 @@ def perturb(
     table, controls = (t[t["group"] == group] for t in (table, controls))
     if controls.empty:
         raise InputError(
-            f"there are no controls in {group!r}", "run gm.tl.perturb with n_controls of 1 or more"
+            f"there are no controls in {group!r}",
+            "run gm.tl.perturb with n_controls of 1 or more, and genes that these cells express",
         )
-    title = f"{params['how']}, {_cells(table):,} cells, {group}"
-    return _strips(table, controls, label, title, ax)
+    cells = f"{group} ({_cells(table):,} cells)"
+    title = f"{DONE[params['how']]} a gene in {cells}, compared with other genes like it"
+    return _strips(table, controls, scale, title, ax)
 
 
-def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, str]:
-    """Return the values to draw, and their label."""
-    if params["target"]:
-        return table["score"], f"score towards {params['target']}"
+class Scale(NamedTuple):
+    """How to read the values."""
+
+    label: str
+    neutral: float | None = None
+    """The value that means no effect; none, if there is neither target nor control."""
+    colors: str = ""
+    """What the colours around it mean."""
+
+
+def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, Scale]:
+    """Return the values to draw, and how to read them."""
+    if target := params["target"]:
+        label = f"shift towards {target}\n(1: all the way, below 0: away)"
+        return table["score"], Scale(label, 0, f"red: towards {target}, blue: away from it")
     if table["cosine_controls"].notna().any():
-        return table["cosine"] / table["cosine_controls"], "cosine shift / mean of controls"
-    return table["cosine"], "cosine shift"
+        scale = Scale("shift of the cells\n(1: as for other genes like it)", 1,
+                      "red: more than other genes like it, blue: less")  # fmt: skip
+        return table["cosine"] / table["cosine_controls"], scale
+    return table["cosine"], Scale("shift of the cells\n(cosine distance, 0: none)")
 
 
 def _cells(table: pd.DataFrame) -> int:
@@ -107,34 +139,55 @@ def _one_group(table: pd.DataFrame, group: str | None) -> str:
     return str(group)
 
 
-def _dots(table: pd.DataFrame, label: str, title: str, ax: Axes | None) -> Axes:
+def _dots(table: pd.DataFrame, scale: Scale, params: Mapping[str, Any], ax: Axes | None) -> Axes:
     names, groups = (table[c].drop_duplicates().tolist() for c in ("perturbation", "group"))
-    ax = axes(ax, 4.2 + 0.55 * len(groups), 2.4 + 0.36 * len(names))
-    x = table["group"].map(groups.index)
-    y = table["perturbation"].map(names.index)
-    moved = table["changed"] > 0
-    is_score = "score" in label
+    sizes = table.drop_duplicates("group").set_index("group")["cells"]
+    ax = axes(ax, 4.4 + 0.55 * len(groups), 3.0 + 0.36 * len(names))
+    x, y = table["group"].map(groups.index), table["perturbation"].map(names.index)
+    moved, valued = table["changed"] > 0, table["value"].notna()
     size = _size(table["fdr_score" if "fdr_score" in table else "fdr_shift"].fillna(1))
-    most = table["value"].abs().max() if is_score else table["value"].max()
+    own, bare, still = moved & valued, moved & ~valued, ~moved
     dots = ax.scatter(
-        x[moved], y[moved], s=size[moved], c=table["value"][moved],
-        cmap="RdBu_r" if is_score else "viridis",
-        vmin=-most if is_score else 0, vmax=most, edgecolors=GREY, linewidths=0.6,
+        x[own], y[own], s=size[own], c=table["value"][own], edgecolors=GREY, linewidths=0.6,
+        **_colors(table["value"][own], scale.neutral),
     )  # fmt: skip
-    ax.scatter(x[~moved], y[~moved], s=18, c=GREY, marker="x", linewidths=0.9)
-    ax.figure.colorbar(dots, ax=ax, label=label, shrink=0.8)
-    ax.set_xticks(range(len(groups)), groups, rotation=45, ha="right", rotation_mode="anchor")
+    ax.figure.colorbar(dots, ax=ax, label=scale.label)
+    for which, look, text in (
+        (still, {"marker": "x", "c": GREY, "linewidths": 0.9}, "changes no cell"),
+        (bare, {"facecolors": "none", "edgecolors": GREY, "linestyle": ":"}, "no value"),
+    ):
+        if which.any():
+            ax.scatter(x[which], y[which], s=30, **look, label=text)
+    for column, row, n in zip(x[moved], y[moved], table["changed"][moved], strict=True):
+        if n < FEW:
+            ax.annotate(f"n={n}", (column, row), (0, -9), textcoords="offset points", fontsize=7,
+                        ha="center", va="top")  # fmt: skip
+    slanted(ax, [f"{name} ({sizes[name]:,})" for name in groups])
     ax.set_yticks(range(len(names)), names)
     ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6))
-    ax.set(xlabel="cells", ylabel="genes")
-    ax.set_title(title, pad=28)
+    few = "\nn: cells that change, where few" if (table["changed"][moved] < FEW).any() else ""
+    ax.set(xlabel=f"group (cells){few}", ylabel=f"gene {PAST[params['how']]}")
     ax.set_axisbelow(True)
     ax.grid(lw=0.5, alpha=0.4)
     ax.tick_params(length=0)
-    for fdr, area in zip(FDRS, _size(pd.Series(FDRS)), strict=True):
-        ax.scatter([], [], s=area, c="white", edgecolors=GREY, label=f"FDR {fdr:g}")
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, frameon=False)
+    grey_unknown(ax)
+    tested = bool(table["controls"].any())
+    for fdr, area in zip(FDRS if tested else (), _size(pd.Series(FDRS)), strict=False):
+        ax.scatter([], [], s=area, c="none", edgecolors=GREY, label=f"FDR {fdr:g}")
+    if ax.get_legend_handles_labels()[0]:
+        legend_below(ax, ncols=5, title="larger: less likely by chance" * tested)
+    whose = f"{_cells(table):,} cells" + (f" of {len(groups)} groups" if len(groups) > 1 else "")
+    heading(ax, f"{DONE[params['how']]} a gene: how far {whose} move", scale.colors)
     return ax
+
+
+def _colors(values: pd.Series, middle: float | None) -> dict[str, Any]:
+    """Return colours around the value that means no effect, or from zero up."""
+    if middle is None:
+        return {"cmap": "viridis", "vmin": 0}
+    far = max(float((values - middle).abs().max()), 1e-9) if len(values) else 1.0
+    low = 0.0 if middle else -far
+    return {"cmap": "RdBu_r", "norm": TwoSlopeNorm(middle, low, middle + far)}
 
 
 def _size(fdr: pd.Series) -> pd.Series:
@@ -142,26 +195,30 @@ def _size(fdr: pd.Series) -> pd.Series:
 
 
 def _strips(
-    table: pd.DataFrame, controls: pd.DataFrame, label: str, title: str, ax: Axes | None
+    table: pd.DataFrame, controls: pd.DataFrame, scale: Scale, title: str, ax: Axes | None
 ) -> Axes:
     """Draw a row for each perturbation: its controls, their central 95 %, and itself."""
-    ax = axes(ax, 8.0, 1.8 + 0.55 * len(table))
+    ax = axes(ax, 8.5, 2.0 + 0.55 * len(table))
     jitter = np.random.default_rng(0)
     test = "p_score" if "p_score" in table else "p_shift"
     names = []
     for y, row in enumerate(table.to_dict("records")):
         own = controls.loc[controls["perturbation"] == row["perturbation"], "value"].dropna()
         if len(own):
-            ax.plot(np.quantile(own, [0.025, 0.975]), [y, y], color="#b2d3f0", lw=9, zorder=1)
+            ax.plot(np.quantile(own, [0.025, 0.975]), [y, y], color=faded(ax, 0.4, COLORS[0]), lw=9,
+                    zorder=1)  # fmt: skip
         ax.scatter(own, y + jitter.uniform(-0.22, 0.22, len(own)), s=9, c=GREY, lw=0, zorder=2)
         if row["changed"]:
             ax.scatter(row["value"], y, s=60, c=COLORS[2], marker="D", zorder=3)
-        result = f"p = {row[test]:.2g}" if row["changed"] else "changes nothing"
-        names.append(f"{row['perturbation']}\n{result}")
+        tested = int(row.get("tested", row["changed"]))
+        result = f"p = {row[test]:.2g} ({tested:,} {'cell' if tested == 1 else 'cells'})"
+        names.append(f"{row['perturbation']}\n{result if row['changed'] else 'changes no cell'}")
     ax.scatter([], [], s=60, c=COLORS[2], marker="D", label="the gene")
-    ax.scatter([], [], s=9, c=GREY, label="controls, and their central 95 %")
-    ax.axvline(0 if "score" in label else 1, color=GREY, lw=0.6, zorder=0)
+    ax.scatter([], [], s=9, c=GREY, label="other genes of similar rank")
+    ax.plot([], [], color=faded(ax, 0.4, COLORS[0]), lw=9, label="where 95% of them lie")
+    ax.axvline(scale.neutral or 0, color=GREY, lw=0.6, zorder=0)
     rows(ax, names)
-    ax.set(xlabel=label, title=title)
+    ax.set(xlabel=scale.label)
     legend_right(ax)
+    heading(ax, title, "p: chance that another gene would do as much")
     return ax

@@ -15,20 +15,37 @@ from matplotlib.patches import Circle
 from genemamba._docs import documented
 from genemamba._keys import RECONSTRUCTION, reconstruction_keys, recorded
 from genemamba.errors import InputError
-from genemamba.pl._style import COLORS, GREY, axes, check_choice, panels, rows
+from genemamba.pl._style import (
+    COLORS,
+    GREY,
+    axes,
+    check_choice,
+    heading,
+    ink,
+    inks,
+    legend_below,
+    panels,
+    rows,
+)
 
-SIZES = {"density": (4.8, 4.2), "venn": (4.2, 3.2), "summary": (5.2, 4.0)}
-SCORES = {
-    "spearman": "Spearman",
-    "recall_50": "recall among the 50 most likely",
-    "recall": "recall",
-    "bleu": "BLEU",
-    "nld": "1 − edits / length",
+SIZES = {"density": (5.6, 5.0), "venn": (4.6, 3.4), "summary": (7.4, 4.4)}
+SCORES = {  # what it measures, and its name in the literature
+    "spearman": "ranks agree\nSpearman",
+    "recall_50": "gene is among 50 guesses\nrecall@50",
+    "recall": "gene is predicted\nrecall",
+    "bleu": "runs of genes agree\nBLEU",
+    "nld": "few edits would be needed\n1 − edits / length",
 }
 LOOKS: dict[str, dict[str, Any]] = {  # of a row of the summary
     "model": {"color": COLORS[0]},
     "mean ranking": {"color": COLORS[1]},
-    "copy": {"color": "white", "edgecolor": GREY, "linewidth": 1, "hatch": "///"},
+    "copy": {"color": "none", "edgecolor": GREY, "linewidth": 1, "hatch": "///"},
+}
+WITHOUT = {"mean ranking": "ignores the cell", "copy": "predicts nothing"}
+TASKS = {  # verb, and what it is done to
+    "masked": ("predicts", "hidden genes"),
+    "paper": ("repeats", "genes that it was shown"),
+    "next": ("predicts", "genes after the first ones"),
 }
 
 
@@ -69,7 +86,7 @@ def reconstruction(
     >>> adata = sc.datasets.pbmc68k_reduced()
     >>> gm.tl.reconstruct(adata, layer="raw", n_cells=20)
     >>> gm.pl.reconstruction(adata).get_ylabel()
-    'reconstructed rank'
+    'predicted rank'
     """
     check_choice("kind", kind, *SIZES)
     names = [key] if isinstance(key, str) else list(key)
@@ -98,13 +115,23 @@ def _record(adata: AnnData, key: str) -> Mapping[str, Any]:
 
 
 def _draw(ax: Axes, adata: AnnData, kind: str, key: str, record: Mapping[str, Any]) -> None:
+    verb, what = TASKS[record["params"]["protocol"]]
+    cells = f"{record['cells']:,} cells"
     if kind == "density":
         _density(ax, adata, key, record)
+        title = f"{record['model']} {verb} the ranks of {what} in {cells}", ""
     elif kind == "venn":
-        _venn(ax, record["overlap"])
+        overlap = record["overlap"]
+        _venn(ax, overlap)
+        asked = overlap["asked"] + overlap["both"]
+        title = (
+            f"Of {asked:.0f} {what}, {record['model']} {verb} {overlap['both']:.0f}",
+            f"mean of {cells}; areas to scale",
+        )
     else:
         _summary(ax, record["table"])
-    ax.set_title(f"{record['model']}, {record['params']['protocol']}, {record['cells']:,} cells")
+        title = f"How well {record['model']} {verb} {what}", f"mean of {cells}"
+    heading(ax, *title)
 
 
 def _density(ax: Axes, adata: AnnData, key: str, record: Mapping[str, Any]) -> None:
@@ -113,17 +140,17 @@ def _density(ax: Axes, adata: AnnData, key: str, record: Mapping[str, Any]) -> N
     curve: pd.DataFrame = record["curve"]
     most = max(true.max(initial=1), rebuilt.max(initial=1)) + 0.5
     edges = np.linspace(0, most, 61)
-    image = ax.hist2d(true, rebuilt, bins=(edges, edges), norm=LogNorm(), cmap="Greys")[3]
-    ax.figure.colorbar(image, ax=ax, label="genes of cells")
-    ax.plot([0, most], [0, most], color="black", lw=1, ls="--", label="perfect")
-    for name, color in (("model", COLORS[0]), ("mean ranking", COLORS[1])):
-        ax.plot(curve["rank"], curve[name], color=color, lw=2, label=f"{name}, median")
-    ax.set(xlabel="true rank", ylabel="reconstructed rank", xlim=(0, most), ylim=(0, most))
+    image = ax.hist2d(true, rebuilt, bins=(edges, edges), norm=LogNorm(), cmap=inks(ax))[3]
+    ax.figure.colorbar(image, ax=ax, label="genes, of all cells", format="{x:g}")
+    ax.plot([0, most], [0, most], color=ink(), lw=1, ls="--", label="perfect (Spearman 1)")
     spearman = record["table"]["spearman"]
-    text = f"Spearman {spearman['model']:.2f}\nmean ranking {spearman['mean ranking']:.2f}"
-    ax.text(0.97, 0.03, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=9,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none"})  # fmt: skip
-    ax.legend(loc="upper left", fontsize=8, framealpha=0.8)
+    for name, color in (("model", COLORS[0]), ("mean ranking", COLORS[1])):
+        note = f", {WITHOUT[name]}" if name in WITHOUT else ""
+        ax.plot(curve["rank"], curve[name], color=color, lw=2,
+                label=f"median of the {name}{note} (Spearman {spearman[name]:.2f})")  # fmt: skip
+    ax.set(xlabel="true rank (1: most characteristic of the cell)", ylabel="predicted rank")
+    ax.set(xlim=(0, most), ylim=(0, most))
+    legend_below(ax)
 
 
 def _venn(ax: Axes, overlap: Mapping[str, float]) -> None:
@@ -133,21 +160,21 @@ def _venn(ax: Axes, overlap: Mapping[str, float]) -> None:
     second = np.sqrt(max(overlap["said"] + both, 1e-9) / np.pi)
     apart = _distance(first, second, both)
     for x, radius, color, name, side in (
-        (0.0, first, COLORS[0], "target", -1 if apart > 0 else 1),
-        (apart, second, COLORS[1], "predicted", 1),
+        (0.0, first, COLORS[0], "true genes", -1 if apart > 0 else 1),
+        (apart, second, COLORS[1], "predicted genes", 1),
     ):
         ax.add_patch(Circle((x, 0), radius, color=color, alpha=0.45, lw=0))
         ax.text(x + side * radius * 0.6, radius * 1.08, name, ha="center", va="bottom")
-    for x, n in (
-        ((-first + min(first, apart - second)) / 2, overlap["asked"]),
-        ((apart - second + first) / 2, both),
-        ((max(first, apart - second) + apart + second) / 2, overlap["said"]),
+    for x, n, word in (
+        ((-first + min(first, apart - second)) / 2, overlap["asked"], "missed"),
+        ((apart - second + first) / 2, both, "right"),
+        ((max(first, apart - second) + apart + second) / 2, overlap["said"], "wrong"),
     ):
         if n >= 0.5:
-            ax.text(x, 0, f"{n:.0f}", ha="center", va="center", fontsize=11)
+            ax.text(x, 0, f"{n:.0f}\n{word}", ha="center", va="center")
     top = max(first, second)
     ax.set(xlim=(-first * 1.1, max(first, apart + second) * 1.1), ylim=(-top * 1.1, top * 1.35))
-    ax.set(aspect="equal", xlabel="genes of a cell, mean", xticks=[], yticks=[])
+    ax.set(aspect="equal", xlabel="genes of a cell", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
 
@@ -175,11 +202,13 @@ def _summary(ax: Axes, table: pd.DataFrame) -> None:
     for i, (name, row) in enumerate(table.iterrows()):
         y = np.arange(len(scores)) + (i - (len(table) - 1) / 2) * height
         values = row[scores].to_numpy(float)
-        label = f"{name}: {row['levenshtein']:.0f} edits per cell"
+        note = f", {WITHOUT[str(name)]}" if name in WITHOUT else ""
+        label = f"{name}{note} ({row['levenshtein']:.0f} edits per cell)"
         bars = ax.barh(y, np.nan_to_num(values), height * 0.9, label=label, **LOOKS[str(name)])
-        text = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
+        text = ["no score" if np.isnan(value) else f"{value:.2f}" for value in values]
         ax.bar_label(bars, text, padding=2, fontsize=8)
     rows(ax, [SCORES[name] for name in scores])
+    ax.tick_params(axis="y", labelsize="small")
     lowest = min(0.0, float(np.nanmin(table[scores].to_numpy(float))) * 1.1)
-    ax.set(xlim=(lowest, 1.12), xlabel="score")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), frameon=False, fontsize=8)
+    ax.set(xlim=(lowest, 1.12), xlabel="score (1: perfect)")
+    legend_below(ax)

@@ -10,7 +10,7 @@ from genemamba._docs import documented
 from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.maps.found import CellSearch
-from genemamba.pl._style import COLORS, GREY, axes, rows
+from genemamba.pl._style import COLORS, axes, heading, legend_below, rows, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,18 +54,25 @@ def search(
     table = table[table["column"] == column]
     query = _chosen("query", query, table["query"].unique().tolist())
     table = table[table["query"] == query].nlargest(n, "share")
-    ax = axes(ax, 5.5, 1.1 + 0.32 * len(table))
+    ax = axes(ax, 6.2, 1.9 + 0.36 * len(table))
     place = np.arange(len(table))
     ax.barh(place - 0.18, table["share"], 0.36, color=COLORS[0], label="of the cells found")
-    ax.barh(place + 0.18, table["background"], 0.36, color="#cfd4d9", label="of the map")
-    for y, share, found in zip(place, table["share"], table["found"], strict=True):
-        ax.text(share, y - 0.18, f" {found:,}", va="center", fontsize=8, color=GREY)
-    rows(ax, [str(value) for value in table["value"]])
-    ax.set_xlim(0, 1.1 * float(table[["share", "background"]].to_numpy().max()))
+    ax.barh(place + 0.18, table["background"], 0.36, color=COLORS[3], label="of the whole map")
+    for y, share, found, fold in zip(
+        place, table["share"], table["found"], table["fold"], strict=True
+    ):
+        ax.text(share, y - 0.18, f" {found:,} cells, {fold:.3g}× the map", va="center", fontsize=8)
+    rows(ax, [short(str(value)) for value in table["value"]])
+    ax.set_xlim(0, 1.5 * float(table[["share", "background"]].to_numpy().max()))
+    ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
     ax.xaxis.set_major_formatter("{x:.0%}")
     ax.set_xlabel("share of cells")
-    ax.set_title(f"{column}: {query}, on {result.map_name}", fontsize="medium", loc="left")
-    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    legend_below(ax, ncols=2)
+    n = int((result.cells["query"] == query).sum())
+    heading(
+        ax, f"query {query}: {column} of the {n:,} most similar cells of {result.map_name}",
+        "longer than grey: more frequent than on the whole map",
+    )  # fmt: skip
     return ax
 
 
