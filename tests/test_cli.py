@@ -221,6 +221,16 @@ def test_help_ends_each_option_with_its_default(
     assert "None" not in text and "()" not in text and "[])" not in text and "==" not in text
 
 
+def test_an_unknown_option_shows_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["embed", "in.h5ad", "out.h5ad", "--modl", "x"])
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage == "usage: genemamba embed IN.h5ad OUT.h5ad [options]"
+    assert error.endswith("unrecognized arguments: --modl x")
+
+
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     said = capsys.readouterr().err
@@ -272,10 +282,7 @@ def test_errors_are_two_lines_and_nothing_is_written(
     ("arguments", "said"),
     [
         (["annotate", "in.h5ad", "in.h5ad"], "the input itself"),
-        (
-            ["annotate", "in.h5ad", "ref.h5ad", "--reference", "ref.h5ad", "--force"],
-            "the reference itself",
-        ),
+        (["annotate", "in.h5ad", "ref.h5ad", "--reference", "ref.h5ad"], "the reference itself"),
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "no.h5ad"], "no reference no.h5ad"),
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "ref.h5ad"], "without label_key"),
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "model"], "nor the folder of an"),

@@ -10,12 +10,17 @@ import logging
 import os
 import sys
 import time
+import warnings
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm as _tqdm
 
 from genemamba._machine import peak_memory
+
+with warnings.catch_warnings():  # other packages import it, too; it asks for ipywidgets once
+    warnings.simplefilter("ignore")
+    from tqdm import auto as _auto  # noqa: F401
 
 __all__ = ["Progress", "duration", "say", "tell", "tell_end", "tqdm"]
 
@@ -174,7 +179,7 @@ class Progress:
         self.doing, self.on = doing, on
         self._bar = tqdm(
             total=n_cells, initial=there, desc=doing, delay=_DELAY, leave=False,
-            bar_format=_CELLS, smoothing=0.1, disable=not shown,
+            bar_format=_CELLS, smoothing=0, disable=not shown,
         )  # fmt: skip
         self._left, self._done, self._there = n_cells - there, 0.0, there
         self._told, self._begun, self._first = False, 0.0, 0.0
@@ -190,7 +195,7 @@ class Progress:
     def expect(self, n_cells: int) -> None:
         """Say how many cells there are, once that is known."""
         self._left = n_cells
-        self._bar.reset(n_cells)
+        self._bar.total = n_cells
 
     def tell(self, text: str) -> None:
         """Say something on the way, unless all is done in a moment."""
@@ -204,11 +209,14 @@ class Progress:
     def update(self, n: float) -> None:
         """Advance by `n` cells; a part of one is the share of its batch that is done."""
         n = min(n, self._left - self._done)
-        self._bar.update(n)
         self._done += n
-        if not self._begun:  # the first part includes warm-up
+        if not self._begun:  # the first part includes warm-up, which no rate should
             self._begun, self._first = time.monotonic(), self._done
+            self._bar.unpause()
+            self._bar.update(n)
+            self._bar.initial = self._bar.n
             return
+        self._bar.update(n)
         seconds, done = time.monotonic() - self._begun, self._done - self._first
         if self._told or seconds <= _ESTIMATED_AFTER or done <= 0:
             return

@@ -55,7 +55,7 @@ def check(source: Path, **options: Any) -> int:
 
 def embed(source: Path, target: Path, force: bool, **options: Any) -> None:
     """Embed a file."""
-    require_target(target, H5AD, ZARR, inputs=[source], force=force)
+    require_target(target, H5AD, ZARR, force=force, input=source)
     from genemamba import tl
 
     _through(tl.embed, source, target, options)
@@ -63,7 +63,7 @@ def embed(source: Path, target: Path, force: bool, **options: Any) -> None:
 
 def tokenize(source: Path, target: Path, force: bool, **options: Any) -> None:
     """Rank the genes of a file."""
-    require_target(target, H5AD, ZARR, inputs=[source], force=force)
+    require_target(target, H5AD, ZARR, force=force, input=source)
     from genemamba import pp
 
     _through(pp.rank_tokenize, source, target, options)
@@ -71,7 +71,7 @@ def tokenize(source: Path, target: Path, force: bool, **options: Any) -> None:
 
 def integrate(source: Path, target: Path, force: bool, **options: Any) -> None:
     """Mix the batches of a file."""
-    require_target(target, H5AD, inputs=[source], force=force)
+    require_target(target, H5AD, force=force, input=source)
     from genemamba import tl
 
     _rewrite(tl.integrate, source, target, options)
@@ -81,9 +81,7 @@ def annotate(
     source: Path, target: Path, reference: Path | None, force: bool, **options: Any
 ) -> None:
     """Label the cells of a file."""
-    require_target(target, H5AD, inputs=[source], force=force)
-    if reference is not None and target.exists() and target.samefile(reference):
-        raise InputError(f"{target} is the reference itself", "write to another file")
+    require_target(target, H5AD, force=force, input=source, reference=reference)
     from genemamba import tl
     from genemamba._keys import annotation_keys
 
@@ -100,7 +98,7 @@ def perturb(
 ) -> None:
     """Perturb genes in the cells of a file; write the table, the cells with it, or both."""
     for output in outputs:
-        require_target(output, CSV, H5AD, inputs=[source], force=force)
+        require_target(output, CSV, H5AD, force=force, input=source)
     from genemamba import tl
     from genemamba._keys import UNS
 
@@ -123,7 +121,7 @@ def perturb(
 
 def map(source: Path, target: Path, force: bool, **options: Any) -> None:
     """Lay the cells of a file on a reference map."""
-    require_target(target, H5AD, inputs=[source], force=force)
+    require_target(target, H5AD, force=force, input=source)
     from genemamba import tl
     from genemamba._keys import map_keys
 
@@ -146,7 +144,7 @@ def search(source: Path, out: Path | None, exclude: list[str], force: bool, **op
             raise InputError(f"--exclude {pair} has no '='", "write it as COLUMN=VALUE")
         chosen.setdefault(column, []).append(value)
     if out is not None:
-        require_target(out, CSV, inputs=[source], force=force)
+        require_target(out, CSV, force=force, input=source)
     from genemamba import tl
 
     found = tl.search(read_cells(source), exclude=chosen, **options)

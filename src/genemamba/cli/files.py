@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,7 @@ def _require_map(name: str | None) -> None:
         raise no_map(name)
 
 
-def require_target(
-    target: Path, *suffixes: str, inputs: Iterable[Path | None] = (), force: bool = False
-) -> None:
+def require_target(target: Path, *suffixes: str, force: bool, **inputs: Path | None) -> None:
     """Raise unless a file can be written: the suffix, the folder, and nothing there already."""
     if target.suffix.lower() not in suffixes:
         ends = f"ends in {target.suffix}" if target.suffix else "has no suffix"
@@ -76,9 +74,9 @@ def require_target(
         )
     if not target.absolute().parent.is_dir():
         raise InputError(f"there is no folder {target.parent}", "create it first")
-    for path in inputs:
+    for what, path in inputs.items():
         if path is not None and target.exists() and target.samefile(path):
-            raise InputError(f"{target} is the input itself", "write to another file")
+            raise InputError(f"{target} is the {what} itself", "write to another file")
     if target.suffix == ZARR:
         return  # it resumes, or tells whose it is
     if target.is_dir():

@@ -61,10 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # None if closed
             stream.reconfigure(errors="replace")  # "×" where the encoding has none
     reader = parser()
-    given = vars(reader.parse_args(argv))
+    found, unread = reader.parse_known_args(argv)
+    given = vars(found)
     if (command := given.pop("command")) is None:
         reader.print_help(sys.stderr)
         return 2
+    own = given.pop("own")
+    if unread:  # argparse would show the usage of all commands
+        own.error(f"unrecognized arguments: {' '.join(unread)}")
     _, _, run = COMMANDS[command]
     warnings.showwarning = _show(warnings.showwarning)
     try:
@@ -90,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
         )
         add(own)
         own.usage = _usage(own)
+        own.set_defaults(own=own)
     return found
 
 
