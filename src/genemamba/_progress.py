@@ -13,6 +13,7 @@ import time
 import warnings
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 from tqdm import tqdm as _tqdm
 
@@ -107,7 +108,7 @@ class _Notebook:
     """
 
     encoding = "utf-8"
-    _open: tuple[int, Any] | None = None  # the cell of the notebook, and the place
+    _open: tuple[int, str] | None = None  # the cell of the notebook, and the place
 
     def write(self, text: str) -> None:
         """Show a state of a bar; what moves the cursor of a terminal is left out."""
@@ -119,23 +120,23 @@ class _Notebook:
 
     @classmethod
     def _show(cls, line: str) -> None:
-        from IPython.display import display
-
-        data, cell = {"text/plain": line}, _shell().execution_count
-        if cls._open is None or cls._open[0] != cell:
-            cls._open = cell, display(data, raw=True, display_id=True)
-        else:
-            cls._open[1].update(data, raw=True)
+        shell = _shell()
+        again = cls._open is not None and cls._open[0] == shell.execution_count
+        if cls._open is None or not again:
+            cls._open = shell.execution_count, uuid4().hex
+        place = {"display_id": cls._open[1]}
+        shell.display_pub.publish({"text/plain": line}, transient=place, update=again)
 
     @classmethod
     def close(cls, line: str) -> bool:
         """Replace the bar of this cell of the notebook, if there is one; return whether."""
-        opened, cls._open = cls._open, None
-        shell = None if opened is None or _silenced() else _shell()
-        if opened is None or shell is None or opened[0] != shell.execution_count:
-            return False
-        opened[1].update({"text/plain": line}, raw=True)
-        return True
+        shell = None if cls._open is None or _silenced() else _shell()
+        cell = None if cls._open is None else cls._open[0]
+        mine = shell is not None and shell.execution_count == cell
+        if mine:
+            cls._show(line)
+        cls._open = None
+        return mine
 
 
 class _Log:
