@@ -27,7 +27,7 @@ test: $(VENV)/installed-test ## all tests, on as many cores as there are up to f
 
 examples: $(VENV)/installed-test ## the examples of all docstrings
 	MPLBACKEND=Agg $(BIN)/python -m pytest --doctest-modules --ignore-glob='*/network/*' --ignore-glob='*/train/*' \
-		--ignore-glob='*/cli.py' -W ignore src/genemamba
+		-W ignore src/genemamba
 
 lint: $(VENV)/installed-dev ## ruff: rules and format
 	$(BIN)/ruff check

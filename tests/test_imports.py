@@ -65,14 +65,14 @@ ONLY_IN = {
             "cells/",
             "compare/",
             "_demo.py",
-            "cli.py",
+            "cli/",
         ),
     ),
     "kernels": (KERNELS, ("network/kernels.py",)),
     "cluster": (CLUSTER, ("cells/cluster.py",)),
     "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
-    "train": ({"genemamba.train"}, ("train/", "tl/", "cli.py", "__main__.py")),
+    "train": ({"genemamba.train"}, ("train/", "tl/", "__main__.py")),
 }
 
 

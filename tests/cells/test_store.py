@@ -36,9 +36,9 @@ from genemamba.cells import counts
 from genemamba.tl import _embedding
 counts.BLOCK = streamed.BLOCK = 64
 embed = _embedding.EmbedBlock.__call__
-def slowly(self, block):
+def slowly(self, block, progress):
     time.sleep(0.3)
-    return embed(self, block)
+    return embed(self, block, progress)
 _embedding.EmbedBlock.__call__ = slowly
 gm.tl.embed(sys.argv[1], model=sys.argv[2], out=sys.argv[3], device="cpu", precision="float32")
 """

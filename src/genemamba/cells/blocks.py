@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from genemamba._files import sha256
 from genemamba._keys import UNS
-from genemamba._progress import Progress
+from genemamba._progress import Progress, tell
 from genemamba._version import __version__
 from genemamba.cells import cluster
 from genemamba.cells.counts import BLOCK, Counts
@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from genemamba.tokens import GeneMatch, Ranked
 
 Csr: TypeAlias = sparse.csr_matrix | sparse.csr_array
-Step = Callable[[Csr], tuple[np.ndarray, dict[str, Any]]]
-"""Maps the counts of a block to rows and to summary statistics that JSON can hold."""
+
+
+class Step(Protocol):
+    """Maps the counts of a block to rows and to summary statistics that JSON can hold."""
+
+    def __call__(
+        self, block: Csr, progress: bool | Progress = False
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Take a block; `progress` is a bar to advance on the way."""
 
 
 class Sink(Protocol):
@@ -59,30 +66,33 @@ def fill(counts: Counts, step: Step, sink: Sink, *, doing: str) -> list[dict[str
     With a dask array of counts and an active ``dask.distributed`` client, its workers compute.
     """
     missing = [start for start in counts.starts if start not in sink.done]
+    there = sum(min(BLOCK, counts.n_cells - start) for start in sink.done)
+    if there:
+        tell(f"{doing}: {there:,} of {counts.n_cells:,} cells were there already")
     client = cluster.client_for(counts)
-    results = (
-        _here(counts, step, missing)
-        if client is None
-        else cluster.mapped(client, counts, step, missing)
-    )
-    left = counts.n_cells * len(missing) // max(1, len(counts.starts))
     writing: Future[None] | None = None
-    with Progress(doing, left, "cell", left) as bar, ThreadPoolExecutor(1) as writer:
+    with Progress(doing, counts.n_cells, there=there) as bar, ThreadPoolExecutor(1) as writer:
+        results = (
+            _here(counts, step, missing, bar)
+            if client is None
+            else cluster.mapped(client, counts, step, missing)
+        )
         for start, (rows, stats) in results:
             if writing is not None:
                 writing.result()
             writing = writer.submit(sink.write, start, rows, stats)  # while the next is computed
-            bar.update(len(rows))
+            there += len(rows)
+            bar.reach(there)
     if writing is not None:
         writing.result()
     return [sink.done[start] for start in counts.starts]
 
 
 def _here(
-    counts: Counts, step: Step, starts: Iterable[int]
+    counts: Counts, step: Step, starts: Iterable[int], bar: Progress
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, Any]]]]:
     for start, block in counts.blocks(starts):
-        yield start, step(block)
+        yield start, step(block, bar)
 
 
 def stats_of(ranked: Ranked, block: Csr, genes: GeneMatch) -> dict[str, Any]:
@@ -159,7 +169,9 @@ def into_store(
         **entry["params"],
     }
     with filling(path, adata.obs_names, key, width, dtype, settings) as store:
-        if not store.finished():
+        if store.finished():
+            tell(f"{doing}: all {counts.n_cells:,} cells were there already")
+        else:
             stats = fill(counts, step, store, doing=doing)
             record = {"version": __version__, **entry, **summed(adata, counts, genes, stats)}
             store.finish({UNS: {key: record}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from anndata import AnnData
 
+from genemamba._progress import tell_end
 from genemamba.cells.files import choose_modality, opened
 from genemamba.errors import InputError
 
@@ -22,10 +24,14 @@ def cells_of(
     mod: str | None,
     copy: bool,
     out: str | PathLike[str] | Literal[False] | None = False,
+    *,
+    doing: str = "",
+    to: str = "",
 ) -> Iterator[tuple[AnnData, AnnData | MuData | None]]:
     """Give the cells to read and write, and what a tool returns: with `copy` the whole copy.
 
-    `out` is False for tools that cannot write to a store.
+    `out` is False for tools that cannot write to a store. `doing` is what the line that closes a
+    long operation calls it, and `to` the slot that the user will look for.
 
     Raises
     ------
@@ -40,7 +46,7 @@ def cells_of(
             f"adata is a path ({fspath(adata)!r}), which results cannot be written to",
             f"{store}read the file first: adata = anndata.read_h5ad(path)",
         )
-    result = None
+    result, begun = None, time.monotonic()
     if copy:
         assert not isinstance(adata, (str, PathLike))
         cells = modality(adata, mod)
@@ -50,6 +56,8 @@ def cells_of(
     with opened_in(adata if result is None else result, mod) as cells:
         require_anndata(cells)
         yield cells, result
+        if doing:
+            tell_end(doing, cells.n_obs, begun, f"{fspath(out)}: {to}" if out else to)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numba import njit
 from scipy import sparse
 
 from genemamba._files import load_array, replacing, write_json
-from genemamba._progress import tqdm
+from genemamba._progress import Progress
 from genemamba.datasets._sources import CellFile
 from genemamba.datasets._store import MOST
 from genemamba.errors import InputError
@@ -32,7 +32,7 @@ def read_blocks(
 ) -> Iterator[dict[str, Any]]:
     """Read and filter all files, block by block; yield the description of each block."""
     n_cells = sum(len(file.obs) for file in files)
-    with tqdm(total=n_cells, unit="cell", desc="read", delay=3, leave=False) as bar:
+    with Progress("read", n_cells) as bar:
         for f, file in enumerate(files):
             gene = tokens_of(file, reference)
             library = np.array([f"{file.path.stem}/{name}" for name in file.samples])

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from genemamba.errors import InputError, MapError, shown
 from genemamba.maps.reference_map import ReferenceMap
-from genemamba.models._registry import lookup, nearest, on_disk
+from genemamba.models._registry import lookup, no_map, on_disk
 
 MapLike: TypeAlias = "str | PathLike[str] | ReferenceMap"
 
@@ -61,9 +61,5 @@ def load(reference_map: MapLike, *, verify: bool = False) -> ReferenceMap:
         return ReferenceMap.open(folder, whole=verify, name=name)
     folder = Path(os.path.expanduser(name))
     if not os.path.exists(folder):  # pathlib's would raise on names that no system can have
-        raise MapError(
-            f"there is no map and no folder {shown(name)}",
-            f"gm.maps.available() lists the names, such as {nearest(name, 'map')!r}; "
-            "gm.tl.build_map makes a map of your own cells",
-        )
+        raise no_map(name)
     return ReferenceMap.open(folder, whole=verify)

@@ -105,7 +105,7 @@ def vocabulary(model: ModelLike) -> Vocabulary:
                 "the model has no vocabulary, so its tokens mean nothing", "set model.vocab first"
             )
         return model.vocab
-    path, _ = _find(model)
+    path, _ = find(model)
     if is_checkpoint(path):
         return read_vocabulary(path)
     from genemamba.models._published import Published
@@ -117,7 +117,7 @@ def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
     """Read and check the checkpoint of a name or path, in either layout."""
     from genemamba.network.checkpoint import is_checkpoint, read_parts
 
-    path, entry = _find(model)
+    path, entry = find(model)
     if is_checkpoint(path):
         parts = read_parts(path)
         _check_merge(parts.config, merge)
@@ -134,7 +134,7 @@ def read(model: str | PathLike[str], merge: Merge | None) -> Parts:
     return parts
 
 
-def _find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
+def find(model: str | PathLike[str]) -> tuple[Path, Entry | None]:
     """Find the folder or file of a name or path, and its entry; a known name comes first."""
     if not isinstance(model, str | os.PathLike):
         raise InputError(

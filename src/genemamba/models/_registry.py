@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from genemamba.errors import CheckpointError, InputError
+from genemamba.errors import CheckpointError, InputError, MapError, shown
 
 Holds = Literal["checkpoint", "map"]
 _PART = {"checkpoint": "models", "map": "maps"}
@@ -140,6 +140,15 @@ def require(name: str, holds: Holds = "checkpoint") -> Entry:
     raise CheckpointError(
         f"no {holds} is called {name!r}",
         f"gm.{_PART[holds]}.available() lists all, such as {nearest(name, holds)!r}",
+    )
+
+
+def no_map(name: str) -> MapError:
+    """Return the error for what is neither the name of a map nor a folder."""
+    return MapError(
+        f"there is no map and no folder {shown(name)}",
+        f"gm.maps.available() lists the names, such as {nearest(name, 'map')!r}; "
+        "gm.tl.build_map makes a map of your own cells",
     )
 
 

@@ -106,16 +106,16 @@ def over_cells(
 
     n_threads = 1 if gradients else max(1, min(torch.get_num_threads(), len(batches)))
     on = f" on {runtime.device} in {runtime.precision}"
-    total, n_cells = int(lengths.sum()), len(lengths)
+    share = len(lengths) / max(1, int(lengths.sum()))  # of a cell in a token
     given: AbstractContextManager[Progress] = (
         nullcontext(progress)
         if isinstance(progress, Progress)
-        else Progress(doing, total, "token", n_cells, on=on, shown=progress)
+        else Progress(doing, len(lengths), on=on, shown=progress)
     )
     with given as bar:
         for pieces in _in_order(run, packed, batches, runtime, n_threads):
             yield from pieces
-            bar.update(sum(int(lengths[cells].sum()) for cells, _ in pieces))
+            bar.update(share * sum(int(lengths[cells].sum()) for cells, _ in pieces))
 
 
 def _in_order(

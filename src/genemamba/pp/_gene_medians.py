@@ -87,7 +87,8 @@ def gene_medians(
     """
     if method not in get_args(Method):
         raise InputError(f"method={method!r} is unknown", "use 'exact' or 'tdigest'")
-    with cells_of(adata, mod, copy) as (cells, result):
+    to = f"var[{key_added!r}]"
+    with cells_of(adata, mod, copy, doing="gene_medians", to=to) as (cells, result):
         check_slots(cells, key_added, VAR_MEDIAN, var=[key_added])
         counts = read_counts(cells, layer)
         var, where = counts.var, counts.where

@@ -14,6 +14,7 @@ from scipy import sparse
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import OBSM_TOKENS
+from genemamba._progress import Progress
 from genemamba.cells.blocks import Csr, into_store, stats_of
 from genemamba.cells.open import cells_of
 from genemamba.cells.read import Reading, rank, read_counts, tokenise
@@ -104,7 +105,8 @@ def rank_tokenize(
     >>> vocab.symbol[first].shape
     (3,)
     """
-    with cells_of(adata, mod, copy, out) as (cells, result):
+    to = f"obsm[{key_added!r}]"
+    with cells_of(adata, mod, copy, out, doing="rank_tokenize", to=to) as (cells, result):
         check_slots(cells, key_added, OBSM_TOKENS, obsm=[] if out else [key_added])
         vocab, reading = models.vocabulary(model), Reading(layer, gene_ids, organism, max_tokens)
         entry = {"vocabulary_sha256": vocab.sha256, "params": reading.params}
@@ -114,7 +116,8 @@ def rank_tokenize(
             step = RankBlock(genes, max_tokens)
             into_store(
                 out, cells, counts, genes, step,
-                key=key_added, width=max_tokens, dtype=np.uint16, entry=entry, doing="tokenise",
+                key=key_added, width=max_tokens, dtype=np.uint16, entry=entry,
+                doing="rank_tokenize",
             )  # fmt: skip
             return None
         tokens = tokenise(cells, vocab, reading)
@@ -134,7 +137,9 @@ class RankBlock:
     genes: GeneMatch
     max_tokens: int
 
-    def __call__(self, block: Csr) -> tuple[np.ndarray, dict[str, Any]]:
+    def __call__(
+        self, block: Csr, progress: bool | Progress = False
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Return ``n × max_tokens`` uint16 tokens, 0 at the end, and what the record sums up."""
         ranked = rank(block, self.genes, self.max_tokens)
         rows = np.zeros((ranked.n_cells, self.max_tokens), dtype=np.uint16)

@@ -250,7 +250,7 @@ def annotate(
         Reading(layer, gene_ids, organism, max_tokens),
         Running(device, precision, backend, batch_size),
     )
-    with cells_of(adata, mod, copy) as (own, result):
+    with cells_of(adata, mod, copy, doing="annotate", to=f"obs[{keys.label!r}]") as (own, result):
         check_slots(own, keys.record, UNS_ANNOTATE, obs=keys.obs, obsm=keys.obsm)
         groups = None if groupby is None else read_groupby(own, groupby, keys)
         loaded = models.load(model)

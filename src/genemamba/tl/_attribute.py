@@ -150,7 +150,8 @@ def attribute(
     seed = recorded_seed(rng)
     reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
-    with cells_of(adata, mod, copy) as (own, result):
+    to = f"layers[{key_added!r}]"
+    with cells_of(adata, mod, copy, doing="attribute", to=to) as (own, result):
         check_slots(own, key_added, ATTRIBUTION, layers=(key_added,), varm=(key_added,))
         loaded = models.load(model)
         groups = _read_groups(own, groupby)

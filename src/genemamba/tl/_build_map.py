@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -17,6 +18,7 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._files import ResumableFolder, alone, write_json
+from genemamba._progress import tell_end
 from genemamba._rng import Rng, generator_of, seed_of
 from genemamba._version import __version__
 from genemamba.cells.read import Reading, no_genes
@@ -108,7 +110,7 @@ def build_map(
     >>> blood.n_cells
     700
     """
-    folder, seed = _folder(out), seed_of(rng)
+    folder, seed, begun = _folder(out), seed_of(rng), time.monotonic()
     loaded = models.load(model)
     reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
@@ -161,6 +163,7 @@ def build_map(
             )
             (partial / WORK).replace(folder)
             shutil.rmtree(partial, ignore_errors=True)
+    tell_end("build_map", len(obs), begun, str(folder))
     return ReferenceMap.open(folder)
 
 

@@ -60,7 +60,7 @@ class Editor:
     ranked
         The cells, ranked to as many tokens more than `max_tokens` as genes are edited at once.
     bar
-        Shows the progress of all that is read, in tokens.
+        Shows the progress of all that is read.
     """
 
     loaded: GeneMamba

@@ -114,7 +114,8 @@ def embed(
     >>> sc.pp.neighbors(adata, use_rep="X_genemamba")
     """
     running = Running(device, precision, backend, batch_size)
-    with cells_of(adata, mod, copy, out) as (cells, result):
+    to = f"obsm[{key_added!r}]"
+    with cells_of(adata, mod, copy, out, doing="embed", to=to) as (cells, result):
         check_slots(cells, key_added, OBSM_EMBEDDING, obsm=[] if out else [key_added])
         loaded = models.load(model)
         reading = Reading(layer, gene_ids, organism, max_tokens)

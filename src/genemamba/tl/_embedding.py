@@ -17,6 +17,7 @@ from anndata import AnnData
 
 from genemamba import models
 from genemamba._keys import OBSM_EMBEDDING
+from genemamba._progress import Progress
 from genemamba.cells import cluster
 from genemamba.cells.blocks import Array, Csr, fill, into_store, stats_of, summed
 from genemamba.cells.counts import Counts
@@ -248,10 +249,12 @@ class EmbedBlock:
     pooling: Pooling
     runtime: Runtime
 
-    def __call__(self, block: Csr) -> tuple[np.ndarray, dict[str, Any]]:
+    def __call__(
+        self, block: Csr, progress: bool | Progress = False
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Return ``n × d_model`` float32 vectors, and what the record sums up."""
         ranked = rank(block, self.genes, self.max_tokens)
-        how: Any = {"pooling": self.pooling, "runtime": self.runtime, "progress": False}
+        how: Any = {"pooling": self.pooling, "runtime": self.runtime, "progress": progress}
         return embed_tokens(self._placed, ranked, **how), stats_of(ranked, block, self.genes)
 
     @cached_property

@@ -129,7 +129,7 @@ def integrate(
     reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
     generator = generator_of(rng)
-    with cells_of(adata, mod, copy) as (own, result):
+    with cells_of(adata, mod, copy, doing="integrate", to=f"obsm[{key_added!r}]") as (own, result):
         check_slots(own, key_added, OBSM_INTEGRATED, obsm=[key_added])
         batch = _batches(own, batch_key)
         labels = None if label_key is None else _labels(own, label_key, batch, batch_key)

@@ -158,7 +158,7 @@ def map(
         )
     reading = Reading(layer, gene_ids, organism, max_tokens)
     running = Running(device, precision, backend, batch_size)
-    with cells_of(adata, mod, copy) as (own, result):
+    with cells_of(adata, mod, copy, doing="map", to=f"obsm[{keys.umap!r}]") as (own, result):
         names = _columns(reference, keys)
         check_slots(own, keys.record, UNS_MAP, obs=names, obsm=keys.obsm)
         batch = read_groups(own, batch_key)

@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from genemamba import models
 from genemamba._docs import documented
-from genemamba._keys import OBSM_PERTURB, PERTURB
+from genemamba._keys import OBSM_PERTURB, PERTURB, UNS
 from genemamba._progress import Progress
 from genemamba._rng import Rng, recorded_seed, seed_of
 from genemamba._settings import check_whole
@@ -173,7 +173,8 @@ def perturb(
     _check_arguments(how, n_controls, control_cells)
     runtime = choose_runtime(device, precision, backend, batch_size)
     reading = Reading(layer, gene_ids, organism, max_tokens)
-    with cells_of(adata, mod, copy) as (cells, result):
+    to = f"uns[{UNS!r}][{key_added!r}]"
+    with cells_of(adata, mod, copy, doing="perturb", to=to) as (cells, result):
         slots = tuple(key_added + s.removeprefix(PERTURB) for s in OBSM_PERTURB)
         check_slots(cells, key_added, PERTURB, obsm=slots)
         loaded = models.load(model)
@@ -184,7 +185,7 @@ def perturb(
         # deeper, so that the genes that a deletion lets in are the right ones
         deeper = max_tokens + max(len(p.tokens) for p in asked)
         tokens = tokenise(cells, vocab, replace(reading, max_tokens=deeper))
-        bar = Progress("perturb", 0, "token", 0, on=f" on {runtime.device}")
+        bar = Progress("perturb", 0, on=f" on {runtime.device}")
         editor = Editor(loaded, runtime, pooling, max_tokens, how, tokens.ranked, bar)
         found = Run(
             editor, asked, states, target, tokens.genes.tokens, n_controls, control_cells,

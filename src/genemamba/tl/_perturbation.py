@@ -86,7 +86,9 @@ class Run:
         early = [edit for edit in controls if edit.key in soon]
         late = [edit for edit in controls if edit.key not in soon]
         with self.editor.bar as bar:
-            bar.expect(*self._size([*own, *controls]))
+            bar.expect(
+                len(self.editor.ranked.lengths) + sum(len(e.cells) for e in [*own, *controls])
+            )
             edited = np.concatenate([s.cells for s in self.states if s.edited])
             there = edited[np.isfinite(self.before[edited]).all(axis=1)]
             shape = (2, len(self.before), len(self.asked))
@@ -104,12 +106,6 @@ class Run:
                 if part is early and late:
                     bar.tell(found.first_answer())
         return found
-
-    def _size(self, edits: Sequence[Edit]) -> tuple[int, int]:
-        """Return how many tokens and cells are read in all, nearly."""
-        lengths = np.minimum(self.editor.ranked.lengths, self.editor.max_tokens)
-        n = len(lengths) + sum(len(edit.cells) for edit in edits)
-        return int(lengths.sum() + sum(lengths[edit.cells].sum() for edit in edits)), n
 
     def _job(self, edit: Edit) -> Job:
         return self.editor.job(edit.key, edit.genes, edit.cells, self.ways[edit.state])
