@@ -33,9 +33,7 @@ def find_genes(
     array([3], dtype=int32)
     """
     names = [str(name) for name in names]
-    gene, status = of_names(names, vocab, organism)
-    if organism == "human" and (gene < 0).any():  # tables of orthologues ignore case themselves
-        gene = np.where(status == "unknown", _in_any_case(names, vocab), gene)
+    gene, status = as_typed(names, vocab, organism)
     if (gene < 0).any():
         bad = int(np.argmax(gene < 0))
         raise _unknown(names[bad], str(status[bad]), vocab, organism, argument)
@@ -76,6 +74,14 @@ def near(name: str, known: Iterable[str]) -> str:
     folded = {other.casefold(): other for other in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
     return f"did you mean {', '.join(repr(folded[n]) for n in found)}?" if found else ""
+
+
+def as_typed(names: list[str], vocab: Vocabulary, organism: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gene of each name, case ignored where it leaves one, and its status."""
+    gene, status = of_names(names, vocab, organism)
+    if organism == "human" and (gene < 0).any():  # tables of orthologues ignore case themselves
+        gene = np.where(status == "unknown", _in_any_case(names, vocab), gene)
+    return gene, status
 
 
 def of_names(names: list[str], vocab: Vocabulary, organism: str) -> tuple[np.ndarray, np.ndarray]:
