@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -301,13 +302,13 @@ def test_scgraph_of_batches_that_are_large_enough(pbmc, small_model):
         pbmc, "bulk_labels", batch_key="batch", split="batch", baselines=["pca", "expression"]
     )
     assert table["scgraph"].drop("expression (LR)").between(-1, 1).all()
-    assert table.loc["PCA-50", "scgraph"] > 0.8 > table.loc["X_genemamba", "scgraph"]
+    assert table.loc["PCA-50", "scgraph"] > max(0.8, table.loc["X_genemamba", "scgraph"])
     assert "scgraph" in table.attrs["won"] and "scgraph" in as_text(table)
 
 
-def test_scvi_needs_its_package_and_counts(cells, monkeypatch):
+def test_scvi_needs_its_package_and_counts(cells, small_model, monkeypatch):
     monkeypatch.setattr("genemamba.compare.compare.has_scvi", lambda: False)
-    assert "scVI" not in compare(cells, "bulk_labels", model="genemamba-mini", baselines=None).index
+    assert "scVI" not in compare(cells, "bulk_labels", model=small_model).index
     with pytest.raises(InputError, match=r"scvi-tools is not installed\n.*pip install scvi-tools"):
         compare(cells, "bulk_labels", baselines=["scvi"])
     monkeypatch.setattr("genemamba.compare.compare.has_scvi", lambda: True)
@@ -316,15 +317,20 @@ def test_scvi_needs_its_package_and_counts(cells, monkeypatch):
         compare(cells, "bulk_labels", baselines=["scvi"])
 
 
+def drawn():
+    """Return the state of the random numbers of the process."""
+    return str(np.random.get_state()) + str(random.getstate())  # noqa: NPY002
+
+
 def test_scvi_is_trained_on_these_cells(cells, monkeypatch):
     pytest.importorskip("scvi", reason="scvi-tools is not a dependency")
     monkeypatch.setattr("genemamba.compare.trained._EPOCHS", 8)
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = drawn()
     options = {"batch_key": "donor", "baselines": ["scvi", "pca"]}
     table = compare(cells, "bulk_labels", **options)
     assert table.loc["scVI", "kind"] == "trained on these cells, 8 epochs"
     assert table.loc["scVI"].drop(["kind"]).notna().all()
-    assert np.random.get_state()[1].tolist()  # noqa: NPY002 == before
+    assert drawn() == before
     pd.testing.assert_frame_equal(table, compare(cells, "bulk_labels", **options))
 
 

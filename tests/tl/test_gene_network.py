@@ -142,6 +142,7 @@ def test_genes_are_named_as_anyone_would(known: AnnData) -> None:
         ({"threshold": 5}, "threshold=5"),
         ({"n_permutations": 0}, "n_permutations=0"),
         ({"genes": ["G1", "G2"]}, "2 genes have a vector"),
+        ({"genes": "G1"}, "1 genes have a vector"),
     ],
 )
 def test_says_what_is_wrong(tables, options: dict, said: str) -> None:

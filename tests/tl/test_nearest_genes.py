@@ -119,6 +119,7 @@ def test_of_a_model_that_was_not_saved_only_its_vectors_are_known(
         ("MS4A11", {}, r"'MS4A11' is not a gene of the model\n.*did you mean 'MS4A1'"),
         ("INS", {}, r"not among those of adata\n.*gm.tl.gene_embedding\(\)"),
         ([], {}, "genes is empty"),
+        (None, {}, "genes=None names no gene"),
         ("LYZ", {"n": 0}, "n=0"),
     ],
 )

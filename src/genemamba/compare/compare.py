@@ -188,7 +188,7 @@ def compare(
         "cells_without_embedding": int((~keep).sum()),
     }
     record(adata, COMPARE, {"table": table, **about})
-    table.attrs = about | {"unseen": unseen, "won": winners(table)["won"].to_dict()}
+    table.attrs = about | {"unseen": unseen, "won": dict(winners(table).get("won", {}))}
     if verbose:
         say(as_text(table))
     return table

@@ -45,7 +45,7 @@ def type_distances(
             variable = own.X[:, own.var["highly_variable"].to_numpy()]
             pca = sc.pp.pca(variable, n_comps=min(_PCS, *(n - 1 for n in variable.shape)),
                             random_state=seed)  # fmt: skip
-        parts.append(_distances(pca, np.where(kept, labels, None)[cells]))
+        parts.append(_distances(pca[kept[cells]], labels[cells & kept]))
     if not parts:
         return None
     mean = pd.concat(parts).groupby(level=0).mean()
@@ -58,7 +58,8 @@ def scgraph(X: NDArray[np.float32], labels: NDArray[Any], reference: pd.DataFram
 
     Near types weigh more: the weight is one over their distance in the reference.
     """
-    own = _distances(X, np.where(np.isin(labels, reference.columns), labels, None))
+    there = np.isin(labels, reference.columns)
+    own = _distances(X[there], labels[there])
     found = [_weighted(own[name], reference[name]) for name in own.columns]
     known = [r for r in found if np.isfinite(r)]
     return float(np.mean(known)) if known else float("nan")
@@ -66,7 +67,7 @@ def scgraph(X: NDArray[np.float32], labels: NDArray[Any], reference: pd.DataFram
 
 def _distances(X: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
     """Return distances of the trimmed means of types, each column relative to its largest."""
-    types = sorted({label for label in labels if label is not None})
+    types = sorted(set(labels))
     centers = np.array([trim_mean(X[labels == t], _TRIMMED, axis=0) for t in types])
     table = pd.DataFrame(cdist(centers, centers), types, types)
     return table / table.max(axis=0)

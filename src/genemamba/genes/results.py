@@ -29,13 +29,13 @@ class GenePairs(Shown):
         lost = ", ".join(f"{n:,} {reason}" for reason, n in self.lost.items() if n)
         used = f"{positive:,} related and {negative:,} unrelated pairs"
         lines = [("GenePairs", used + (f"; not used: {lost}" if lost else ""))]
-        for (name, measure), row in self.table.iterrows():  # type: ignore[misc]
+        for (name, measure), row in self.table.iterrows():
             kind = "control, " if row["kind"] == "control" else ""
-            lines.append((
-                str(name),
-                f"{kind}{measure}: AUROC {row['auroc']:.2f} ({row['auroc_low']:.2f}–"
-                f"{row['auroc_high']:.2f}), {row['auroc_matched']:.2f} with the same genes",
-            ))  # fmt: skip
+            text = f"{kind}{measure}: AUROC {row['auroc']:.2f} ({row['auroc_low']:.2f}–"
+            text += f"{row['auroc_high']:.2f})"
+            if np.isfinite(row["auroc_matched"]):
+                text += f", {row['auroc_matched']:.2f} with the same genes"
+            lines.append((str(name), text))
         return [*lines, ("see", ".table, .scores and .lost; gm.pl.gene_pairs")]
 
 
@@ -67,8 +67,8 @@ class GeneNetwork(Shown):
             first = own.iloc[np.argsort(table.to_numpy()[a, b], kind="stable")[:_FEW]]
             pairs = [f"{x}–{y}" for x, y in zip(first["gene_a"], first["gene_b"], strict=True)]
             closest = f", closest {', '.join(pairs)}" if pairs else ""
-            lines.append((name, f"{len(own):,} edges{closest}"))
-        for (one, other), row in self.overlap.iterrows():  # type: ignore[misc]
+            lines.append((name, f"{len(own):,} edge{'s' * (len(own) != 1)}{closest}"))
+        for (one, other), row in self.overlap.iterrows():
             text = f"Jaccard index {row['jaccard']:.2f} (by chance {row['by_chance']:.2f}, FDR "
             lines.append((f"{one}, {other}", f"{text}{row['fdr']:.2g})"))
         return [*lines, ("see", ".edges, .distances and .overlap; gm.pl.gene_network")]

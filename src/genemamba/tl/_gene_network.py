@@ -116,7 +116,8 @@ def gene_network(
 def _choose(vectors: Vectors, genes: Sequence[str] | None) -> pd.Index:
     there = vectors.common
     if genes is not None:
-        chosen = pd.Index(list(dict.fromkeys(vectors.rows(genes))))
+        asked = [genes] if isinstance(genes, str) else genes
+        chosen = pd.Index(list(dict.fromkeys(vectors.rows(asked))))
     elif len(there) > _MOST_GENES and vectors.cells is not None:
         chosen = there[there.isin(vectors.rows(_most_variable(vectors.cells)))]
     else:

@@ -85,7 +85,8 @@ class Vectors:
             return error
         return InputError(
             f"genes: {name!r} is a gene of the model, but not among those of adata",
-            "give all genes of the model in place of adata: gm.tl.gene_embedding()",
+            "look among all genes of the model: "
+            f"gm.tl.nearest_genes(gm.tl.gene_embedding(), {name!r})",
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from genemamba._settings import check_whole
-from genemamba.errors import InputError
+from genemamba.errors import InputError, shown
 from genemamba.tl._gene_tables import GeneVectors, Vectors, read_vectors
 
 
@@ -57,6 +57,8 @@ def nearest_genes(
     ['CD3D', 'CD3G', 'CD8B']
     """
     check_whole("n", n)
+    if not isinstance(genes, Iterable):
+        raise InputError(f"genes={shown(genes)} names no gene", "give names, such as 'MS4A1'")
     vectors = read_vectors(embeddings)
     asked = [genes] if isinstance(genes, str) else list(genes)
     if not asked:

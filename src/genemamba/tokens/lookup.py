@@ -112,12 +112,12 @@ def _unknown(name: str, status: str, vocab: Vocabulary, organism: str, argument:
     known: Iterable[str] = vocab.name_to_gene
     if organism != "human":
         table = Orthologues.load(organism)
-        known = [*table.symbols, *vocab.symbol.tolist()]
+        known = [*vocab.symbol.tolist(), *table.symbols]  # of names alike, that of the organism
         if (many := table.one_to_many([name])) is not None and many[0]:
             return InputError(
                 f"{argument}: {name!r} has no human gene as its one-to-one orthologue, so the "
                 "model does not read it",
-                f"leave it out; gm.pp.check(adata) counts such genes of the {organism}",
+                "leave it out; gm.pp.check(adata) counts such genes",
             )
     what = "names several genes" if status == "ambiguous" else "is not a gene of the model"
     return InputError(
