@@ -180,8 +180,8 @@ def perturb(
         loaded = models.load(model)
         vocab = models.vocabulary(loaded)
         check_pooling(loaded, pooling)
-        organism = genes_of(cells, vocab, reading)[0].organism
-        asked = _read_perturbations(genes, vocab, organism)
+        species = genes_of(cells, vocab, reading)[0].organism
+        asked = _read_perturbations(genes, vocab, species)
         states = _read_states(cells, groupby, target, groups)
         # deeper, so that the genes that a deletion lets in are the right ones
         deeper = max_tokens + max(len(p.tokens) for p in asked)
@@ -209,7 +209,7 @@ def perturb(
             **tokens.report(),
             "perturbations": np.array([p.name for p in asked], dtype=str),
             "table": found.table(),
-            "control_table": found.control_table(gene_names(vocab, organism)),
+            "control_table": found.control_table(gene_names(vocab, species)),
         }
         record(cells, key_added, about)
     if unchanged := found.unchanged():
