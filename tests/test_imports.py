@@ -22,7 +22,7 @@ ANNDATA = {"anndata", "scanpy", "mudata"}
 KERNELS = {"mamba_ssm", "causal_conv1d"}
 CLUSTER = {"dask", "distributed", "cloudpickle"}  # the last comes with distributed
 EXTRA = (
-    KERNELS | CLUSTER | {"lightning_fabric", "tdigest"}
+    KERNELS | CLUSTER | {"lightning_fabric", "scvi", "tdigest"}
 )  # what is not installed with the package
 SHELL = {f"genemamba.{part}" for part in ("cli", "pp", "tl", "pl", "compare", "cells")}
 
@@ -70,6 +70,7 @@ ONLY_IN = {
     ),
     "kernels": (KERNELS, ("network/kernels.py",)),
     "cluster": (CLUSTER, ("cells/cluster.py",)),
+    "scVI": ({"scvi"}, ("compare/trained.py",)),
     "sketches": ({"tdigest"}, ("tokens/tdigests.py",)),
     "fabric": ({"lightning_fabric"}, ("train/engine.py", "train/parallel.py")),
     "train": ({"genemamba.train"}, ("train/", "tl/", "__main__.py")),

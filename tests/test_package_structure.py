@@ -45,12 +45,13 @@ ARGUMENTS: dict[str, Callable[[AnnData], dict[str, Any]]] = {
     "tl.perturb": lambda adata: {"genes": "CD3D", "n_controls": 2},
     "tl.build_map": lambda _: {"out": f"{mkdtemp()}/map", "label_key": "bulk_labels"},
 }
-# What works on tables of genes, or on a corpus, instead of cells; the name of its first parameter.
+# What works on vectors of genes (of cells, or tables), or on a corpus; its first parameter.
 WITHOUT_CELLS = {
     "tl.enrich": "modules",
     "tl.gene_modules": "embedding",
     "tl.gene_network": "embeddings",
     "tl.gene_similarity": "pairs",
+    "tl.nearest_genes": "embeddings",
     "tl.pretrain": "corpus",
     "pl.gene_network": "network",
     "pl.gene_pairs": "result",

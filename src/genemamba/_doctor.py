@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from genemamba import _machine, models
+from genemamba._shown import Shown
 from genemamba._version import __version__
 from genemamba.network import selftest
 from genemamba.network.inference import embed_tokens
@@ -32,8 +33,8 @@ _CELL = 1_000  # genes of the cells that are timed
 _SECONDS = 1.0  # to time at least
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """What :func:`genemamba.doctor` found; print it to read it.
 
     Attributes
@@ -64,11 +65,11 @@ class Diagnosis:
     memory: float
     advice: tuple[str, ...]
 
-    def __str__(self) -> str:
-        """Lay it out as a table."""
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the lines of the table."""
         drift = f"within {self.drift:.0e} of float64"
         speed = f"{self.cells_per_second:,.0f} cells of {_CELL:,} genes a second with {self.model}"
-        rows = [
+        return [
             ("machine", self.machine),
             ("GPU", self.gpu),
             ("runs on", f"{self.runtime.device}, {self.runtime.precision}"),
@@ -80,9 +81,6 @@ class Diagnosis:
             ("versions", ", ".join(f"{name} {v}" for name, v in self.versions.items())),
             *(("advice", line) for line in self.advice or ("none: all is well",)),
         ]
-        return "\n".join(f"{name:<11}{text}" for name, text in rows)
-
-    __repr__ = __str__
 
 
 def doctor(

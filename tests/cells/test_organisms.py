@@ -7,6 +7,7 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
@@ -54,6 +55,38 @@ def test_mouse_cells_are_the_human_cells_that_they_are_called(
     records = [cells.uns["genemamba"]["X_genemamba"] for cells, _ in given]
     assert records[0]["organism"] == HUMAN
     assert [record["organism"]["name"] for record in records[1:]] == ["mouse"] * 3
+
+
+def test_genes_are_named_as_in_the_data(mouse: AnnData, small_model: GeneMamba) -> None:
+    human = mouse.copy()
+    human.var_names = human.var["human"].to_numpy()
+    tables, said = [], []
+    for cells, names in (human, ["CD79A", ["CD3D", "CD3E"]]), (mouse, ["Cd79a", ["Cd3d", "cd3e"]]):
+        gm.tl.perturb(cells, names, model=small_model, n_controls=3)
+        record = cells.uns["genemamba"]["genemamba_perturb"]
+        tables.append(record["table"].drop(columns="perturbation"))
+        said.append([name for name in record["control_table"]["control"]])
+    pd.testing.assert_frame_equal(*tables)
+    assert [name.upper() for name in said[1]] == said[0] != said[1]
+    assert {part for name in said[1] for part in name.split("+")} <= set(mouse.var_names)
+    with pytest.raises(InputError, match=r"'Cd3x' is not a gene of the model\n.*did you mean 'C"):
+        gm.tl.perturb(mouse, "Cd3x", model=small_model)
+
+
+def test_genes_of_raw_are_found_though_they_were_renamed(
+    mouse: AnnData, small_model: GeneMamba
+) -> None:
+    ids = {human: name for name, human in Orthologues.load("mouse").ids.items()}
+    renamed = mouse[:20].copy()
+    renamed.raw = renamed.copy()
+    renamed.var_names = [ids[Orthologues.load("mouse").symbols[n]] for n in mouse.var_names]
+    gm.tl.attribute(renamed, layer="raw", model=small_model, method="gradient_x_input")
+    here = mouse[:20].copy()
+    gm.tl.attribute(here, model=small_model, method="gradient_x_input")
+    np.testing.assert_allclose(
+        renamed.layers["genemamba_attribution"].toarray(),
+        here.layers["genemamba_attribution"].toarray(),
+    )
 
 
 def test_the_record_counts_what_has_no_orthologue(

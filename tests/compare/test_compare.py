@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import genemamba as gm
-from genemamba.compare.scoreboard import as_text, paired, winners
+from genemamba.compare.scoreboard import SCORES, as_text, paired, winners
+from genemamba.compare.trained import scvi_epochs
 from genemamba.errors import InputError
 
 PLAIN = ["pca", "hvg"]
@@ -264,6 +266,76 @@ def test_a_model_without_a_name_has_to_be_given(cells):
 def test_no_anndata():
     with pytest.raises(InputError, match="not an AnnData"):
         compare(np.zeros((9, 2)), "bulk_labels")
+
+
+def test_what_integrate_wrote_is_scored_as_well(cells):
+    cells.obsm["X_genemamba_integrated"] = cells.obsm["X_genemamba"][:, :8]
+    cells.obsm["X_other"] = cells.obsm["X_genemamba"][:, 8:]
+    both = ["X_genemamba", "X_genemamba_integrated"]
+    assert list(compare(cells, "bulk_labels", baselines=[]).index) == both
+    named = [*both, "X_other"]
+    assert list(compare(cells, "bulk_labels", baselines=[], use_rep=named).index) == named
+    del cells.obsm["X_genemamba"]
+    assert list(compare(cells, "bulk_labels", baselines=[]).index) == both[1:]
+    del cells.obsm["X_genemamba_integrated"]
+    with pytest.raises(InputError, match=r"no 'X_genemamba'(.|\n)*gm.tl.embed"):
+        compare(cells, "bulk_labels")
+    with pytest.raises(InputError, match="use_rep names no embedding"):
+        compare(cells, "bulk_labels", use_rep=[])
+
+
+def test_the_winner_of_each_score_is_named(cells):
+    noise = np.random.default_rng(0).normal(scale=0.01, size=(cells.n_obs, 10))
+    cells.obsm["X_good"] = np.eye(10)[cells.obs["bulk_labels"].cat.codes] + noise
+    reps = ["X_genemamba", "X_good"]
+    table = compare(cells, "bulk_labels", batch_key="donor", baselines=[], use_rep=reps)
+    won = table.attrs["won"]
+    assert list(won) == [*SCORES]
+    assert won["avg_bio"] == won["macro_f1"] == "X_good"
+    assert won == {name: table[name].idxmax() for name in SCORES}
+
+
+def test_scgraph_of_batches_that_are_large_enough(pbmc, small_model):
+    gm.tl.embed(pbmc, model=small_model)
+    pbmc.obs["batch"] = pd.Categorical(pbmc.obs["batch"])
+    table = compare(
+        pbmc, "bulk_labels", batch_key="batch", split="batch", baselines=["pca", "expression"]
+    )
+    assert table["scgraph"].drop("expression (LR)").between(-1, 1).all()
+    assert table.loc["PCA-50", "scgraph"] > max(0.8, table.loc["X_genemamba", "scgraph"])
+    assert "scgraph" in table.attrs["won"] and "scgraph" in as_text(table)
+
+
+def test_scvi_needs_its_package_and_counts(cells, small_model, monkeypatch):
+    monkeypatch.setattr("genemamba.compare.compare.has_scvi", lambda: False)
+    assert "scVI" not in compare(cells, "bulk_labels", model=small_model).index
+    with pytest.raises(InputError, match=r"scvi-tools is not installed\n.*pip install scvi-tools"):
+        compare(cells, "bulk_labels", baselines=["scvi"])
+    monkeypatch.setattr("genemamba.compare.compare.has_scvi", lambda: True)
+    cells.X = log_normalised(cells).X
+    with pytest.raises(InputError, match=r"scVI needs counts, and adata.X holds log1p values"):
+        compare(cells, "bulk_labels", baselines=["scvi"])
+
+
+def drawn():
+    """Return the state of the random numbers of the process."""
+    return str(np.random.get_state()) + str(random.getstate())  # noqa: NPY002
+
+
+def test_scvi_is_trained_on_these_cells(cells, monkeypatch):
+    pytest.importorskip("scvi", reason="scvi-tools is not a dependency")
+    monkeypatch.setattr("genemamba.compare.trained._EPOCHS", 8)
+    before = drawn()
+    options = {"batch_key": "donor", "baselines": ["scvi", "pca"]}
+    table = compare(cells, "bulk_labels", **options)
+    assert table.loc["scVI", "kind"] == "trained on these cells, 8 epochs"
+    assert table.loc["scVI"].drop(["kind"]).notna().all()
+    assert drawn() == before
+    pd.testing.assert_frame_equal(table, compare(cells, "bulk_labels", **options))
+
+
+def test_fewer_epochs_for_more_cells():
+    assert [scvi_epochs(n) for n in (300, 20_000, 40_000, 10**8)] == [400, 400, 200, 1]
 
 
 def test_random_weights_read_what_the_model_read(cells, small_model):

@@ -57,4 +57,6 @@ def test_several_queries_and_none(columns: Columns) -> None:
     assert bare.empty
     assert list(bare) == list(table)
     found = CellSearch(pd.DataFrame({"query": ["a", "a"]}), table, "gut-map", 10)
-    assert repr(found).startswith("CellSearch: 2 cells found for 1 query among 10 of gut-map")
+    assert repr(found).startswith(
+        "CellSearch  2 cells found for 1 query among 10 of gut-map\nb           "
+    )

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 
 import genemamba as gm
 from genemamba.errors import InputError
 from genemamba.metrics import ari
+from genemamba.network import GeneMamba
 
 
 @pytest.fixture
@@ -47,3 +49,14 @@ def test_says_what_is_wrong(table) -> None:
         gm.tl.gene_modules({"a": table})
     with pytest.raises(InputError, match="n_neighbors=260"):
         gm.tl.gene_modules(table, n_neighbors=260)
+
+
+def test_cells_are_enough(pbmc: AnnData, small_model: GeneMamba) -> None:
+    pbmc = pbmc[:100, :300].copy()
+    plain = gm.tl.gene_modules(pbmc)
+    gm.tl.gene_embedding(pbmc)
+    table = pd.DataFrame(pbmc.varm["X_genemamba_gene"], pbmc.var_names)
+    assert plain.equals(gm.tl.gene_modules(table))
+    gm.tl.gene_embedding(pbmc, kind="context", model=small_model)
+    table = pd.DataFrame(pbmc.varm["X_genemamba_gene"], pbmc.var_names)
+    assert gm.tl.gene_modules(pbmc).equals(gm.tl.gene_modules(table))

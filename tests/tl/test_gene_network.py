@@ -3,9 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
+from anndata import AnnData
 
 import genemamba as gm
+from genemamba import models
 from genemamba.errors import GeneMambaWarning, InputError
+from genemamba.network import GeneMamba
 
 GENES = [f"G{i}" for i in range(60)]
 
@@ -22,8 +26,15 @@ def tables() -> dict[str, pd.DataFrame]:
     }
 
 
+@pytest.fixture
+def known(pbmc: AnnData) -> AnnData:
+    """The genes of `pbmc` that the bundled model knows."""
+    names = models.vocabulary("genemamba-mini").name_to_gene
+    return pbmc[:, [names.get(name, -1) >= 0 for name in pbmc.var_names]].copy()
+
+
 def test_edges_are_pairs_nearer_than_the_mean(tables) -> None:
-    found = gm.tl.gene_network(tables, n_permutations=99)
+    found = gm.tl.gene_network(tables, threshold="mean", n_permutations=99)
     assert found.genes.tolist() == [g for g in GENES if g != "G7"]
     for name, d in found.distances.items():
         x = tables[name].loc[found.genes].to_numpy().astype(np.float32).astype(float)
@@ -39,7 +50,7 @@ def test_edges_are_pairs_nearer_than_the_mean(tables) -> None:
 
 
 def test_overlap_beyond_chance(tables) -> None:
-    overlap = gm.tl.gene_network(tables, n_permutations=99).overlap
+    overlap = gm.tl.gene_network(tables, threshold="mean", n_permutations=99).overlap
     assert overlap.index.tolist() == [("a", "b"), ("a", "c"), ("b", "c")]
     alike, other = overlap.loc[("a", "b")], overlap.loc[("a", "c")]
     assert alike["jaccard"] > 0.6 > alike["by_chance"]
@@ -47,7 +58,7 @@ def test_overlap_beyond_chance(tables) -> None:
     assert alike["fdr"] == pytest.approx(0.03)
     assert other["jaccard"] == pytest.approx(other["by_chance"], abs=0.1)
     assert other["fdr"] > 0.05
-    again = gm.tl.gene_network(tables, n_permutations=99).overlap
+    again = gm.tl.gene_network(tables, threshold="mean", n_permutations=99).overlap
     pd.testing.assert_frame_equal(again, overlap)
 
 
@@ -59,11 +70,74 @@ def test_a_share_of_the_pairs(tables) -> None:
 
 def test_one_embedding_and_chosen_genes(tables) -> None:
     with pytest.warns(GeneMambaWarning, match="1 of the genes have no vector.*what"):
-        found = gm.tl.gene_network(tables["a"], genes=["G3", "what", "G1", "G2", "G3"])
+        found = gm.tl.gene_network(tables["a"], genes=["G3", "what", "g1", "G2", "G3"])
     assert found.genes.tolist() == ["G3", "G1", "G2"]
     assert found.overlap.empty
     assert list(found.overlap) == ["jaccard", "by_chance", "p_value", "fdr"]
     assert found.edges["shared"].all()
+
+
+def test_cells_are_enough(known: AnnData) -> None:
+    found = gm.tl.gene_network(known)
+    gm.tl.gene_embedding(known)
+    expected = gm.tl.gene_network(
+        pd.DataFrame(known.varm["X_genemamba_gene"], known.var_names.astype(object))
+    )
+    pd.testing.assert_frame_equal(
+        found.edges.rename(columns={"static": "embedding"}), expected.edges
+    )
+    assert len(found.genes) == 755
+    assert len(found.edges) == pytest.approx(0.01 * 755 * 764 / 2, rel=0.05)
+
+
+def test_vectors_of_these_cells_are_a_second_network(
+    known: AnnData, small_model: GeneMamba
+) -> None:
+    cells = known[:60].copy()
+    gm.tl.gene_embedding(cells, kind="context", model=small_model)
+    cells.uns["genemamba"]["X_genemamba_gene"]["model"] = "genemamba-mini"
+    assert list(gm.tl.gene_network(cells).distances) == ["context"]  # the weights are not mini's
+    mini = models.load("genemamba-mini")
+    cells.uns["genemamba"]["X_genemamba_gene"]["model_sha256"] = mini.provenance["sha256"]
+    found = gm.tl.gene_network(cells, n_permutations=9)
+    assert list(found.distances) == ["static", "context"]
+    assert found.genes.tolist() == cells.var_names[(cells.X > 0).any(axis=0)].tolist()
+    x = pd.DataFrame(cells.varm["X_genemamba_gene"], cells.var_names).loc[["CD3D", "LYZ"]]
+    assert found.distances["context"].loc["CD3D", "LYZ"] == pytest.approx(
+        float(np.linalg.norm(x.iloc[0] - x.iloc[1])), rel=1e-5
+    )
+
+
+def test_of_many_genes_the_most_variable(known: AnnData) -> None:
+    names = gm.tl.gene_embedding().index
+    names = names[~names.isin(known.var_names)][:1500]
+    flat = np.ones((700, 1500), dtype=known.X.dtype)
+    many = AnnData(np.hstack([known.X, flat]).astype(np.float32), known.obs)
+    many.var_names = [*known.var_names, *names]
+    found = gm.tl.gene_network(many).genes
+    assert 1990 < len(found) <= 2000  # some columns are one gene
+    chosen = many.copy()
+    sc.pp.normalize_total(chosen, target_sum=1e4)
+    sc.pp.log1p(chosen)
+    sc.pp.highly_variable_genes(chosen, flavor="seurat", n_top_genes=2000)
+    assert set(found) <= set(chosen.var_names[chosen.var["highly_variable"]])
+    many.var["highly_variable"] = many.var_names.isin(["CD3D", "CD3E", "LYZ", "MS4A1"])
+    assert set(gm.tl.gene_network(many).genes) == {"CD3D", "CD3E", "LYZ", "MS4A1"}
+    del many.var["highly_variable"]
+    many.X = many.X - many.X.mean(axis=0)
+    with pytest.raises(InputError, match=r"most variable of 2,255 genes(.|\n)*genes=\["):
+        gm.tl.gene_network(many)
+
+
+def test_genes_are_named_as_anyone_would(known: AnnData) -> None:
+    by_id = known.copy()
+    vocab = models.vocabulary("genemamba-mini")
+    place = [vocab.name_to_gene[name] for name in known.var_names]
+    by_id.var_names = vocab.ensembl_id[place]
+    asked = ["cd3d", "CD3E", vocab.ensembl_id[vocab.name_to_gene["LYZ"]], "CD20", "MS4A1"]
+    for cells in (known, by_id):
+        found = gm.tl.gene_network(cells, genes=asked, threshold=0.5)
+        assert found.genes.tolist() == ["CD3D", "CD3E", "LYZ", "MS4A1"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +147,7 @@ def test_one_embedding_and_chosen_genes(tables) -> None:
         ({"threshold": 5}, "threshold=5"),
         ({"n_permutations": 0}, "n_permutations=0"),
         ({"genes": ["G1", "G2"]}, "2 genes have a vector"),
+        ({"genes": "G1"}, "1 genes have a vector"),
     ],
 )
 def test_says_what_is_wrong(tables, options: dict, said: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
@@ -125,7 +126,7 @@ def test_the_seed_decides(embedding, pairs) -> None:
         (lambda p, e: (p.assign(y=1), e), "not of both kinds"),
         (lambda p, e: (p.assign(a="what"), e), "0 can be used"),
         (lambda p, e: (7, e), "not a table"),
-        (lambda p, e: (p, e.to_numpy()), "embeddings is a ndarray"),
+        (lambda p, e: (p, e.to_numpy()), "embeddings is a ndarray, not cells"),
         (lambda p, e: (p, {}), "embeddings is a dict"),
         (lambda p, e: (p, {"x": e.iloc[:, :1]}), r"embeddings\['x'\] has 1 dimensions"),
         (lambda p, e: (p, pd.concat([e, e])), "more than once, such as 'G0'"),
@@ -142,3 +143,15 @@ def test_says_what_is_wrong(embedding, pairs, change, said: str) -> None:
 def test_no_bootstrap(embedding, pairs) -> None:
     with pytest.raises(InputError, match="n_boot=0"):
         gm.tl.gene_similarity(pairs, embedding, n_boot=0)
+
+
+def test_cells_are_enough(pbmc: AnnData) -> None:
+    pairs = [("cd3d", "CD3E", 1), ("CD20", "CD79A", 1), ("CD3D", "LYZ", 0), ("MS4A1", "NKG7", 0)]
+    found = gm.tl.gene_similarity(pairs, pbmc, n_boot=5)
+    assert found.scores["gene_a"].tolist() == ["CD3D", "MS4A1", "CD3D", "MS4A1"]
+    assert found.table.loc[("static", "cosine"), "auroc"] == 1
+
+
+def test_of_cells_and_a_gene_the_nearest_are_listed(pbmc: AnnData) -> None:
+    found = gm.tl.gene_similarity(pbmc, "MS4A1")
+    pd.testing.assert_frame_equal(found, gm.tl.nearest_genes(pbmc, "MS4A1"))

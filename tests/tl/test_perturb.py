@@ -267,7 +267,7 @@ def test_it_survives_writing(cells, small_model, tmp_path: Path):
     ("genes", "options", "said"),
     [
         ("CD3", {}, "'CD3' is not a gene of the model(.|\n)*did you mean"),
-        (["CD3D", "Cd3e"], {}, "did you mean 'CD3E'"),
+        (["CD3D", "CD3EE"], {}, "did you mean 'CD3E'"),
         ([("CD3D", "CD3D")], {}, "are one gene"),
         (["CD3D", "CD3D"], {}, "is given twice"),
         ([], {}, "genes is empty"),

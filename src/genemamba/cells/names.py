@@ -13,6 +13,7 @@ from genemamba.cells.counts import is_gene
 from genemamba.errors import InputError
 from genemamba.tokens import FIRST_GENE, GeneMatch, match
 from genemamba.tokens.genes import guess, look_up
+from genemamba.tokens.lookup import of_names
 from genemamba.tokens.organisms import Named, of_organism
 from genemamba.tokens.orthologues import Orthologues
 
@@ -104,7 +105,8 @@ def own_tokens(adata: AnnData, genes: GeneMatch, where: str, vocab: Vocabulary) 
     raw = pd.Series(genes.token, adata.raw.var_names)
     raw = raw[~raw.index.duplicated()]
     token = raw.reindex(adata.var_names).fillna(-1).to_numpy(dtype=np.int64)
-    renamed = look_up(adata.var_names.astype(str).tolist(), vocab)[0] + FIRST_GENE
+    names = adata.var_names.astype(str).tolist()
+    renamed = of_names(names, vocab, genes.organism)[0] + FIRST_GENE
     return np.where((token < 0) & np.isin(renamed, genes.tokens), renamed, token)
 
 

@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genemamba import models
+from genemamba._expression import log_normalised
 from genemamba._keys import recorded
 from genemamba._machine import same_threads
-from genemamba.cells.expression import read_expression, variable_genes
+from genemamba._progress import tell
+from genemamba.cells.expression import variable_genes
 from genemamba.cells.names import genes_sha256
-from genemamba.cells.read import Reading, tokenise
+from genemamba.cells.read import Reading, read_counts, tokenise
 from genemamba.compare.scoreboard import TITLES, Baseline, Space
+from genemamba.compare.trained import scvi_epochs, train_scvi
 from genemamba.errors import CheckpointError, InputError
 from genemamba.models._load import ModelLike
 from genemamba.network.inference import embed_tokens
@@ -37,18 +41,26 @@ def make_baselines(
     model: ModelLike | None,
     layer: str | None,
     seed: int,
-) -> dict[str, Space]:
-    """Return the representations by title, computed from the values that were embedded."""
+    spare: bool,
+) -> tuple[dict[str, Space], sparse.csr_matrix | None]:
+    """Return the representations by title, and the log-normalised expression if any is of it.
+
+    All are computed from the values that were embedded. `spare` leaves out scVI where these are
+    not counts.
+    """
     entries = [recorded(adata, key) for key in use_rep]
     entry = next((e for e in entries if "model" in e), {})
     found: dict[str, Space] = {}
     if "random" in names:
         network = _load(entry, model, use_rep)
         found["random"] = random_weights(adata, network, entry, layer=layer, seed=seed)
-    if {"harmony", "pca", "hvg", "expression"} & set(names):
-        layer = layer or entry.get("params", {}).get("layer") or None
-        found["expression"] = logged = read_expression(adata, layer)
-        variable = logged[:, variable_genes(logged)]
+    logged = None
+    if {"harmony", "pca", "scvi", "hvg", "expression"} & set(names):
+        counts = read_counts(adata, layer or entry.get("params", {}).get("layer") or None)
+        whole = sparse.csr_matrix(counts.whole())
+        found["expression"] = logged = log_normalised(whole)
+        genes = variable_genes(logged)
+        variable = logged[:, genes]
         found["hvg"] = variable.toarray()
     if {"harmony", "pca"} & set(names):
         n_comps = min(N_PCS, *(n - 1 for n in variable.shape))
@@ -57,7 +69,18 @@ def make_baselines(
     if "harmony" in names:
         assert batch is not None
         found["harmony"] = harmony(found["pca"], batch.to_numpy(), seed)
-    return {TITLES[name]: found[name] for name in names}
+    if "scvi" in names and counts.values.kind != "counts" and spare:
+        names = [name for name in names if name != "scvi"]
+    if "scvi" in names:
+        if counts.values.kind != "counts":
+            raise InputError(
+                f"scVI needs counts, and {counts.where} holds {counts.values.kind} values",
+                "name the layer with counts, layer=…, or leave out 'scvi' from baselines",
+            )
+        tell(f"compare: scVI is trained on these cells, {scvi_epochs(adata.n_obs)} epochs")
+        own = None if batch is None else batch.to_numpy()
+        found["scvi"] = train_scvi(whole[:, genes], own, seed)
+    return {TITLES[name]: found[name] for name in names}, logged
 
 
 def harmony(pca: Space, batch: NDArray[Any], seed: int) -> NDArray[np.float32]:

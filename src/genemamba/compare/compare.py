@@ -10,16 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genemamba._keys import ADAPTED, COMPARE, OBSM_EMBEDDING, recorded
+from genemamba._keys import ADAPTED, COMPARE, OBSM_EMBEDDING, OBSM_INTEGRATED, recorded
 from genemamba._labels import CellTable, full_column
 from genemamba._progress import say
 from genemamba._rng import Rng, seed_of
 from genemamba.cells.record import check_slots, record
 from genemamba.compare.baselines import make_baselines
+from genemamba.compare.scgraph import scgraph, type_distances
 from genemamba.compare.scoreboard import (
+    COLUMNS,
     CONTROL,
     IN_SAMPLE,
-    SCORES,
     TITLES,
     Baseline,
     Space,
@@ -29,7 +30,9 @@ from genemamba.compare.scoreboard import (
     paired,
     score,
     score_folds,
+    winners,
 )
+from genemamba.compare.trained import has_scvi, scvi_epochs
 from genemamba.errors import InputError
 from genemamba.metrics._check import as_embedding, cells_seen, check_groups, slot
 from genemamba.models._load import ModelLike
@@ -41,7 +44,7 @@ def compare(
     *,
     batch_key: str | None = None,
     split: str | None = None,
-    use_rep: str | Sequence[str] = OBSM_EMBEDDING,
+    use_rep: str | Sequence[str] | None = None,
     baselines: Sequence[Baseline] | None = None,
     model: ModelLike | None = None,
     layer: str | None = None,
@@ -53,14 +56,18 @@ def compare(
 
     Rows: the embeddings; ``random weights``, the same architecture untrained; ``PCA-50`` of
     ``HVG``, the 2,000 most variable genes (log1p of counts per 10,000, flavour "seurat", or all
-    genes if there are fewer); ``Harmony`` on that PCA, if there are batches; and
-    ``expression (LR)``, logistic regression on all genes. Baselines are fitted on all cells,
-    without labels.
+    genes if there are fewer); ``Harmony`` on that PCA, if there are batches; ``scVI`` [1]_ on the
+    counts of ``HVG``, if scvi-tools is installed (its defaults; 400 epochs, from 20,000 cells on
+    fewer); and ``expression (LR)``, logistic regression on all genes. Baselines are fitted on all
+    cells, without labels.
 
     Scores over folds: logistic regression (C = 1) on the standardised representation, genes
     unscaled (:func:`macro_f1`, :func:`balanced_accuracy`), and accuracy of the 15 nearest
     neighbours; fitted on the training cells alone. On all cells: :func:`avg_bio`, and with
-    batches :func:`avg_batch`, :func:`bras` and :func:`ilisi`.
+    batches :func:`avg_batch`, :func:`bras`, :func:`ilisi` and ``scgraph`` [2]_, whether cell types
+    lie as far from each other as they do within each batch of 100 cells or more.
+
+    To use the best one: ``sc.pp.neighbors(adata, use_rep=table.attrs["won"]["avg_bio"])``.
 
     Parameters
     ----------
@@ -74,10 +81,11 @@ def compare(
         Column of ``obs`` whose groups are held out one by one; by default `batch_key`; without
         either 5 folds stratified by cell type.
     use_rep
-        Slot of ``obsm``, or several.
+        Slot of ``obsm``, or several, of this package or another; by default those of
+        :func:`genemamba.tl.embed` and :func:`genemamba.tl.integrate`.
     baselines
-        Some of ``"random"``, ``"harmony"``, ``"pca"``, ``"hvg"``, ``"expression"``; by default all
-        that apply.
+        Some of ``"random"``, ``"scvi"``, ``"harmony"``, ``"pca"``, ``"hvg"``, ``"expression"``; by
+        default all that apply: scVI where it is installed and the values are counts.
     model
         Model whose architecture ``random weights`` have; by default the one that ``uns`` names.
     layer
@@ -87,7 +95,8 @@ def compare(
     verbose
         Print the table and the winner of each column.
     rng
-        Seed, or generator, of folds, PCA, Harmony, random weights, neighbour search and Leiden.
+        Seed, or generator, of folds, PCA, Harmony, scVI, random weights, neighbour search and
+        Leiden.
 
     Returns
     -------
@@ -97,9 +106,9 @@ def compare(
     distinguishes ``zero-shot``, ``adapted`` (by a model that :func:`genemamba.tl.adapt` adapted to
     these cells, or to others), ``unsupervised`` (fitted to these cells), ``label-tuned`` (scored
     on cells that the tuning did not see), ``label-tuned, in-sample``, ``given`` (of unknown
-    origin), ``baseline`` and ``control``; in-sample rows and the control cannot win. ``attrs``
-    holds the split, and the classes without a training cell in a fold (each scores 0 there). Also
-    writes
+    origin), ``baseline``, ``trained on these cells`` and ``control``; in-sample rows and the
+    control cannot win. ``attrs`` holds the row that ``won`` each score, the split, and the classes
+    without a training cell in a fold (each scores 0 there). Also writes
 
     ``adata.uns["genemamba"]["compare"]``
         The table and how it was computed, for :func:`genemamba.pl.compare`.
@@ -110,6 +119,13 @@ def compare(
         A slot or column that does not exist; labels that are missing, one class, or measurements;
         a batch of one cell; values that are not counts; a model that is not recorded. Nothing has
         been written then.
+
+    References
+    ----------
+    .. [1] Lopez et al., *Deep generative modeling for single-cell transcriptomics*, Nature Methods
+       2018.
+    .. [2] Wang, Leskovec and Regev, *Limitations of cell embedding metrics assessed using drifting
+       islands*, Nature Biotechnology 2025.
 
     Examples
     --------
@@ -124,19 +140,19 @@ def compare(
     """
     check_slots(adata, OBSM_EMBEDDING, OBSM_EMBEDDING, obsm=[OBSM_EMBEDDING])
     seed = seed_of(rng)
-    reps = [use_rep] if isinstance(use_rep, str) else list(use_rep)
-    if not reps:
-        raise InputError("use_rep names no embedding", "give a slot of obsm, or several")
+    reps = _embeddings(adata, use_rep)
     wanted = _choose(baselines, batch_key)
     spaces: dict[str, Space] = {key: as_embedding(slot(adata, key)) for key in reps}
     keys = {"label_key": label_key, "batch_key": batch_key, "split": split or batch_key}
     cells = pd.DataFrame({k: full_column(adata, v, k).astype(str) for k, v in keys.items() if v})
     _check(cells[_finite(spaces)])
-    plain = make_baselines(
+    plain, logged = make_baselines(
         adata, wanted, batch=cells.get("batch_key"), use_rep=reps, model=model, layer=layer,
-        seed=seed,
+        seed=seed, spare=baselines is None,
     )  # fmt: skip
-    kinds = dict.fromkeys(plain, "baseline") | {TITLES["random"]: CONTROL}
+    trained = f"trained on these cells, {scvi_epochs(len(cells))} epochs"
+    kinds = dict.fromkeys(plain, "baseline")
+    kinds |= {TITLES["random"]: CONTROL, TITLES["scvi"]: trained}
     spaces |= plain
     keep = _finite(spaces)  # cells without a known gene have no embedding: left out of every row
     kinds |= {key: _kind(adata, key, label_key, keep) for key in reps}
@@ -145,6 +161,9 @@ def compare(
     arrays = {name: cells[name].to_numpy(dtype=object) for name in cells}
     labels, batch, groups = arrays["label_key"], arrays.get("batch_key"), arrays.get("split")
     folds, text, unseen = make_split(labels, groups, keys["split"], seed)
+    reference = None  # distances of types, for scGraph
+    if batch is not None and logged is not None:
+        reference = type_distances(logged[keep], labels, batch, seed)
     rows, by_fold = {}, {}
     for title, X in spaces.items():
         X = X[keep]
@@ -152,8 +171,10 @@ def compare(
         scores = over_folds(by_fold[title])
         if not sparse.issparse(X):  # a sparse matrix is expression, not an embedding
             scores |= score(X, labels, batch, seed)
+            if reference is not None:
+                scores["scgraph"] = scgraph(X, labels, reference)
         if not components:
-            scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in SCORES}
+            scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in COLUMNS}
         rows[title] = {"kind": kinds[title], **scores}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table = table.assign(**paired(table, by_fold))
@@ -167,17 +188,31 @@ def compare(
         "cells_without_embedding": int((~keep).sum()),
     }
     record(adata, COMPARE, {"table": table, **about})
-    table.attrs = about | {"unseen": unseen}
+    table.attrs = about | {"unseen": unseen, "won": dict(winners(table).get("won", {}))}
     if verbose:
         say(as_text(table))
     return table
+
+
+def _embeddings(adata: CellTable, use_rep: str | Sequence[str] | None) -> list[str]:
+    """Return the slots to score: those named, or the embedding and the integrated one."""
+    if isinstance(use_rep, str):
+        return [use_rep]
+    if use_rep is None:
+        return [key for key in (OBSM_EMBEDDING, OBSM_INTEGRATED) if key in adata.obsm] or [
+            OBSM_EMBEDDING
+        ]
+    if not list(use_rep):
+        raise InputError("use_rep names no embedding", "give a slot of obsm, or several")
+    return list(use_rep)
 
 
 def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Baseline]:
     """Return the baselines in the order of the table."""
     names = cast("list[Baseline]", [names]) if isinstance(names, str) else names
     if names is None:
-        return [name for name in TITLES if batch_key or name != "harmony"]
+        without = {"harmony"} if not batch_key else set()
+        return [n for n in TITLES if n not in (without if has_scvi() else without | {"scvi"})]
     if unknown := [name for name in names if name not in TITLES]:
         raise InputError(
             f"baselines={unknown[0]!r} is unknown",
@@ -187,6 +222,11 @@ def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Bas
         raise InputError(
             "baselines includes 'harmony', which corrects for batches, without batch_key",
             "pass batch_key, or leave out 'harmony'",
+        )
+    if "scvi" in names and not has_scvi():
+        raise InputError(
+            "baselines includes 'scvi', and scvi-tools is not installed",
+            "pip install scvi-tools, or leave out 'scvi'",
         )
     return [name for name in TITLES if name in names]
 

@@ -31,6 +31,13 @@ class Columns:
     ) -> None:
         self.described, self._arrays = described, arrays
 
+    def __repr__(self) -> str:
+        kept = [
+            f"{name} ({'numbers' if values is None else f'{len(values):,} values'})"
+            for name, values in self.described.items()
+        ]
+        return f"Columns: {', '.join(kept) or 'none'}"
+
     def __contains__(self, name: str) -> bool:
         return name in self.described
 

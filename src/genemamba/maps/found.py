@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
+from genemamba._shown import Shown
 from genemamba.genes.enrichment import fdr
 from genemamba.maps.columns import Columns
 
+_FEW = 5  # queries and values that a summary names
 
-@dataclass(frozen=True, eq=False)
-class CellSearch:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CellSearch(Shown):
     """The cells of a map that are most like the queries, and what is frequent among them."""
 
     cells: pd.DataFrame
@@ -27,13 +30,19 @@ class CellSearch:
     n_cells: int
     """Cells of the map that could be found."""
 
-    def __repr__(self) -> str:
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the lines of the summary: what was found, and what is most frequent there."""
         n = self.cells["query"].nunique()
-        return (
-            f"CellSearch: {len(self.cells):,} cells found for {n:,} "
-            f"quer{'y' if n == 1 else 'ies'} among {self.n_cells:,} of {self.map_name}; "
-            "tables .cells and .enrichment"
-        )
+        lines = [(
+            "CellSearch",
+            f"{len(self.cells):,} cells found for {n:,} quer{'y' if n == 1 else 'ies'} "
+            f"among {self.n_cells:,} of {self.map_name}",
+        )]  # fmt: skip
+        first = self.enrichment.drop_duplicates(["query", "column"]).groupby("query", sort=False)
+        for query, rows in list(first)[:_FEW]:
+            told = [f"{r.value} ({r.share:.0%}, {r.fold:.1f} ×)" for r in rows.itertuples()]
+            lines.append((str(query), ", ".join(told[:_FEW])))
+        return [*lines, ("see", ".cells and .enrichment; gm.pl.search")]
 
 
 def enrichment(

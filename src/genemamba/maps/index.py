@@ -57,6 +57,9 @@ class VectorIndex:
         self.folder, self.n, self.width, self._arrays = folder, n, width, arrays
         self.files = [ABOUT, *(f"{name}.npy" for name in arrays)]
 
+    def __repr__(self) -> str:
+        return f"VectorIndex: {self.n:,} vectors × {self.width}"
+
     @classmethod
     def build(cls, read: Read, n: int, folder: Path, *, seed: int = 0) -> VectorIndex:
         """Build an index in a folder, or resume a build that was stopped.

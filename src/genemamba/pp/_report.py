@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from genemamba._progress import duration
+from genemamba._shown import Shown
 from genemamba.cells.read import lost
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ FEW_GENES = 1_000
 """With fewer known genes the bundled classifier is often wrong: on 300, with one term in five."""
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Shown):
     """Whether cells can be embedded, and how much of them is used.
 
     Attributes
@@ -156,21 +156,9 @@ class Report:
         n, found = self.seen
         return f"{found or 'none'} of {n:,} cells that could be looked up were used for training"
 
-    def __str__(self) -> str:
-        rows = self.rows()
-        width = max(map(len, rows))
-        return "\n".join(f"{name:{width}}  {text}" for name, text in rows.items())
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self.rows().items()
-        )
-        return f"<table>{cells}</table>"
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the lines of the report, as pairs."""
+        return list(self.rows().items())
 
 
 def _call(layer: str) -> str:

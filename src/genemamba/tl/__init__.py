@@ -12,6 +12,7 @@ from genemamba.tl._gene_network import gene_network
 from genemamba.tl._gene_similarity import gene_similarity
 from genemamba.tl._integrate import integrate
 from genemamba.tl._map import map
+from genemamba.tl._nearest_genes import nearest_genes
 from genemamba.tl._perturb import perturb
 from genemamba.tl._pretrain import pretrain
 from genemamba.tl._reconstruct import reconstruct
@@ -30,6 +31,7 @@ __all__ = [
     "gene_similarity",
     "integrate",
     "map",
+    "nearest_genes",
     "perturb",
     "pretrain",
     "reconstruct",

@@ -23,7 +23,9 @@ from genemamba.errors import InputError
 from genemamba.network.gene_states import GeneStates, gene_states
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._embedding import warn
+from genemamba.tl._gene_tables import static_rows
 from genemamba.tokens import FIRST_GENE
+from genemamba.tokens.lookup import gene_names
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -62,8 +64,8 @@ def gene_embedding(
     ``"static"`` vectors are the rows of the model's embedding table, the same for all data.
     ``"context"`` vectors are the mean of a gene's final states over the cells in which it is read,
     so they are specific to these cells; `groupby` takes the mean in each cell type or condition.
-    Only sums are kept in memory. Next, see :func:`genemamba.tl.gene_similarity`,
-    :func:`genemamba.tl.gene_modules` or :func:`genemamba.tl.gene_network`.
+    Only sums are kept in memory. Next, see :func:`genemamba.tl.nearest_genes`,
+    :func:`genemamba.tl.gene_modules` or :func:`genemamba.tl.gene_network`, which read the slot.
 
     Parameters
     ----------
@@ -190,24 +192,17 @@ def _of_model(loaded: GeneMamba, gene_ids: str | Sequence[str] | None) -> pd.Dat
         raise InputError(
             f"gene_ids={gene_ids!r}, but there is no adata", "use 'symbol' or 'ensembl_id'"
         )
-    names = vocab.ensembl_id
-    if gene_ids != "ensembl_id":
-        shared = pd.Series(vocab.symbol).duplicated(keep=False).to_numpy() | (vocab.symbol == "")
-        names = np.where(shared, vocab.ensembl_id, vocab.symbol)
-    return _table(_rows(loaded, np.arange(vocab.n_genes) + FIRST_GENE), pd.Index(names))
+    names = vocab.ensembl_id if gene_ids == "ensembl_id" else gene_names(vocab)
+    return _table(static_rows(loaded, np.arange(vocab.n_genes) + FIRST_GENE), pd.Index(names))
 
 
 def _static(adata: AnnData, loaded: GeneMamba, reading: Reading) -> _Made:
     genes = reading.matched(adata.var, models.vocabulary(loaded))
     known = int((genes.token >= 0).sum())
-    entry = {"genes": adata.n_vars, "genes_known": known, "gene_status": genes.counts}
-    return _Made(_rows(loaded, genes.token), None, entry)
-
-
-def _rows(loaded: GeneMamba, tokens: np.ndarray) -> np.ndarray:
-    """Return rows of the embedding table in float32; NaN where the token is -1."""
-    weight = loaded.embeddings.weight.detach().float().cpu().numpy()
-    return np.where(tokens[:, None] >= 0, weight[tokens], np.float32(np.nan))
+    organism = {"name": genes.organism, "table": genes.table}
+    entry = {"genes": adata.n_vars, "genes_known": known, "gene_status": genes.counts,
+             "organism": organism}  # fmt: skip
+    return _Made(static_rows(loaded, genes.token), None, entry)
 
 
 def _groups(adata: AnnData, groupby: str | None) -> tuple[np.ndarray, list[str]]:

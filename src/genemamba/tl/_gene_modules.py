@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import scanpy as sc
@@ -9,11 +11,11 @@ from anndata import AnnData
 
 from genemamba._machine import same_threads
 from genemamba.errors import InputError
-from genemamba.tl._gene_tables import ONE, read_tables
+from genemamba.tl._gene_tables import GeneVectors, read_vectors
 
 
 def gene_modules(
-    embedding: pd.DataFrame,
+    embedding: GeneVectors,
     *,
     n_neighbors: int = 15,
     resolution: float = 1.0,
@@ -28,8 +30,9 @@ def gene_modules(
     Parameters
     ----------
     embedding
-        Table of genes × dimensions, as from :func:`genemamba.tl.gene_embedding`. Rows that are
-        constant or hold NaN are left out.
+        Cells × genes: the vectors of the genes in these cells if
+        ``gm.tl.gene_embedding(adata, kind="context")`` was run, otherwise those that the model has
+        for them. Or a table of genes × dimensions. Rows that are constant or hold NaN are left out.
     n_neighbors
         Nearest genes of each, itself included.
     resolution
@@ -44,7 +47,7 @@ def gene_modules(
     Raises
     ------
     InputError
-        If it is not a table of vectors, or has no more genes than neighbours.
+        If it is neither cells nor a table of vectors, or has no more genes than neighbours.
 
     Examples
     --------
@@ -53,11 +56,9 @@ def gene_modules(
     >>> gm.tl.gene_modules(immune).name
     'module'
     """
-    if not isinstance(embedding, pd.DataFrame):
-        raise InputError(
-            f"embedding is a {type(embedding).__name__}, not a table", "give one table of vectors"
-        )
-    table = read_tables(embedding)[ONE]
+    if isinstance(embedding, Mapping):
+        raise InputError(f"embedding is a {type(embedding).__name__}", "give one table of vectors")
+    table = list(read_vectors(embedding, "embedding").tables.values())[-1]
     if not 2 <= n_neighbors < len(table):
         raise InputError(
             f"n_neighbors={n_neighbors!r} for {len(table):,} genes",

@@ -9,43 +9,50 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
+from genemamba._keys import VAR_VARIABLE
 from genemamba._rng import generator_of
 from genemamba._settings import check_whole
+from genemamba.cells.expression import read_expression, variable_genes
 from genemamba.errors import GeneMambaWarning, InputError
 from genemamba.genes.enrichment import fdr
 from genemamba.genes.network import adjacency, distance_matrix, jaccard_test, mean_distance
 from genemamba.genes.results import GeneNetwork
-from genemamba.tl._gene_tables import common_genes, read_tables
+from genemamba.tl._gene_tables import GeneVectors, Vectors, read_vectors
 
 _MOST_GENES = 2_000
 
 
 def gene_network(
-    embeddings: pd.DataFrame | Mapping[str, pd.DataFrame],
+    embeddings: GeneVectors | Mapping[str, pd.DataFrame],
     *,
     genes: Sequence[str] | None = None,
-    threshold: Literal["mean"] | float = "mean",
+    threshold: Literal["mean"] | float = 0.01,
     n_permutations: int = 999,
     rng: int = 0,
 ) -> GeneNetwork:
     """Connect genes whose vectors lie close together, and compare the networks of several models.
 
-    Two genes are connected if the Euclidean distance of their vectors is below a threshold; by
-    default the mean of all distances, as published [1]_, which connects about half of all pairs.
-    How much of two such networks is shared by chance is found by renaming the genes of one.
+    Two genes are connected if the Euclidean distance of their vectors is below a threshold. By
+    default that is 1 % of all pairs, the closest; the published threshold is the mean of all
+    distances [1]_, which connects about half of them. How much of two such networks is shared by
+    chance is found by renaming the genes of one.
 
     Parameters
     ----------
     embeddings
-        Table of genes × dimensions, or several by name, as from
-        :func:`genemamba.tl.gene_embedding`. Rows that are constant or hold NaN count as missing.
+        Cells × genes: the vectors that the model has for their genes (``"static"``) and, after
+        ``gm.tl.gene_embedding(adata, kind="context")``, those of the genes in these cells
+        (``"context"``). Or a table of genes × dimensions, or several by name. Rows that are
+        constant or hold NaN count as missing.
     genes
-        The genes of the network, up to 2,000; by default all that have a vector in every
-        embedding.
+        The genes of the network, 3 to 2,000, by symbol, former symbol or Ensembl id; by default
+        all that have a vector in every embedding. Of cells with more genes, the most variable:
+        those of ``adata.var["highly_variable"]`` if it is there, otherwise 2,000.
     threshold
-        ``"mean"``, or the fraction of pairs to connect, closest first, such as 0.05. A fraction
-        gives networks of the same size, whatever the distances in an embedding.
+        Fraction of pairs to connect, closest first, or ``"mean"``. A fraction gives networks of
+        the same size, whatever the distances in an embedding.
     n_permutations
         Renamings behind chance and p-value.
     rng
@@ -70,8 +77,8 @@ def gene_network(
     Raises
     ------
     InputError
-        If an embedding is not a table of vectors, fewer than 3 or more than 2,000 genes are left,
-        or a parameter is out of range.
+        If an embedding is not a table of vectors, genes of cells are not known, fewer than 3 or
+        more than 2,000 genes are left, or a parameter is out of range.
 
     References
     ----------
@@ -80,18 +87,22 @@ def gene_network(
 
     Examples
     --------
-    >>> import genemamba as gm
+    >>> import scanpy as sc, genemamba as gm
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> gm.tl.gene_network(adata).genes.size
+    756
     >>> genes = ["CD3D", "CD3E", "MS4A1", "CD79A", "LYZ", "S100A8"]
-    >>> network = gm.tl.gene_network(gm.tl.gene_embedding(), genes=genes, threshold=0.2)
+    >>> network = gm.tl.gene_network(adata, genes=genes, threshold=0.2)
     >>> len(network.edges)
     3
     """
-    tables = read_tables(embeddings)
+    vectors = read_vectors(embeddings)
     if threshold != "mean" and not (isinstance(threshold, float) and 0 < threshold < 1):
         raise InputError(f"threshold={threshold!r}", "use 'mean', or a share between 0 and 1")
     check_whole("n_permutations", n_permutations)
-    chosen = _choose(common_genes(tables), genes)
-    distances = {name: distance_matrix(t.loc[chosen].to_numpy()) for name, t in tables.items()}
+    chosen = _choose(vectors, genes)
+    tables = {name: table.loc[chosen].to_numpy() for name, table in vectors.tables.items()}
+    distances = {name: distance_matrix(x) for name, x in tables.items()}
     limits = {name: _limit(d, threshold) for name, d in distances.items()}
     near = {name: adjacency(d, limits[name]) for name, d in distances.items()}
     return GeneNetwork(
@@ -102,8 +113,15 @@ def gene_network(
     )
 
 
-def _choose(there: pd.Index, genes: Sequence[str] | None) -> pd.Index:
-    chosen = there if genes is None else pd.Index(list(dict.fromkeys(map(str, genes))))
+def _choose(vectors: Vectors, genes: Sequence[str] | None) -> pd.Index:
+    there = vectors.common
+    if genes is not None:
+        asked = [genes] if isinstance(genes, str) else genes
+        chosen = pd.Index(list(dict.fromkeys(vectors.rows(asked))))
+    elif len(there) > _MOST_GENES and vectors.cells is not None:
+        chosen = there[there.isin(vectors.rows(_most_variable(vectors.cells)))]
+    else:
+        chosen = there
     missing = chosen[~chosen.isin(there)]
     chosen = chosen[chosen.isin(there)]
     if not 3 <= len(chosen) <= _MOST_GENES:
@@ -120,6 +138,19 @@ def _choose(there: pd.Index, genes: Sequence[str] | None) -> pd.Index:
             stacklevel=3,
         )
     return chosen.rename("gene")
+
+
+def _most_variable(adata: AnnData) -> pd.Index:
+    if VAR_VARIABLE in adata.var and adata.var[VAR_VARIABLE].sum() <= _MOST_GENES:
+        return adata.var_names[adata.var[VAR_VARIABLE].astype(bool)]
+    try:
+        logged = read_expression(adata, None)
+    except InputError as error:
+        raise InputError(
+            f"the most variable of {adata.n_vars:,} genes cannot be chosen: {error.what}",
+            "name the genes of the network: genes=[…]",
+        ) from None
+    return adata.var_names[variable_genes(logged)]
 
 
 def _limit(distances: np.ndarray, threshold: Literal["mean"] | float) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -23,19 +23,39 @@ from genemamba.genes.pairs import (
     similarities,
 )
 from genemamba.genes.results import GenePairs
-from genemamba.tl._gene_tables import common_genes, read_tables
+from genemamba.tl._gene_tables import GeneVectors, is_cells, read_vectors
+from genemamba.tl._nearest_genes import nearest_genes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
 
 _SHAPE = "give a table with three columns: gene, gene, and 1 (related) or 0 (not)"
 
 
+@overload
 def gene_similarity(
-    pairs: pd.DataFrame | np.ndarray,
-    embeddings: pd.DataFrame | Mapping[str, pd.DataFrame],
+    pairs: AnnData | MuData, embeddings: str | Sequence[str], *, n_boot: int = 200, rng: int = 0
+) -> pd.DataFrame: ...
+@overload
+def gene_similarity(
+    pairs: pd.DataFrame | np.ndarray | Sequence[tuple[str, str, int]],
+    embeddings: GeneVectors | Mapping[str, pd.DataFrame],
     *,
     n_boot: int = 200,
     rng: int = 0,
-) -> GenePairs:
+) -> GenePairs: ...
+def gene_similarity(
+    pairs: GeneVectors | np.ndarray | Sequence[tuple[str, str, int]],
+    embeddings: GeneVectors | Mapping[str, pd.DataFrame] | str | Sequence[str],
+    *,
+    n_boot: int = 200,
+    rng: int = 0,
+) -> GenePairs | pd.DataFrame:
     """Ask whether related genes have more similar vectors than unrelated ones.
+
+    With cells and a gene, ``gene_similarity(adata, "MS4A1")``, it lists the genes that are most
+    similar to that one: :func:`nearest_genes`. The rest of this page is about pairs.
 
     Every embedding is scored on the same pairs: those whose genes have a vector in all of them.
     Controls are listed for comparison: random embeddings (Gaussian vectors of the same shape), the
@@ -52,10 +72,10 @@ def gene_similarity(
     ----------
     pairs
         Gene, gene, label in the first three columns; label 1 for related genes, 0 for others.
-        Names as in the embeddings.
+        Names as in the embeddings; with cells, former symbols and Ensembl ids as well.
     embeddings
-        Table of genes × dimensions, or several by name, as from
-        :func:`genemamba.tl.gene_embedding`. Rows that are constant or hold NaN count as missing.
+        Cells × genes, a table of genes × dimensions, or several by name, as for
+        :func:`genemamba.tl.gene_network`. Rows that are constant or hold NaN count as missing.
     n_boot
         Bootstrap samples behind the intervals.
     rng
@@ -63,7 +83,7 @@ def gene_similarity(
 
     Returns
     -------
-    A frozen dataclass; nothing is written.
+    A frozen dataclass (of a gene, the table of :func:`nearest_genes`); nothing is written.
 
     ``table``
         A row per embedding and measure (``cosine``, ``pearson``: between the two vectors), then
@@ -111,11 +131,18 @@ def gene_similarity(
     >>> found = gm.tl.gene_similarity(pairs, gm.tl.gene_embedding(), n_boot=20)
     >>> float(found.table.loc[("embedding", "cosine"), "auroc"])
     1.0
+    >>> import scanpy as sc
+    >>> gm.tl.gene_similarity(sc.datasets.pbmc68k_reduced(), "MS4A1")["gene"][0]
+    'CD79A'
     """
-    tables = read_tables(embeddings)
+    if is_cells(pairs):
+        return nearest_genes(pairs, cast("str", embeddings))
+    source = read_vectors(embeddings)
     check_whole("n_boot", n_boot)
     given = _read_pairs(pairs)
-    genes = common_genes(tables)
+    for side in ("gene_a", "gene_b"):
+        given[side] = source.rows(given[side])
+    tables, genes = source.tables, source.common
     used, lost = _usable(given, _both_in(given, genes))
     places = np.column_stack([genes.get_indexer(used[side]) for side in ("gene_a", "gene_b")])
     task = _Task.draw(places, used["label"].to_numpy() == 1, n_boot, rng)

@@ -18,14 +18,14 @@ from genemamba._rng import Rng, recorded_seed, seed_of
 from genemamba._settings import check_whole
 from genemamba.cells.labels import column
 from genemamba.cells.open import cells_of
-from genemamba.cells.read import Reading, tokenise
+from genemamba.cells.read import Reading, genes_of, tokenise
 from genemamba.cells.record import check_key, check_slots, entry_of, record
 from genemamba.errors import GeneMambaWarning, InputError, shown
 from genemamba.network.inference import check_pooling
 from genemamba.network.runtime import choose_runtime
 from genemamba.tl._edited import Editor, How
 from genemamba.tl._perturbation import Perturbation, Run, State
-from genemamba.tokens.lookup import find_genes
+from genemamba.tokens.lookup import find_genes, gene_names
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -86,8 +86,9 @@ def perturb(
     adata
         Cells × genes, as for :func:`genemamba.tl.embed`.
     genes
-        Symbols or Ensembl ids, each perturbed on its own. A tuple or list among them is perturbed
-        jointly: ``["CD3D", ("CD3D", "CD3E")]``; overexpressed, its genes come first in this order.
+        Symbols or Ensembl ids, as in the data (``"Cd3e"`` in mouse cells), each perturbed on its
+        own. A tuple or list among them is perturbed jointly: ``["CD3D", ("CD3D", "CD3E")]``;
+        overexpressed, its genes come first in this order.
     how
         ``"delete"`` or ``"overexpress"``.
     groupby
@@ -180,7 +181,8 @@ def perturb(
         loaded = models.load(model)
         vocab = models.vocabulary(loaded)
         check_pooling(loaded, pooling)
-        asked = _read_perturbations(genes, vocab)
+        species = genes_of(cells, vocab, reading)[0].organism
+        asked = _read_perturbations(genes, vocab, species)
         states = _read_states(cells, groupby, target, groups)
         # deeper, so that the genes that a deletion lets in are the right ones
         deeper = max_tokens + max(len(p.tokens) for p in asked)
@@ -208,7 +210,7 @@ def perturb(
             **tokens.report(),
             "perturbations": np.array([p.name for p in asked], dtype=str),
             "table": found.table(),
-            "control_table": found.control_table(vocab),
+            "control_table": found.control_table(gene_names(vocab, species)),
         }
         record(cells, key_added, about)
     if unchanged := found.unchanged():
@@ -232,7 +234,7 @@ def _check_arguments(how: str, n_controls: int, control_cells: int) -> None:
 
 
 def _read_perturbations(
-    genes: str | Sequence[str | Sequence[str]], vocab: Vocabulary
+    genes: str | Sequence[str | Sequence[str]], vocab: Vocabulary, organism: str
 ) -> list[Perturbation]:
     """Find the genes; one name is one perturbation, a list of names a joint one."""
     asked: list[Perturbation] = []
@@ -245,7 +247,7 @@ def _read_perturbations(
             )
         if not names:
             raise InputError("genes holds an empty set of genes", "name at least one gene")
-        tokens = tuple(find_genes(names, vocab).tolist())
+        tokens = tuple(find_genes(names, vocab, organism=organism).tolist())
         if tokens in [p.tokens for p in asked]:
             raise InputError(f"genes: {'+'.join(names)!r} is given twice", "give it once")
         asked.append(Perturbation("+".join(names), tokens))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ from genemamba.genes.enrichment import fdr
 from genemamba.tl._edited import MEASURES, Editor, Job, Sample
 from genemamba.tl._shift import Direction, Profile, control_p
 from genemamba.tokens import FIRST_GENE
-
-if TYPE_CHECKING:
-    from genemamba.tokens import Vocabulary
 
 Genes = tuple[int, ...]
 _LEAST = np.finfo(float).tiny
@@ -249,9 +246,8 @@ class Found:
             table[f"p_{test}"], table[f"fdr_{test}"] = p, fdr(p)
         return table
 
-    def control_table(self, vocab: Vocabulary) -> pd.DataFrame:
-        """Return a row for each perturbation, state and control."""
-        names = np.where(vocab.symbol == "", vocab.ensembl_id, vocab.symbol)
+    def control_table(self, names: np.ndarray) -> pd.DataFrame:
+        """Return a row for each perturbation, state and control; `names` are those of all genes."""
         rows = [
             {
                 "perturbation": self.asked[p].name,

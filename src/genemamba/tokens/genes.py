@@ -141,13 +141,10 @@ def match(
     if table is None:
         gene, status = look_up(names, vocab)
     else:
-        human, how = table.human(names)
-        gene, without = look_up(human.tolist(), vocab)[0], human == ""
+        gene, how, without = look_up_through(table, names, vocab)
         if (many := table.one_to_many(names)) is not None:
             many &= without  # some have a former name of a gene that is in the table
             without &= ~many
-        symbols = [table.human_symbols.get(name, "") for name in human.tolist()]
-        gene = np.where(gene < 0, look_up(symbols, vocab)[0], gene)
         status = np.where(gene >= 0, how, "unknown").astype("<U9")
     example = _mark_duplicates(gene, status, names)
     used = gene >= 0
@@ -234,6 +231,19 @@ def look_up(names: Sequence[str], vocab: Vocabulary) -> tuple[np.ndarray, np.nda
         "alias",
     )
     return gene, status
+
+
+def look_up_through(
+    table: Orthologues, names: Sequence[str], vocab: Vocabulary
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the gene of each name of another organism, how it was found, and which have none.
+
+    By the id of the human gene, then by its symbol.
+    """
+    human, how = table.human(names)
+    gene = look_up(human.tolist(), vocab)[0]
+    symbols = [table.human_symbols.get(name, "") for name in human.tolist()]
+    return np.where(gene < 0, look_up(symbols, vocab)[0], gene), how, human == ""
 
 
 def looks_mouse(name: str) -> bool:

@@ -84,6 +84,11 @@ class Vocabulary:
         """Count the tokens, special ones included."""
         return FIRST_GENE + self.n_genes + len(self.extra)
 
+    def __repr__(self) -> str:
+        first = ", ".join(map(str, self.symbol[:3]))
+        extra = f"; also {', '.join(self.extra)}" if self.extra else ""
+        return f"Vocabulary: {self.n_genes:,} genes ({first}, …){extra}"
+
     @cached_property
     def _special(self) -> dict[str, int]:
         first = FIRST_GENE + self.n_genes
