@@ -32,8 +32,9 @@ def blood() -> ad.AnnData:
 def drawn(tissue: str, n_cells: int = 600, *, seed: int = 0) -> ad.AnnData:
     """Draw cells from average profiles: "blood", "blood, another study", "lung", "mouse lung".
 
-    Raw counts, and each cell's type in `obs["cell_type"]`. Each cell has 2,000 to 10,000 counts of one profile, with gamma noise on every gene and 5 % of
-    the tissue's mean as ambient RNA. Frequent and rare types differ fivefold.
+    Raw counts, and each cell's type in `obs["cell_type"]`. Each cell has 2,000 to 10,000 counts of
+    one profile, with gamma noise on every gene and 5 % of the tissue's mean as ambient RNA.
+    Frequent and rare types differ fivefold.
     """
     table = ad.read_h5ad(PROFILES)
     table = table[table.obs["tissue"] == tissue, table.var["mouse"] == (tissue == "mouse lung")]
