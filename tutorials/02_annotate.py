@@ -97,9 +97,8 @@ pd.DataFrame(
 #
 # ## A type that the reference does not have
 #
-# This is where annotation goes wrong in practice. Remove one type at a time from the reference and
-# look at its cells in the query: are they unknown, or called something else? `method="knn"` is
-# fast enough to repeat ten times.
+# This is where annotation goes wrong in practice. Remove one type at a time from the reference: are
+# its cells unknown, or called something else? `method="knn"` is fast enough to repeat ten times.
 
 # %%
 warnings.simplefilter("ignore")  # of the rare type, each time
@@ -119,8 +118,8 @@ for missing in adata.obs[LABEL].cat.categories:
 pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %% [markdown]
-# B cells, CD34+ cells, NK cells and dendritic cells are found to be missing: .74 to .98 of them are
-# unknown, and few were with the whole reference. Missing monocytes are not found: they are called
+# B, CD34+, NK and dendritic cells are found to be missing: .74 to .98 of them are unknown, and few
+# were with the whole reference. Missing monocytes are not found: they are called
 # dendritic. Nor are subtypes of T cells: they are called another subtype. So "unknown" finds a type
 # that is unlike all others, and misses one with a close relative in the reference. Few unknown
 # cells do not prove that the reference is complete: check markers.

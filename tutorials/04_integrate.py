@@ -123,7 +123,7 @@ sc.pl.dotplot(shown, genes, groupby="cell_type", layer="log")
 # the ten eosinophils platelets, with which they have nothing in common. So types of one study
 # mostly stay apart; small ones may not. Look at markers before you name a cluster that mixes.
 #
-# ## Beside PCA and Harmony
+# ## Compared with PCA and Harmony
 #
 # `gm.metrics.compare` scores the spaces on the same cells. Three scores predict the types of one
 # study from the other. AvgBIO tells whether clusters are the types; AvgBATCH, BRAS and iLISI tell
@@ -152,4 +152,4 @@ scores = gm.metrics.compare(
 # ## Next
 #
 # If one study has labels, [annotate the other](02_annotate.ipynb), or make it [a
-# map](03_tissue_on_the_map.ipynb). If the model hardly knows the tissue, [adapt it](07_adapt.ipynb).
+# map](03_tissue_on_the_map.ipynb). If the model hardly knows a tissue, [adapt it](07_adapt.ipynb).
