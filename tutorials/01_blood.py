@@ -149,7 +149,7 @@ with tempfile.TemporaryDirectory() as folder:
     adata.write_h5ad(f"{folder}/cells.h5ad")
     again = sc.read_h5ad(f"{folder}/cells.h5ad")
 record = again.uns["genemamba"]["annotate"]
-print({key: record[key] for key in ["model", "version", "panel", "annotated", "unknown"]})
+print({key: record[key] for key in ["model", "panel", "annotated", "unknown"]})
 
 # %% [markdown]
 # ## Next
