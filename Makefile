@@ -7,7 +7,7 @@ PINS   ?= -c constraints.txt
 # A process takes about 2 GB; near its end the faster one takes tests of the other.
 SPREAD ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 # make mini FILES="one.h5ad two.h5ad" NAMES=names.csv PROFILES=types.h5ad [MINI=output-folder]
-# Takes about 16 GB of memory and an hour; glibc's allocator doubles the time, so preload tcmalloc.
+# Takes about 16 GB of memory and 1.2 hours on one core; glibc's allocator doubles the time, so preload tcmalloc.
 FILES  ?=
 NAMES  ?=
 PROFILES ?=

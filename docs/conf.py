@@ -53,6 +53,7 @@ nitpick_ignore_regex = [
 
 autosummary_generate = True
 autodoc_typehints = "signature"
+maximum_signature_line_length = 88  # longer ones: a line for each parameter
 autodoc_type_aliases = {
     "Diagnosis": "genemamba._doctor.Diagnosis",
     "GeneMamba": "genemamba.network.GeneMamba",
@@ -69,4 +70,6 @@ napoleon_use_rtype = False
 html_theme = "sphinx_book_theme"
 html_title = f"genemamba {version}"
 html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_extra_path = ["llms.txt"]
 html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": []}

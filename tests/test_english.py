@@ -1,7 +1,7 @@
 """Prose is plain English: the turns of phrase that we left do not come back.
 
 Of pages, everything but code blocks and tables of results is read; of tutorials, the text and the
-comments; of the package, docstrings, comments and strings. `docs/concepts.md` has the terms.
+comments; of the package, docstrings, comments and strings. `docs/glossary.md` has the terms.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def test_a_word_in_its_plain_sense_is_not(text: str) -> None:
 
 
 def test_the_glossary_has_the_terms() -> None:
-    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8").split("## Glossary")[1]
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^\| ([^|]+) \|", page, flags=re.M)[2:]
     assert terms == sorted(terms, key=lambda term: term.strip('"').lower())
     assert len(terms) >= 25
