@@ -119,10 +119,10 @@ pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 # %% [markdown]
 # B, CD34+, NK and dendritic cells are found to be missing: .74 to .98 of them are unknown, and few
-# were with the whole reference. Missing monocytes are not found: they are called
-# dendritic. Nor are subtypes of T cells: they are called another subtype. So "unknown" finds a type
-# that is unlike all others, and misses one with a close relative in the reference. Few unknown
-# cells do not prove that the reference is complete: check markers.
+# were with the whole reference. Missing monocytes are not found: they are called dendritic. Nor are
+# most subtypes of T cells: they are called another subtype. So "unknown" finds a type that is
+# unlike all others, and misses one with a close relative in the reference. Few unknown cells do not
+# prove that the reference is complete: check markers.
 #
 # ## Compared with standard methods
 #
