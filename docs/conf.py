@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,8 +14,11 @@ import rooms  # noqa: E402
 
 for page in (catalogue, rooms):
     page.write(HERE / "api" / "generated")
+for former in (HERE / "tutorials").glob("*.ipynb"):
+    former.unlink()
 for notebook in (HERE.parent / "tutorials").glob("*.ipynb"):
-    shutil.copy(notebook, HERE / "tutorials")
+    text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")  # one folder up
+    (HERE / "tutorials" / notebook.name).write_text(text, encoding="utf-8")
 
 project = "genemamba"
 author = "genemamba developers"

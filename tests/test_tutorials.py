@@ -32,8 +32,8 @@ def notebook(script: Path) -> list[dict[str, Any]]:
     return json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
 
 
-def test_there_are_seven() -> None:
-    assert len(SCRIPTS) == 7
+def test_there_are_nine() -> None:
+    assert len(SCRIPTS) == 9
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

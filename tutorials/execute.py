@@ -1,4 +1,4 @@
-"""Execute tutorials and store their outputs: ``python tutorials/execute.py [06_atlas …]``.
+"""Execute tutorials and store their outputs: ``python tutorials/execute.py [09_atlas …]``.
 
 Nothing that a clock decides is stored, so on the same machine a second run changes no byte.
 """
