@@ -98,8 +98,8 @@ print("away:   ", ", ".join(f"{gene} {score:.3f}" for gene, score in ranked.tail
 
 # %% [markdown]
 # Many of the others at the top belong to the same story, though they are in none of our sets:
-# `CD69` marks early activation, `ZFP36` and `MAP3K8` act in it. Each gene alone covers less than
-# 2 % of the distance.
+# `CD69` marks early activation, `ZFP36` and `MAP3K8` act in it. Each gene alone covers less than 2
+# % of the distance.
 #
 # ## Would a test of expression have said the same?
 

@@ -12,8 +12,8 @@
 # # An atlas larger than memory
 #
 # You embed a file block by block into a store, kill the run half way, and resume it with the same
-# call. Then the workers of a dask cluster do the same; that part needs
-# `pip install "genemamba[dask]"`.
+# call. Then the workers of a dask cluster do the same; that part needs `pip install
+# "genemamba[dask]"`.
 
 # %%
 import logging
@@ -72,8 +72,7 @@ sc.pl.umap(vectors, color=["sample", "cell_type"], wspace=0.4, frameon=False)
 #
 # The plot is of all 4,000 cells. They were drawn from average profiles of lung cell types that the
 # model was trained on, so the types separate more cleanly than in real tissue, and the samples mix
-# because nothing but chance tells them apart
-# ([figures on real cells](../docs/benchmarks.md)).
+# because nothing but chance tells them apart ([figures on real cells](../docs/benchmarks.md)).
 #
 # ## Check the file first
 #
