@@ -177,7 +177,8 @@ table[["positive", "negative", "auroc", "auroc_low", "auroc_high"]].round(2)
 
 # %% [markdown]
 # A related pair is the more similar one in .72 of cases (.68 to .76); at random, it would be .5. A
-# mouse gene has the vector of its human orthologue, so this is what human cells teach about it.
+# mouse gene has the vector of its human orthologue, so this is what the model knows from human
+# cells.
 #
 # ## Next
 #

@@ -84,8 +84,8 @@ found.query("fdr < 0.05")[["module", "gene_set", "overlap", "set_size", "expecte
 # GMT file, in their place. Sets with fewer than five genes in the screen are not tested.
 #
 # Three settings make the screen quick: `n_controls=0`, because the genes are compared with each
-# other; `max_tokens=600`, so that the model reads the 600 genes that set a cell apart most (the
-# warning lists genes that are never among them); and a score from four cells or more.
+# other; `max_tokens=600`, so that the model reads the first 600 ranked genes of a cell (the warning
+# lists genes that are never among them); and a score from four cells or more.
 #
 # The cells were drawn from average profiles of a study that the model was trained on, so real cells
 # are harder (the page of [figures](../docs/benchmarks.md)). It is the model's view of these types.

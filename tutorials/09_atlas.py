@@ -87,9 +87,9 @@ for name, text in report.rows().items():
 
 # %% [markdown]
 # `max_tokens=192` keeps this page short: of the 1,600 or so genes that these cells express, the
-# model reads the 192 that set a cell apart most. Leave it out for your own cells, and reckon with
-# eight times the time. Memory does not depend on the number of cells: `embed` reads, embeds and
-# stores 1,024 at a time, a thousand or a million in all.
+# model reads the first 192 in the ranking of each cell. Leave it out for your own cells, and reckon
+# with eight times the time. Memory does not depend on the number of cells: `embed` reads, embeds
+# and stores 1,024 at a time, a thousand or a million in all.
 #
 # ## What is in the store
 #
