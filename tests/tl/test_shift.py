@@ -138,3 +138,11 @@ def test_controls_are_like_the_gene(ranked):
     assert all(abs(a - 30) < 12 and abs(b - 45) < 12 for a, b in pairs)
     everybody = profile.like([30], 1000, rng)
     assert len(everybody) == 49
+
+
+def test_a_gene_of_a_set_may_have_fewer_candidates_than_another(ranked):
+    profile = Profile.of(ranked, np.arange(2, 52, dtype=np.int32))
+    sets = profile.like([20, 50], 25, np.random.default_rng(0), cells=150)
+    assert len(sets) == 25  # gene 50 has a dozen candidates that 150 cells express
+    detected = dict(zip(profile.tokens.tolist(), profile.n_cells.tolist(), strict=True))
+    assert min(detected[second] for _, second in sets) >= 150

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -204,6 +205,23 @@ def test_two_processes_are_as_good_as_one(
                 assert float(other[name]) == pytest.approx(float(value), rel=1e-3), name
     assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
     assert models.load(tmp_path / "two").provenance["steps"] == 10
+
+
+def test_users_read_nothing_of_what_lightning_tells(new_recipe: NewRecipe) -> None:
+    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    log.setLevel(logging.INFO)
+    told: list[str] = []
+
+    def keep(entry: logging.LogRecord) -> bool:
+        told.append(entry.getMessage())
+        return False
+
+    log.addFilter(keep)
+    try:
+        engine._fabric(new_recipe(run={"precision": "bf16-mixed"}), 1, "auto", "cpu")
+    finally:
+        log.removeFilter(keep)
+    assert not told
 
 
 def test_a_full_disk_leaves_the_last_state(

@@ -127,7 +127,7 @@ class Profile:
         drawn: dict[tuple[int, ...], tuple[int, ...]] = {}
         for _ in range(20):  # a few rounds: members of a set must differ, and sets as well
             shuffled = [rng.permutation(candidates).tolist() for candidates in nearest]
-            for members in zip(*shuffled, strict=True):
+            for members in zip(*shuffled, strict=False):  # a frequent gene has fewer candidates
                 if len(set(members)) == len(members) and len(drawn) < n:
                     drawn.setdefault(tuple(sorted(members)), members)
         return list(drawn.values())

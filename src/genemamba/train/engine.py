@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
@@ -359,6 +360,8 @@ def _fabric(recipe: Recipe, devices: int, strategy: Strategy, accelerator: str) 
 
     from genemamba.train.parallel import make_strategy
 
+    # it tells that bfloat16 is used, which every record has
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
