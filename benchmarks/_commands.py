@@ -38,7 +38,7 @@ COMMANDS = (
     "inference --data DATA --parts model",
     "inference --data DATA --parts length",
     "inference --device cuda --parts model,length,bert --batches 8 32",
-    "scale --data DATA --parts tokenise,embed,kill",
+    "scale --data DATA --parts tokenise,embed,kill,mini",
     "scale --data DATA --parts dask",
 )
 OPTIONS = {

@@ -92,7 +92,7 @@ pd.DataFrame(report["scores"]).T[["predicted", "neighbours", "found"]].round(3)
 # of a tissue that it knows well:
 
 # %%
-known = gm.tl.adapt(blood(), out=folder / "blood", steps=10)
+known = gm.tl.adapt(blood(), out=folder / "blood", steps=5)
 report = known.provenance["adapted"]
 print("kept:", report["kept"])
 pd.DataFrame(report["scores"]).T["predicted"].round(3)

@@ -25,7 +25,11 @@ def execute(source: Path) -> None:
         cell["id"] = f"cell-{number:02}"
     begun = time.monotonic()
     NotebookClient(
-        notebook, timeout=MOST_SECONDS, record_timing=False, resources={"metadata": {"path": HERE}}
+        notebook,
+        timeout=MOST_SECONDS,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": HERE}},
     ).execute()
     seconds = time.monotonic() - begun
     notebook.metadata.pop("language_info", None)  # it names the version of Python

@@ -163,7 +163,9 @@ RESULTS: dict[str, dict[str, Any]] = {
         "tokenise": [{"from": ".zarr", "cells": 1_000_000, "cells_per_s": 29_689.8,
                       "store_gb": 1.14, "seconds": 33.7, "peak_gb": 0.69}],
         "embed": [{"cells": 5_000, "cells_per_s": 306.2, "seconds": 16.3, "peak_gb": 0.73}],
-        "kill": [{"cells": 20_000, "kills": 10, "same": True}]},
+        "kill": [{"cells": 20_000, "kills": 10, "same": True}],
+        "mini": [{"cells": 50_000, "cells_per_s": 250.0, "seconds": 200.0, "peak_gb": 0.9,
+                  "million_hours": 1.11}, {"cells": 20_000, "kills": 2, "same": True}]},
     "scale --data DATA --parts dask": {"dask": [{"workers": 2, "seconds": 71.0, "cells_per_s": 57.7,
                                                  "largest_difference": 1e-6}]},
 }  # fmt: skip
