@@ -106,3 +106,12 @@ def test_bad_input(cells):
         gm.pl.perturb(cells)
     with pytest.raises(InputError, match="kind='violin'"):
         gm.pl.perturb(cells, kind="violin")
+
+
+def test_many_genes_together_are_named_by_two_of_them(cells, small_model):
+    genes = ["CD3D", "CD79A", "NKG7", "CST3", "HLA-DRA", "GNLY", "S100A8"]
+    gm.tl.perturb(cells, [tuple(genes), "CD3D"], model=small_model, n_controls=4)
+    ax = gm.pl.perturb(cells)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["CD3D+CD79A and 5 more", "CD3D"]
+    strips = gm.pl.perturb(cells, kind="controls")
+    assert strips.get_yticklabels()[0].get_text().startswith("CD3D+CD79A and 5 more\np = ")

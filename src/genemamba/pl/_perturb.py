@@ -26,6 +26,7 @@ from genemamba.pl._style import (
     legend_below,
     legend_right,
     rows,
+    short,
     slanted,
 )
 
@@ -123,6 +124,14 @@ def _value(table: pd.DataFrame, params: Mapping[str, Any]) -> tuple[pd.Series, S
     return table["cosine"], Scale("shift of the cells\n(cosine distance, 0: none)")
 
 
+def _named(perturbation: str) -> str:
+    """Name genes perturbed together by the first two of them, if all do not fit."""
+    first, *others = perturbation.split("+", 2)
+    if short(perturbation) == perturbation or not others[1:]:
+        return perturbation
+    return f"{first}+{others[0]} and {others[1].count('+') + 1} more"
+
+
 def _cells(table: pd.DataFrame) -> int:
     return int(table.drop_duplicates("group")["cells"].sum())
 
@@ -163,7 +172,7 @@ def _dots(table: pd.DataFrame, scale: Scale, params: Mapping[str, Any], ax: Axes
             ax.annotate(f"n={n}", (column, row), (0, -9), textcoords="offset points", fontsize=7,
                         ha="center", va="top")  # fmt: skip
     slanted(ax, [f"{name} ({sizes[name]:,})" for name in groups])
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), [_named(name) for name in names])
     ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(names) - 0.4, -0.6))
     few = "\nn: cells that change, where few" if (table["changed"][moved] < FEW).any() else ""
     ax.set(xlabel=f"group (cells){few}", ylabel=f"gene {PAST[params['how']]}")
@@ -212,7 +221,8 @@ def _strips(
             ax.scatter(row["value"], y, s=60, c=COLORS[2], marker="D", zorder=3)
         tested = int(row.get("tested", row["changed"]))
         result = f"p = {row[test]:.2g} ({tested:,} {'cell' if tested == 1 else 'cells'})"
-        names.append(f"{row['perturbation']}\n{result if row['changed'] else 'changes no cell'}")
+        said = result if row["changed"] else "changes no cell"
+        names.append(f"{_named(row['perturbation'])}\n{said}")
     ax.scatter([], [], s=60, c=COLORS[2], marker="D", label="the gene")
     ax.scatter([], [], s=9, c=GREY, label="other genes of similar rank")
     ax.plot([], [], color=faded(ax, 0.4, COLORS[0]), lw=9, label="where 95% of them lie")
