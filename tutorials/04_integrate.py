@@ -138,9 +138,9 @@ scores = gm.metrics.compare(
 # %% [markdown]
 # The integrated vectors have the best clusters (AvgBIO .67) and mix the studies (iLISI .76).
 # Without integration, the embedding predicts types across studies as well, within the spread, but
-# hardly mixes them (.08). PCA does not mix them at all, nor does Harmony, which starts from it. Both
-# are ahead in `scgraph` (.85 and .88; integrated .60), which compares how far types are from each
-# other with the same in each study: integration brings the types of one study closer to others.
+# hardly mixes them (.08). PCA does not mix them at all, nor does Harmony, which starts from it.
+# Both are ahead in `scgraph` (.85 and .88; integrated .60), which compares how far types are from
+# each other with the same in each study: integration brings types of one study closer to others.
 #
 # **Do not conclude that Harmony fails.** These cells are drawn from averages, so all cells of a
 # type in a study share their difference to the other study exactly; a real batch effect is smaller

@@ -69,7 +69,7 @@ def test_a_share_of_the_pairs(tables) -> None:
 
 
 def test_one_embedding_and_chosen_genes(tables) -> None:
-    with pytest.warns(GeneMambaWarning, match="1 of the genes have no vector.*what"):
+    with pytest.warns(GeneMambaWarning, match=r"genes without a vector are left out \(1\): what"):
         found = gm.tl.gene_network(tables["a"], genes=["G3", "what", "g1", "G2", "G3"])
     assert found.genes.tolist() == ["G3", "G1", "G2"]
     assert found.overlap.empty

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 12  # counted after an annotation
 MOST_FOUND = 3  # values of a column shown after a search
-MOST_ROWS = 20  # shown of the table of perturbations
+MOST_ROWS = 20  # shown of a table
 
 
 class UnheardError(Exception):
@@ -106,10 +106,7 @@ def perturb(
     tl.perturb(adata, [gene.split("+") for gene in genes], **options)
     table = adata.uns[UNS][options["key_added"]]["table"]
     told = ("perturbation", "group", "changed", "cosine", "score", "fdr_shift", "fdr_score")
-    shown = table[[column for column in told if column in table]].head(MOST_ROWS)
-    _print(shown.to_string(index=False, float_format="{:.3g}".format))
-    if more := len(table) - len(shown):
-        _print(f"and {more:,} more")
+    _print_table(table[[column for column in told if column in table]])
     for output in outputs:
         if output.suffix == CSV:
             write_table(table, output)
@@ -149,8 +146,9 @@ def search(source: Path, out: Path | None, exclude: list[str], force: bool, **op
 
     found = tl.search(read_cells(source), exclude=chosen, **options)
     shown = ["query", "column", "value", "found", "share", "background", "fold"]
-    top = found.enrichment.groupby(["query", "column"], sort=False).head(MOST_FOUND)
-    _print(top[shown].to_string(index=False, float_format="{:.3g}".format))
+    more = found.enrichment[found.enrichment["fold"] > 1]
+    top = more.groupby(["query", "column"], sort=False).head(MOST_FOUND)
+    _print_table(top[shown])
     if out is not None:
         write_table(found.cells, out)
         _print(f"{out}: {len(found.cells):,} cells found, one a row")
@@ -237,6 +235,12 @@ def _rewrite(function: Callable[..., Any], source: Path, target: Path, options: 
     function(adata, **options)
     write_cells(adata, target)
     _print(f"{target}: {adata.n_obs:,} cells, obsm[{options['key_added']!r}]")
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    _print(table.head(MOST_ROWS).to_string(index=False, float_format="{:.3g}".format))
+    if len(table) > MOST_ROWS:
+        _print(f"and {len(table) - MOST_ROWS:,} more rows")
 
 
 def _print(text: object) -> None:

@@ -58,7 +58,7 @@ def legend_columns(n: int) -> int:
 
 
 def _points(ax: Axes, xy: np.ndarray, size: float, **look: Any) -> PathCollection:
-    return ax.scatter(xy[:, 0], xy[:, 1], s=size, linewidths=0, rasterized=True, **look)
+    return ax.scatter(xy[:, 0], xy[:, 1], s=size, linewidths=0, zorder=2, rasterized=True, **look)
 
 
 def _size(n: int) -> float:

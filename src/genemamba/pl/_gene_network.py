@@ -46,8 +46,8 @@ def gene_network(network: GeneNetwork, *, n_edges: int = 30, ax: Axes | None = N
     """
     if not isinstance(network, GeneNetwork):
         raise InputError(
-            f"network is a {type(network).__name__}",
-            "make it first: gm.tl.gene_network(embeddings)",
+            f"network is not a GeneNetwork but {type(network).__name__}",
+            "gm.pl.gene_network(gm.tl.gene_network(adata))",
         )
     if network.edges.empty:
         raise InputError("the network has no edge", "make it with a larger threshold")

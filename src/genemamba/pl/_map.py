@@ -81,13 +81,13 @@ def map(
     columns = legend_columns(adata.obs[color].nunique() + 1) if named else 1
     ax = axes(ax, 5.2 + 2.8 * columns, 6)
     _grey(ax, reference)
+    _names(ax, reference)  # under the cells, which they would hide
     _cells(ax, xy, adata, color, np.isfinite(quality) & ~unlike)
     if unlike.any():
         ax.scatter(
-            xy[unlike, 0], xy[unlike, 1], s=9, c=GREY, marker="x", linewidths=0.6,
+            xy[unlike, 0], xy[unlike, 1], s=6, c=GREY, marker="x", linewidths=0.4, zorder=1.2,
             rasterized=True, label=f"like no cell of the map ({unlike.sum():,})",
         )  # fmt: skip
-    _names(ax, reference)
     if ax.get_legend_handles_labels()[0]:
         legend_right(ax, fontsize=8, handletextpad=0.1, ncols=columns, title=color,
                      title_fontsize=8)  # fmt: skip
@@ -105,7 +105,8 @@ def _cells(ax: Axes, xy: np.ndarray, adata: AnnData, color: str | None, shown: n
     """Draw the cells, in one colour, by a measurement, or by group."""
     if color is None:
         label = f"cells ({shown.sum():,})"
-        ax.scatter(xy[shown, 0], xy[shown, 1], s=9, c=COLORS[0], linewidths=0, label=label)
+        ax.scatter(xy[shown, 0], xy[shown, 1], s=9, c=COLORS[0], linewidths=0, label=label,
+                   zorder=2)  # fmt: skip
     elif color in adata.obs and pd.api.types.is_numeric_dtype(adata.obs[color]):
         draw_values(ax, xy, adata.obs[color], shown)
     else:
@@ -140,5 +141,6 @@ def _names(ax: Axes, reference: ReferenceMap) -> None:
             continue  # it would cover another name
         written.append(at)
         name = reference.columns.values(label)[code]
-        ax.text(at[0], at[1], name, fontsize=7, ha="center", va="center",
-                path_effects=[withStroke(linewidth=2, foreground=faded(ax, 0))])  # fmt: skip
+        ax.annotate(name, at, (0, 4), textcoords="offset points", fontsize=7, ha="center",
+                    va="bottom", zorder=1.1,
+                    path_effects=[withStroke(linewidth=2, foreground=faded(ax, 0))])  # fmt: skip

@@ -52,7 +52,10 @@ def _tissue(about: Mapping[str, Any]) -> str:
 
 def _genes(about: Mapping[str, Any]) -> str:
     if about.get("panel"):
-        return "measured on a panel of genes: unknown cells are told by confidence alone"
+        return (
+            "many genes of a whole transcriptome are not measured: unknown cells are told by "
+            "confidence alone"
+        )
     if (cut := about.get("reference_genes")) is None:
         return ""
     return (

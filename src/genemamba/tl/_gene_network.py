@@ -133,7 +133,7 @@ def _choose(vectors: Vectors, genes: Sequence[str] | None) -> pd.Index:
     if len(missing):
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         warnings.warn(
-            f"{len(missing)} of the genes have no vector and are left out: {some}",
+            f"genes without a vector are left out ({len(missing)}): {some}",
             GeneMambaWarning,
             stacklevel=3,
         )

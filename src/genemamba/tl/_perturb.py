@@ -13,7 +13,7 @@ from anndata import AnnData
 from genemamba import models
 from genemamba._docs import documented
 from genemamba._keys import OBSM_PERTURB, PERTURB, UNS
-from genemamba._progress import Progress
+from genemamba._progress import Progress, tell
 from genemamba._rng import Rng, recorded_seed, seed_of
 from genemamba._settings import check_whole
 from genemamba.cells.labels import column
@@ -172,6 +172,9 @@ def perturb(
     seed = recorded_seed(rng)
     check_key(key_added, PERTURB)
     _check_arguments(how, n_controls, control_cells)
+    if 0 < n_controls < (enough := 20 if target is None else 40):
+        few = f"{n_controls} controls are too few for one gene to reach an FDR of .05"
+        tell(f"perturb: {few}; {enough} are enough")
     runtime = choose_runtime(device, precision, backend, batch_size)
     reading = Reading(layer, gene_ids, organism, max_tokens)
     to = f"uns[{UNS!r}][{key_added!r}]"

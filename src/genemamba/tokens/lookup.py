@@ -72,7 +72,9 @@ def gene_names(vocab: Vocabulary, organism: str = "human") -> np.ndarray:
 def near(name: str, known: Iterable[str]) -> str:
     """Suggest similar names, ignoring case; an empty string if there are none."""
     folded = {other.casefold(): other for other in known}
-    found = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
+    typed = name.casefold()
+    found = difflib.get_close_matches(typed, folded, n=20, cutoff=0.6)
+    found = sorted(found, key=lambda other: sorted(other) != sorted(typed))[:3]  # swapped letters
     return f"did you mean {', '.join(repr(folded[n]) for n in found)}?" if found else ""
 
 
