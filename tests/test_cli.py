@@ -436,3 +436,38 @@ def test_whatever_becomes_of_what_is_printed(files: Path, redirect: str, status:
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_a_suffix_in_capitals_is_the_same_format(
+    files: Path, pbmc: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    pbmc[:20].write_h5ad("few.h5ad")
+    model = ["--model", "model"]
+    command = ["perturb", "few.h5ad", "T.CSV", "--genes", "CD3D", "--n-controls", "0"]
+    assert cli.main([*command, *model]) == 0
+    assert "perturbation" in pd.read_csv("T.CSV")
+    cli.main(["tokenize", "few.h5ad", "T.ZARR", *model])
+    assert not Path("T.ZARR").is_file()  # a store, or an error
+
+
+def test_only_the_target_is_written_and_a_link_is_followed(
+    files: Path, pbmc: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    pbmc[:20].write_h5ad("out.h5ad.new")
+    before = Path("out.h5ad.new").read_bytes()
+    Path("out.h5ad").symlink_to("real.h5ad")
+    assert cli.main(["tokenize", "out.h5ad.new", "out.h5ad", "--model", "model"]) == 0
+    assert Path("out.h5ad.new").read_bytes() == before
+    assert Path("out.h5ad").is_symlink() and len(ad.read_h5ad("real.h5ad")) == 20
+    assert not list(files.glob(".genemamba-*"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_what_was_computed_is_written_before_it_is_printed(files: Path, pbmc: AnnData) -> None:
+    pbmc[:20].write_h5ad(files / "few.h5ad")
+    command = "perturb few.h5ad t.csv --genes CD3D --n-controls 0 --model model > /dev/full"
+    main = f'{sys.executable} -c "from genemamba.cli import main; main()"'
+    subprocess.run(f"{main} {command}", shell=True, cwd=files, check=False)
+    assert "perturbation" in pd.read_csv(files / "t.csv")

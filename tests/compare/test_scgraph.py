@@ -65,3 +65,16 @@ def test_one_type_has_no_distance(cells: AnnData) -> None:
     one = np.full(700, "T", dtype=object)
     reference = type_distances(cells.X, one, np.zeros(700), 0)
     assert np.isnan(scgraph(cells.X.toarray(), one, reference))
+
+
+def test_a_batch_that_expresses_nothing_is_left_out(pbmc):
+    logged, labels = (
+        log_normalised(sparse.csr_matrix(pbmc.X)),
+        pbmc.obs["bulk_labels"].astype(str).to_numpy(),
+    )
+    batch = np.repeat(["a", "b"], 350)
+    alone = type_distances(logged[:350], labels[:350], batch[:350], 0)
+    logged[350:] = 0
+    logged.eliminate_zeros()
+    both = type_distances(logged, labels, batch, 0)
+    pd.testing.assert_frame_equal(both.loc[alone.index, alone.columns], alone)

@@ -59,3 +59,14 @@ def test_without_a_table(annotated):
         gm.pl.compare(annotated)
     with pytest.raises(InputError, match="no table"):
         gm.pl.compare(pd.DataFrame({"macro_f1": [1.0]}))
+
+
+def test_scgraph_is_drawn_with_the_others(pbmc):
+    pbmc.obs["half"] = np.repeat(["a", "b"], 350)
+    pbmc.obsm["X_own"] = np.random.default_rng(0).normal(size=(700, 3)).astype("float32")
+    table = gm.metrics.compare(
+        pbmc, "bulk_labels", batch_key="half", use_rep="X_own", baselines=["hvg"]
+    )
+    assert table["scgraph"].notna().any()
+    names = [label.get_text() for label in gm.pl.compare(table).get_yticklabels()]
+    assert "types as far apart as in a batch\nscGraph" in names

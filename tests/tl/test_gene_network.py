@@ -159,3 +159,19 @@ def test_too_many_genes() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"2,001 genes.*\n.*genes="):
         gm.tl.gene_network(pd.DataFrame(rng.normal(size=(2001, 2))))
+
+
+@pytest.mark.parametrize("name", ["gene_a", "shared"])
+def test_an_embedding_does_not_overwrite_a_column(name):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 4)), list("abcdefghi"))
+    with pytest.raises(InputError, match=f"'{name}'.* column of the edges"):
+        gm.tl.gene_network({name: table})
+
+
+@pytest.mark.parametrize("none", [np.nan, False, "no"])
+def test_only_genes_marked_true_are_variable(none):
+    known = gm.models.vocabulary("genemamba-mini").symbol
+    names = [name for name in known if name][:2_500]
+    cells = AnnData(np.ones((2, len(names)), "float32"), var=pd.DataFrame(index=names))
+    cells.var["highly_variable"] = [True] * 50 + [none] * (len(names) - 50)
+    assert list(gm.tl.gene_network(cells, n_permutations=1).genes) == names[:50]

@@ -13,6 +13,7 @@ from genemamba.cli.files import (
     ZARR,
     read_cells,
     require_target,
+    suffix_of,
     write_cells,
     write_table,
 )
@@ -104,16 +105,17 @@ def perturb(
 
     adata = read_cells(source)
     tl.perturb(adata, [gene.split("+") for gene in genes], **options)
-    table = adata.uns[UNS][options["key_added"]]["table"]
-    told = ("perturbation", "group", "changed", "cosine", "score", "fdr_shift", "fdr_score")
-    _print_table(table[[column for column in told if column in table]])
+    table, said = adata.uns[UNS][options["key_added"]]["table"], []
     for output in outputs:
-        if output.suffix == CSV:
+        if suffix_of(output) == CSV:
             write_table(table, output)
-            _print(f"{output}: {len(table):,} perturbations and groups, one a row")
+            said.append(f"{output}: {len(table):,} perturbations and groups, one a row")
         else:
             write_cells(adata, output)
-            _print(f"{output}: {adata.n_obs:,} cells, uns[{UNS!r}][{options['key_added']!r}]")
+            said.append(f"{output}: {adata.n_obs:,} cells, uns[{UNS!r}][{options['key_added']!r}]")
+    told = ("perturbation", "group", "changed", "cosine", "score", "fdr_shift", "fdr_score")
+    _print_table(table[[column for column in told if column in table]])
+    _print("\n".join(said))
 
 
 def map(source: Path, target: Path, force: bool, **options: Any) -> None:
@@ -148,9 +150,10 @@ def search(source: Path, out: Path | None, exclude: list[str], force: bool, **op
     shown = ["query", "column", "value", "found", "share", "background", "fold"]
     more = found.enrichment[found.enrichment["fold"] > 1]
     top = more.groupby(["query", "column"], sort=False).head(MOST_FOUND)
-    _print_table(top[shown])
     if out is not None:
         write_table(found.cells, out)
+    _print_table(top[shown])
+    if out is not None:
         _print(f"{out}: {len(found.cells):,} cells found, one a row")
 
 
@@ -222,7 +225,7 @@ def summary(labels: pd.Series) -> str:
 
 def _through(function: Callable[..., Any], source: Path, target: Path, options: Any) -> None:
     """Apply a function to a file of cells and write another, or stream into a zarr store."""
-    if target.suffix == ZARR:
+    if suffix_of(target) == ZARR:
         function(source, **options, out=target)
         _print(f"{target}: obsm[{options['key_added']!r}]")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,9 +67,10 @@ def _require_map(name: str | None) -> None:
 
 def require_target(target: Path, *suffixes: str, force: bool, **inputs: Path | None) -> None:
     """Raise unless a file can be written: the suffix, the folder, and nothing there already."""
-    if target.suffix.lower() not in suffixes:
+    suffix = suffix_of(target)
+    if suffix not in suffixes:
         ends = f"ends in {target.suffix}" if target.suffix else "has no suffix"
-        only = "; only embed and tokenize write .zarr stores" * (target.suffix == ZARR)
+        only = "; only embed and tokenize write .zarr stores" * (suffix == ZARR)
         raise InputError(
             f"the output {target} {ends}{only}", f"give a name that ends in {' or '.join(suffixes)}"
         )
@@ -77,7 +79,7 @@ def require_target(target: Path, *suffixes: str, force: bool, **inputs: Path | N
     for what, path in inputs.items():
         if path is not None and target.exists() and target.samefile(path):
             raise InputError(f"{target} is the {what} itself", "write to another file")
-    if target.suffix == ZARR:
+    if suffix == ZARR:
         return  # it resumes, or tells whose it is
     if target.is_dir():
         raise InputError(f"{target} is a folder", "write to another file")
@@ -87,6 +89,11 @@ def require_target(target: Path, *suffixes: str, force: bool, **inputs: Path | N
         raise InputError(
             f"the folder {target.absolute().parent} cannot be written to", "write to another"
         )
+
+
+def suffix_of(target: Path) -> str:
+    """Return the suffix in small letters, which says what to write."""
+    return target.suffix.lower()
 
 
 def read_cells(path: Path) -> AnnData:
@@ -117,11 +124,12 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
 
 
 def _write(write: Callable[[Path], None], target: Path) -> None:
-    from genemamba._files import replacing
-
+    target = Path(os.path.realpath(target))  # a link stays one
     try:
-        with replacing(target) as new:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".genemamba-") as folder:
+            new = Path(folder) / f"new{target.suffix}"
             write(new)
+            new.replace(target)
     except OSError as error:
         raise GeneMambaError(
             f"{target} cannot be written ({error.strerror or error})",

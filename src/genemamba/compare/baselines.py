@@ -63,6 +63,11 @@ def make_baselines(
         variable = logged[:, genes]
         found["hvg"] = variable.toarray()
     if {"harmony", "pca"} & set(names):
+        if variable.shape[1] < 2:
+            raise InputError(
+                "a PCA needs two genes or more, and adata has one",
+                "leave out 'pca' and 'harmony' from baselines",
+            )
         n_comps = min(N_PCS, *(n - 1 for n in variable.shape))
         pca = sc.pp.pca(variable, n_comps=n_comps, random_state=seed)
         found["pca"] = np.ascontiguousarray(pca)

@@ -18,9 +18,9 @@ from genemamba.cells.record import check_slots, record
 from genemamba.compare.baselines import make_baselines
 from genemamba.compare.scgraph import scgraph, type_distances
 from genemamba.compare.scoreboard import (
-    COLUMNS,
     CONTROL,
     IN_SAMPLE,
+    SCORES,
     TITLES,
     Baseline,
     Space,
@@ -67,7 +67,8 @@ def compare(
     batches :func:`avg_batch`, :func:`bras`, :func:`ilisi` and ``scgraph`` [2]_, whether cell types
     lie as far from each other as they do within each batch of 100 cells or more.
 
-    To use the best one: ``sc.pp.neighbors(adata, use_rep=table.attrs["won"]["avg_bio"])``.
+    ``table.attrs["won"]["avg_bio"]`` names the row with the best clusters. If it is a slot of
+    ``obsm``, give it to ``sc.pp.neighbors(adata, use_rep=…)``; baselines are not written.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def compare(
             if reference is not None:
                 scores["scgraph"] = scgraph(X, labels, reference)
         if not components:
-            scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in COLUMNS}
+            scores = {k: v for k, v in scores.items() if k.removesuffix("_sd") in SCORES}
         rows[title] = {"kind": kinds[title], **scores}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table = table.assign(**paired(table, by_fold))
@@ -196,15 +197,20 @@ def compare(
 
 def _embeddings(adata: CellTable, use_rep: str | Sequence[str] | None) -> list[str]:
     """Return the slots to score: those named, or the embedding and the integrated one."""
-    if isinstance(use_rep, str):
-        return [use_rep]
     if use_rep is None:
         return [key for key in (OBSM_EMBEDDING, OBSM_INTEGRATED) if key in adata.obsm] or [
             OBSM_EMBEDDING
         ]
-    if not list(use_rep):
+    named = [use_rep] if isinstance(use_rep, str) else list(use_rep)
+    if not named:
         raise InputError("use_rep names no embedding", "give a slot of obsm, or several")
-    return list(use_rep)
+    for name in named:
+        if name in TITLES.values():
+            raise InputError(
+                f"use_rep={name!r} is also the name of a baseline's row",
+                f"copy it: adata.obsm['X_own'] = adata.obsm[{name!r}], and give use_rep='X_own'",
+            )
+    return named
 
 
 def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Baseline]:

@@ -38,7 +38,10 @@ def type_distances(
         cells = batch == name
         if cells.sum() < FEWEST_CELLS or not (cells & kept).any():
             continue
-        own = AnnData(logged[cells])
+        expressed = logged[cells].getnnz(axis=0) > 0
+        if expressed.sum() < 2:
+            continue
+        own = AnnData(logged[cells][:, expressed])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about genes that no cell of the batch expresses
             sc.pp.highly_variable_genes(own, flavor="seurat", n_top_genes=_GENES)

@@ -20,9 +20,7 @@ Space: TypeAlias = NDArray[np.float32] | sparse.csr_matrix | sparse.csr_array
 
 N_FOLDS, N_NEIGHBORS = 5, 15
 OVER_FOLDS = ("macro_f1", "balanced_accuracy", "knn_accuracy")
-SCORES = (*OVER_FOLDS, "avg_bio", "avg_batch", "bras", "ilisi")
-COLUMNS = (*SCORES, "scgraph")
-"""Scores of the table; those in `SCORES` are also plotted."""
+SCORES = (*OVER_FOLDS, "avg_bio", "avg_batch", "bras", "ilisi", "scgraph")
 Baseline = Literal["random", "scvi", "harmony", "pca", "hvg", "expression"]
 TITLES: dict[Baseline, str] = {
     "random": "random weights",
@@ -145,7 +143,7 @@ def winners(table: pd.DataFrame) -> pd.DataFrame:
     """Return the winner of each score and the rows tied: within 1 SD of the paired difference."""
     running = _ranked(table)
     rows = {}
-    for name in [s for s in COLUMNS if s in table and running[s].notna().any()]:
+    for name in [s for s in SCORES if s in table and running[s].notna().any()]:
         values = running[name].dropna()
         best = str(values.idxmax())
         spread = running.get(f"{name}_gap_sd", pd.Series(0.0, values.index))[values.index]
@@ -159,7 +157,7 @@ def winners(table: pd.DataFrame) -> pd.DataFrame:
 def as_text(table: pd.DataFrame) -> str:
     """Lay out the scores, mean ± sd over folds, and the winner of each column."""
     shown = table[["kind"]].copy()
-    for name in [s for s in COLUMNS if s in table]:
+    for name in [s for s in SCORES if s in table]:
         shown[name] = table[name].map("{:.3f}".format)
         if f"{name}_sd" in table:
             shown[name] += " ± " + table[f"{name}_sd"].map("{:.3f}".format)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from genemamba._keys import OBSM_EMBEDDING, OBSM_INTEGRATED, UNS, recorded
 from genemamba._labels import CellTable, full_column, names
@@ -78,7 +79,7 @@ def cells_seen(adata: CellTable, use_rep: str, label_key: Any) -> NDArray[np.boo
 
 def as_embedding(X: Any) -> NDArray[np.float32]:
     """Return the embedding as float32 (n_cells, n_features)."""
-    if hasattr(X, "toarray"):
+    if sparse.issparse(X):  # a view of an array has toarray, too
         raise InputError("X is a sparse matrix; an embedding is dense", "pass X.toarray()")
     array = np.asarray(X, dtype=np.float32)
     if array.ndim != 2:

@@ -42,6 +42,7 @@ SCORE_NAMES = {  # what it measures, and its name in the literature
     "avg_batch": "batches mixed, mean of two\nAvgBATCH",
     "bras": "batches mixed in a type\nBRAS",
     "ilisi": "batches among neighbours\niLISI",
+    "scgraph": "types as far apart as in a batch\nscGraph",
 }
 
 

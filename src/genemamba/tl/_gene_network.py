@@ -97,6 +97,11 @@ def gene_network(
     3
     """
     vectors = read_vectors(embeddings)
+    if taken := {"gene_a", "gene_b", "shared"} & {*vectors.tables}:
+        name = min(taken)
+        raise InputError(
+            f"embeddings[{name!r}] has the name of a column of the edges", "give it another name"
+        )
     if threshold != "mean" and not (isinstance(threshold, float) and 0 < threshold < 1):
         raise InputError(f"threshold={threshold!r}", "use 'mean', or a share between 0 and 1")
     check_whole("n_permutations", n_permutations)
@@ -141,8 +146,10 @@ def _choose(vectors: Vectors, genes: Sequence[str] | None) -> pd.Index:
 
 
 def _most_variable(adata: AnnData) -> pd.Index:
-    if VAR_VARIABLE in adata.var and adata.var[VAR_VARIABLE].sum() <= _MOST_GENES:
-        return adata.var_names[adata.var[VAR_VARIABLE].astype(bool)]
+    if VAR_VARIABLE in adata.var:
+        marked = adata.var[VAR_VARIABLE].eq(True).to_numpy(dtype=bool, na_value=False)
+        if 0 < marked.sum() <= _MOST_GENES:
+            return adata.var_names[marked]
     try:
         logged = read_expression(adata, None)
     except InputError as error:
