@@ -11,7 +11,8 @@ COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
     # the other sets: not measured yet
     "adapt --data DATA --steps 250 --sets zheng_facs_pbmc,pbmc3k,pbmc_combined_4batch,"
-    "kang_ctrl_8donors,sc_mixology_celseq2_dropseq,pancreatic_cancer_7000g",
+    "kang_ctrl_8donors,sc_mixology_celseq2_dropseq,pancreatic_cancer_7000g,lung_zilionis_mouse,"
+    "cosmx_nsclc_profast",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
     "annotate --data DATA --rows auto,probe,expression,pca --max-cells 2000 --max-train 1000 "
     "--max-test 500",
