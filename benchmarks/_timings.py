@@ -117,22 +117,22 @@ def scale(result: Result) -> dict[str, str]:
         what += f"{row['store_gb']:.1f} GB"
         rows.append([f"{what} ({row['seconds']:.0f} s)", f"{row['cells_per_s']:,.0f}",
                      f"{row['peak_gb']:.2f} GB"])  # fmt: skip
-    killed = []
-    for part, model in (("embed", "a model of one layer"), ("mini", "genemamba-mini")):
-        for row in result.get(part, ()):
-            if "kills" in row:
-                killed.append((row, model))
-                continue
-            what = f"embed {row['cells']:,} with {model}, imports and compiling included"
-            if "million_hours" in row:
-                what += f" (a million: {row['million_hours']:.2f} hours)"
-            rows.append([what, f"{row['cells_per_s']:,.0f}", f"{row['peak_gb']:.2f} GB"])
-    killed = [(row, "a model of one layer") for row in result.get("kill", ())] + killed
+    one = "a model of one layer"
+    models = {"embed": one, "kill": one, "mini": "genemamba-mini"}
+    runs = [(row, model) for part, model in models.items() for row in result.get(part, ())]
+    for row, model in runs:
+        if "kills" in row:
+            continue
+        what = f"embed {row['cells']:,} with {model}, imports and compiling included"
+        if "million_hours" in row:
+            what += f" (a million: {row['million_hours']:.2f} hours)"
+        rows.append([what, f"{row['cells_per_s']:,.0f}", f"{row['peak_gb']:.2f} GB"])
     if rows:
         said = [
             f"{row['cells']:,} cells embedded with {model}, killed {row['kills']} times and "
             f"resumed: {'the same' if row['same'] else '**other**'} bytes as without."
-            for row, model in killed
+            for row, model in runs
+            if "kills" in row
         ]
         tables["scale"] = "\n\n".join([grid(["", "cells/s", "peak memory"], rows), *said])
     if "dask" in result:

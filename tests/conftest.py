@@ -90,6 +90,14 @@ def small_model(pbmc: AnnData) -> GeneMamba:
     return make_model(pbmc.var_names)
 
 
+@pytest.fixture
+def files(tmp_path: Path, pbmc: AnnData, small_model: GeneMamba) -> Path:
+    """A folder with cells, in.h5ad, and a model."""
+    small_model.save_pretrained(tmp_path / "model")
+    pbmc.write_h5ad(tmp_path / "in.h5ad")
+    return tmp_path
+
+
 def scatter(neighbours: np.ndarray, distance: np.ndarray, seed: int) -> np.ndarray:
     """Lay cells out at random, for UMAP compiles for twenty seconds."""
     return np.random.default_rng(seed).normal(size=(len(neighbours), 2)).astype(np.float32)

@@ -125,7 +125,7 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
 
 def _write(write: Callable[[Path], None], target: Path) -> None:
     target = Path(os.path.realpath(target))  # a link stays one
-    try:
+    try:  # `_files.replacing` writes to NAME.new, which here could be a file of the user's
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".genemamba-") as folder:
             new = Path(folder) / f"new{target.suffix}"
             write(new)

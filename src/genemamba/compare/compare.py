@@ -217,8 +217,8 @@ def _choose(names: Sequence[Baseline] | None, batch_key: str | None) -> list[Bas
     """Return the baselines in the order of the table."""
     names = cast("list[Baseline]", [names]) if isinstance(names, str) else names
     if names is None:
-        without = {"harmony"} if not batch_key else set()
-        return [n for n in TITLES if n not in (without if has_scvi() else without | {"scvi"})]
+        applies = {"harmony": bool(batch_key), "scvi": has_scvi()}
+        return [name for name in TITLES if applies.get(name, True)]
     if unknown := [name for name in names if name not in TITLES]:
         raise InputError(
             f"baselines={unknown[0]!r} is unknown",

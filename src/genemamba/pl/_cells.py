@@ -31,13 +31,13 @@ def draw_groups(
     colors, markers = (np.array(look)[codes] for look in zip(*styles, strict=True))
     for marker in dict.fromkeys(markers.tolist()):
         own = markers == marker
-        _points(ax, xy[cells[own]], _size(len(xy)), c=colors[own].tolist(), marker=marker)
+        points(ax, xy[cells[own]], _size(len(xy)), c=colors[own].tolist(), marker=marker)
     counts = np.bincount(codes + 1, minlength=len(styles))
     found = zip([*groups, MISSING], styles, [*counts[1:], counts[0]], strict=True)
     for name, (color, marker), n in found:
         if n:
             label = f"{short(name)} ({n:,})"
-            _points(ax, np.empty((0, 2)), 25, color=color, marker=marker, label=label)
+            points(ax, np.empty((0, 2)), 25, color=color, marker=marker, label=label)
 
 
 def draw_values(ax: Axes, xy: np.ndarray, values: pd.Series, shown: np.ndarray) -> None:
@@ -45,20 +45,21 @@ def draw_values(ax: Axes, xy: np.ndarray, values: pd.Series, shown: np.ndarray) 
     number = values.to_numpy(float)
     there = np.isfinite(number)
     if without := int((shown & ~there).sum()):
-        _points(ax, xy[shown & ~there], _size(len(xy)), color=UNKNOWN_COLOR, marker=".",
+        points(ax, xy[shown & ~there], _size(len(xy)), color=UNKNOWN_COLOR, marker=".",
                 label=f"{MISSING} ({without:,})")  # fmt: skip
     own = shown & there
-    image = _points(ax, xy[own], _size(len(xy)), c=number[own], cmap="viridis")
+    image = points(ax, xy[own], _size(len(xy)), c=number[own], cmap="viridis")
     ax.figure.colorbar(image, ax=ax, label=str(values.name), shrink=0.6)
+
+
+def points(ax: Axes, xy: np.ndarray, size: float, **look: Any) -> PathCollection:
+    """Draw cells over what else the axes show."""
+    return ax.scatter(xy[:, 0], xy[:, 1], s=size, linewidths=0, zorder=2, rasterized=True, **look)
 
 
 def legend_columns(n: int) -> int:
     """Return the columns of a legend of so many groups."""
     return 1 + (n - 1) // _MOST_ROWS
-
-
-def _points(ax: Axes, xy: np.ndarray, size: float, **look: Any) -> PathCollection:
-    return ax.scatter(xy[:, 0], xy[:, 1], s=size, linewidths=0, zorder=2, rasterized=True, **look)
 
 
 def _size(n: int) -> float:

@@ -13,7 +13,7 @@ from genemamba._docs import documented
 from genemamba._keys import MAP, map_keys, recorded
 from genemamba.cells.open import require_anndata
 from genemamba.errors import InputError
-from genemamba.pl._cells import draw_groups, draw_values, legend_columns
+from genemamba.pl._cells import draw_groups, draw_values, legend_columns, points
 from genemamba.pl._style import COLORS, GREY, axes, faded, heading, legend_right
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def _cells(ax: Axes, xy: np.ndarray, adata: AnnData, color: str | None, shown: n
     """Draw the cells, in one colour, by a measurement, or by group."""
     if color is None:
         label = f"cells ({shown.sum():,})"
-        ax.scatter(xy[shown, 0], xy[shown, 1], s=9, c=COLORS[0], linewidths=0, label=label,
-                   zorder=2)  # fmt: skip
+        points(ax, xy[shown], 9, c=COLORS[0], label=label)
     elif color in adata.obs and pd.api.types.is_numeric_dtype(adata.obs[color]):
         draw_values(ax, xy, adata.obs[color], shown)
     else:
