@@ -16,6 +16,7 @@ BASELINES = {"random": "random weights", "pca": "PCA-50", "hvg": "HVG"}
 SPACE = {"avg_bio": "AvgBIO", "ari": "ARI", "nmi": "NMI", "asw_label": "ASW"}
 SPACE |= {"avg_batch": "AvgBATCH", "asw_batch_within": "ASW batch"}
 SPACE |= {"graph_connectivity": "connectivity", "bras": "BRAS", "ilisi": "iLISI"}
+BOTH = ("f1", "avg_bio")  # a regression of the types, and what a map shows
 QUALITY = {"f1": "macro-F1", "knn": "kNN", **SPACE, "scgraph": "scGraph"}
 
 
@@ -66,27 +67,37 @@ def quality(result: Result) -> dict[str, str]:
     return {"quality": sections(parts), "quality-summary": _summary(result["sets"], titles)}
 
 
+def _by_score(sets: Mapping[str, Mapping[str, Result]], titles: Mapping[str, str]) -> list[str]:
+    """Return a table of sets × rows for each of the two scores that say most."""
+    rows = {row: title for row, title in titles.items() if any(row in own for own in sets.values())}
+    return [
+        grid(
+            [QUALITY[key], *rows.values()],
+            ([name, *(number(own.get(row, {}).get(key)) for row in rows)]
+             for name, own in sets.items()),
+        )
+        for key in BOTH
+    ]  # fmt: skip
+
+
+def _reached(sets: Mapping[str, Mapping[str, Result]], row: str, other: str, key: str) -> set[str]:
+    """Return the sets where a row is at or above another in a score."""
+    return {
+        name for name, own in sets.items()
+        if {row, other} <= own.keys() and own[row][key] >= own[other][key]
+    }  # fmt: skip
+
+
 def _summary(sets: Mapping[str, Result], titles: Result) -> str:
-    rows = [row for row in titles if any(row in found["rows"] for found in sets.values())]
     judged = {name: found["rows"] for name, found in sets.items()}
-    tables, reached = [], []
-    for key in ("f1", "avg_bio"):
-        body = [
-            [name, *(number(own.get(row, {}).get(key)) for row in rows)]
-            for name, own in judged.items()
-        ]
-        tables.append(grid([QUALITY[key], *(titles[row] for row in rows)], body))
-        reached.append({
-            name for name, own in judged.items()
-            if {"model", "pca"} <= own.keys() and own["model"][key] >= own["pca"][key]
-        })  # fmt: skip
-    f1, bio = reached
+    f1, bio = (_reached(judged, "model", "pca", key) for key in BOTH)
     said = (
         f"At or above PCA-50 of the set: macro-F1 on {len(f1)} of {len(sets)} sets, AvgBIO on "
         f"{len(bio)}, both on {len(f1 & bio)}"
     )
     names = [name for name in sets if name in f1 & bio]
-    return "\n\n".join([*tables, said + (f" ({', '.join(names)})." if names else ".")])
+    listed = f" ({', '.join(names)})." if names else "."
+    return "\n\n".join([*_by_score(judged, titles), said + listed])
 
 
 def robustness(result: Result) -> dict[str, str]:
@@ -99,37 +110,39 @@ def robustness(result: Result) -> dict[str, str]:
     return {"robustness": grid(["set", "", "macro-F1, full", *columns[1:]], rows)}
 
 
+ADAPT = {"zero-shot": "zero-shot", "adapted": "**adapted**", "pca": "PCA-50", "scvi": "scVI"}
+
+
 def adapt(result: Result) -> dict[str, str]:
-    rows = {"zero-shot": "zero-shot", "adapted": "**adapted**", "pca": "PCA-50"}
-    held, won = ("predicted", "neighbours"), []
-    head = ["set", *(f"{QUALITY[key]}, {rows[row]}" for key in ("f1", "avg_bio") for row in rows)]
-    head += ["kept", *(f"{name}, before → after" for name in held), "steps", "seconds"]
-
-    def line(name: str, found: Result) -> list[str]:
-        scores = (number(found["rows"][row][key]) for key in ("f1", "avg_bio") for row in rows)
-        before_after = (" → ".join(number(v) for v in found[key]) for key in held)
-        about = found["kept"], *before_after, f"{found['steps']}", f"{found['seconds']:.0f}"
-        return [name, *scores, *about]
-
-    sets = result["sets"]
-    body = [line(name, found) for name, found in sets.items()]
-    for own in (found["rows"] for found in sets.values()):
-        keys = ("f1", "avg_bio")
-        others = {row for row in ("zero-shot", "pca")
-                  if all(own["adapted"][key] >= own[row][key] for key in keys)}  # fmt: skip
-        won.append(others)
-    said = " and ".join(
-        f"{rows[row]} on {sum(row in own for own in won)}" for row in ("zero-shot", "pca")
-    )
-    apart = [
-        line(f"{name}: {found['apart']['batch']}", found["apart"])
+    held, sets = ("predicted", "neighbours"), result["sets"]
+    apart = {
+        f"{name}: {found['apart']['batch']}": found["apart"]
         for name, found in sets.items()
         if found.get("apart")
-    ]
-    text = f"{grid(head, body)}\n\nAt or above, in both scores, of {len(sets)} sets: {said}."
-    if apart:
-        text += "\n\nA batch that was not adapted to:\n\n" + grid(head, apart)
-    return {"adapt": text}
+    }
+
+    def part(own: Mapping[str, Result]) -> str:
+        about = (
+            [name, f"{found['cells']:,}", found["kept"],
+             *(" → ".join(number(v) for v in found[key]) for key in held),
+             f"{found['steps']}", f"{found['seconds']:.0f}"]
+            for name, found in own.items()
+        )  # fmt: skip
+        head = ["", "cells", "kept", *(f"{name}, before → after" for name in held)]
+        judged = {name: found["rows"] for name, found in own.items()}
+        tables = [*_by_score(judged, ADAPT), grid([*head, "steps", "seconds"], about)]
+        return "\n\n".join(tables)
+
+    judged = {name: found["rows"] for name, found in sets.items()}
+    said = []
+    for row in ("zero-shot", "pca", "scvi"):
+        if known := sum(row in own for own in judged.values()):
+            reached = [_reached(judged, "adapted", row, key) for key in BOTH]
+            said.append(f"{ADAPT[row]} on {len(set.intersection(*reached))} of {known}")
+    text = f"{part(sets)}\n\nAt or above, in both scores: {', '.join(said)} sets."
+    return {
+        "adapt": f"{text}\n\nA batch that was not adapted to:\n\n{part(apart)}" if apart else text
+    }
 
 
 METHODS = {"auto": "`auto` (the default)", "probe": "`probe`", "knn": "`knn`"}

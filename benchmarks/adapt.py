@@ -1,12 +1,12 @@
 """What do five minutes on your own cells win? The model before and after, next to PCA-50.
 
-    python benchmarks adapt --data ../shared/data
+    python benchmarks adapt --data ../shared/data [--scvi PYTHON]
 
 Each set of `bench/` is adapted to with `gm.tl.adapt`, two of `mouse/` and both panels. Labels are
 never seen; libraries are the batches or donors where they are known. Rows: the model unchanged
-(zero-shot), adapted, and PCA-50 of the set; f1 and avg_bio as in quality.py (folds are stratified
-by type).
-PCA and the adapted model have seen the cells that are scored. So where a set has batches, the
+(zero-shot), adapted, PCA-50 of the set, and, with --scvi, scVI trained on the 2,000 genes that vary
+most with its defaults (400 epochs); f1 and avg_bio as in quality.py (folds are stratified by type).
+PCA, scVI and the adapted model have seen the cells that are scored. So where a set has batches, the
 model is also adapted without one (the largest that leaves half of the cells) and all three are
 scored on that batch alone: `apart`. PCA-50 apart has its genes and components from the other
 batches.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import tempfile
 import time
 import warnings
@@ -30,8 +31,9 @@ from typing import Any
 import anndata as ad
 import numpy as np
 from _data import SETS
-from _judge import BASELINES, judged, model_vectors, score
+from _judge import BASELINES, Embed, judged, model_vectors, score
 from _tables import adapt as tables
+from scipy import sparse
 
 import genemamba as gm
 
@@ -40,6 +42,7 @@ FEWEST, FEWEST_HELD = 200, 50  # cells to adapt to, and of a batch to score
 PANELS = {"cosmx_nsclc_profast": None, "merfish_mouse_brain_cellxgene": None}
 VALID = {"breast_tumour": None, "lymphoid_organs": "sample"}
 FOLDERS = {"mouse": MOUSE, "panels": PANELS, "valid": VALID}
+SCVI = Path(__file__).with_name("_scvi.py")
 BATCHES = {name: one.batch_key for name, one in SETS.items()} | MOUSE | PANELS | VALID
 
 
@@ -71,6 +74,26 @@ def adapted(
     }
 
 
+def scvi_vectors(pca: Any, key: str | None, args: argparse.Namespace) -> Embed:
+    """Return what trains scVI, in a process of its own, on the variable genes that `pca` chose."""
+
+    def embed(adata: ad.AnnData) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            counts = sparse.csr_matrix(adata[:, pca.genes].X, dtype=np.float32)
+            sparse.save_npz(f"{folder}/counts.npz", counts)
+            batches = adata.obs[key].astype(str).tolist() if key else []
+            Path(folder, "batches.json").write_text(json.dumps(batches))
+            subprocess.run([args.scvi, SCVI, folder, str(args.epochs)], check=True)
+            return np.load(f"{folder}/latent.npy")
+
+    return embed
+
+
+def are_counts(adata: ad.AnnData) -> bool:
+    """Whether all values are whole numbers, as scVI needs."""
+    return not (adata.X.data % 1).any()
+
+
 def apart(adata: ad.AnnData, key: str, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Adapt without one batch and score that batch."""
     batch = adata.obs[key].astype(str).to_numpy()
@@ -96,11 +119,12 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "adapted"
         about = adapted(adata, key, args, out)
+        pca = BASELINES["PCA-50"]()
         rows = {
-            "zero-shot": model_vectors(args.model),
-            "adapted": model_vectors(str(out)),
-            "pca": BASELINES["PCA-50"](),
-        }
+            "zero-shot": model_vectors(args.model), "adapted": model_vectors(str(out)), "pca": pca,
+        }  # fmt: skip
+        if args.scvi and are_counts(adata):
+            rows["scvi"] = scvi_vectors(pca, key, args)
         scores = {row: score(adata, embed, robust=False) for row, embed in rows.items()}
         found = {"cells": adata.n_obs, "rows": scores, **about}
         if key and not args.whole:
@@ -117,6 +141,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5, help="for each adaptation")
     parser.add_argument("--steps", type=int, help="instead of minutes, on a busy machine")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
+    parser.add_argument("--scvi", type=Path, help="an interpreter that has scvi-tools")
+    parser.add_argument("--epochs", type=int, default=400, help="of scVI")
     parser.add_argument("--max-cells", type=int, default=2_000, help="of a set")
     parser.add_argument("--whole", action="store_true", help="leave out the batches held apart")
     args = parser.parse_args()

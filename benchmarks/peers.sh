@@ -11,4 +11,7 @@ build/peers/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
 # Symphony, which `map` compares with, in an environment of its own: it needs none of ours.
 ${PYTHON:-python3} -m venv build/symphony
 build/symphony/bin/python -m pip install symphonypy harmonypy scanpy
+# scVI, which `adapt` compares with.
+${PYTHON:-python3} -m venv build/scvi
+build/scvi/bin/python -m pip install -c constraints.txt scvi-tools
 build/peers/bin/python benchmarks
