@@ -14,6 +14,7 @@ from anndata import AnnData
 
 import genemamba as gm
 from genemamba import cli
+from genemamba.errors import InputError
 
 
 def assert_refused(error: str, said: str) -> None:
@@ -38,7 +39,7 @@ def assert_refused(error: str, said: str) -> None:
         (["in.h5ad", "folder.h5ad"], "folder.h5ad is a folder"),
         (["model/config.json", "out.h5ad"], "cannot be read as an AnnData file"),
         (["in.h5ad", "out.h5ad", "--model", "maxi"], "maxi"),
-        (["in.h5ad", "out.h5ad", "--model", "model", "--layer", "counts"], "layer='counts'"),
+        (["in.h5ad", "out.h5ad", "--model", "model", "--layer", "counts"], "--layer 'counts'"),
     ],
 )
 def test_errors_are_two_lines_and_nothing_is_written(
@@ -65,10 +66,10 @@ def test_errors_are_two_lines_and_nothing_is_written(
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "no.h5ad"], "no reference no.h5ad"),
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "ref.h5ad"], "without label_key"),
         (["annotate", "in.h5ad", "out.h5ad", "--reference", "model"], "nor the folder of an"),
-        (["annotate", "in.h5ad", "out.h5ad", "--label-key", "type"], "label_key='type'"),
+        (["annotate", "in.h5ad", "out.h5ad", "--label-key", "type"], "--label-key 'type'"),
         (["annotate", "in.h5ad", "out.zarr"], "only embed and tokenize write"),
         (["integrate", "in.h5ad", "in.h5ad", "--batch-key", "batch"], "the input itself"),
-        (["integrate", "in.h5ad", "out.h5ad", "--batch-key", "donor"], "batch_key='donor'"),
+        (["integrate", "in.h5ad", "out.h5ad", "--batch-key", "donor"], "--batch-key 'donor'"),
     ],
 )
 def test_errors_of_annotate_and_integrate(
@@ -212,3 +213,38 @@ def test_what_was_computed_is_written_before_it_is_printed(files: Path, pbmc: An
     main = f'{sys.executable} -c "from genemamba.cli import main; main()"'
     subprocess.run(f"{main} {command}", shell=True, cwd=files, check=False)
     assert "perturbation" in pd.read_csv(files / "t.csv")
+
+
+def test_messages_name_options_but_not_within_calls(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "batch_key='donor' and correct=True; gm.tl.map(adata, 'm', correct=True); unknown=3"
+    monkeypatch.setattr(gm.tl, "map", lambda *_, **__: raise_input_error(said))
+    monkeypatch.chdir(files)
+    assert cli.main(["map", "in.h5ad", "out.h5ad", "--model", "model"]) == 1
+    own = "--batch-key 'donor' and --correct; gm.tl.map(adata, 'm', correct=True); unknown=3"
+    assert capsys.readouterr().err == f"genemamba: {own}\n"
+
+
+def raise_input_error(what: str) -> None:
+    raise InputError(what)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["input", "output"])
+def test_a_name_that_is_too_long(
+    files: Path, place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    names = ["in.h5ad", "out.h5ad"]
+    names[place] = "a" * 300 + ".h5ad"
+    assert cli.main(["embed", *names, "--model", "model"]) == 1
+    assert capsys.readouterr().err == f"genemamba: {names[place]}: File name too long\n"
+
+
+def test_a_store_is_not_replaced(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    Path("out.zarr").mkdir()
+    assert cli.main(["embed", "in.h5ad", "out.zarr", "--force"]) == 1
+    assert_refused(capsys.readouterr().err, "out.zarr exists, and --force replaces no store")

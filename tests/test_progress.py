@@ -36,18 +36,24 @@ def logger() -> Iterator[logging.Logger]:
     found.handlers.clear()
 
 
+class Unheard(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
 def closed() -> io.StringIO:
     stream = io.StringIO()
     stream.close()
     return stream
 
 
-@pytest.mark.parametrize("stream", [None, closed()])
-def test_a_stream_that_is_closed_hears_nothing(
-    stream: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("stream", [None, closed(), Unheard()])
+def test_work_goes_on_where_nobody_hears(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(sys, "stdout", stream)
+    if not isinstance(stream, Unheard):  # what a command found has to arrive
+        monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(_progress, "_ESTIMATED_AFTER", 0.0)
     monkeypatch.setattr(_progress, "_LONG", 0.0)
     with Progress("embed", 10) as bar:

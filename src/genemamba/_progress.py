@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -45,7 +46,8 @@ def say(text: str, to: str = "stdout") -> None:
     stream = getattr(sys, to)
     if _is_open(stream):
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        tqdm.write(text.encode(encoding, "replace").decode(encoding), file=stream)
+        with _unheard(to):
+            tqdm.write(text.encode(encoding, "replace").decode(encoding), file=stream)
 
 
 def tell(text: str) -> None:
@@ -81,6 +83,11 @@ def _redirected() -> bool:
 
 def _is_open(stream: Any) -> bool:
     return stream is not None and not getattr(stream, "closed", False)
+
+
+def _unheard(to: str) -> AbstractContextManager[None]:
+    """Let work go on where nobody reads standard error any longer."""
+    return suppress(OSError) if to == "stderr" else nullcontext()
 
 
 def _medium() -> dict[str, Any]:
@@ -151,7 +158,8 @@ class _Log:
         after, line = time.monotonic() - self.begun, text.strip("\r\n ")
         if line and after >= self.next:
             self.next = 2 * after
-            print(line, file=self.stream, flush=True)
+            with _unheard("stderr"):
+                print(line, file=self.stream, flush=True)
 
     def flush(self) -> None:
         """Do nothing: each line is flushed."""

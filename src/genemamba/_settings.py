@@ -28,6 +28,13 @@ def check_whole(name: str, value: Any, least: int = 1, also: str = "") -> None:
         )
 
 
+def check_positive(name: str, value: Any, say: int) -> None:
+    """Raise unless an argument is a number above 0; `say` is one to give."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:
+        raise InputError(f"{name}={shown(value)} is not a number above 0", f"give {name}={say}")
+
+
 def check_share(name: str, value: Any) -> None:
     """Raise unless an argument is a number between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:

@@ -30,9 +30,9 @@ def test_a_network_says_what_is_in_it(tables) -> None:
     assert html.count("<tr>") == 5 and "one&lt;two" in html
 
 
-def test_a_network_without_edges(tables) -> None:
+def test_genes_equally_far_apart_are_all_connected() -> None:
     same = pd.DataFrame(np.eye(4), index=list("ABCD"))
-    assert "0 edges\n" in repr(gm.tl.gene_network(same))
+    assert "6 edges, closest A–B" in repr(gm.tl.gene_network(same))
 
 
 def test_pairs_say_how_well_they_are_told_apart(tables) -> None:

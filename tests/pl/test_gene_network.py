@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -74,5 +76,6 @@ def test_says_what_is_wrong(tables) -> None:
     with pytest.raises(InputError, match=r"gm\.tl\.gene_network"):
         gm.pl.gene_network(tables)
     network = gm.tl.gene_network(pd.DataFrame(np.eye(3)), threshold=0.5)
+    network = replace(network, edges=network.edges.iloc[:0])
     with pytest.raises(InputError, match="no edge"):
         gm.pl.gene_network(network)

@@ -183,8 +183,8 @@ def test_a_model_without_mask_learns_from_contrast_alone(
     ("n", "options", "said"),
     [
         (150, {}, "150 cells; adapting a model needs 200"),
-        (700, {"minutes": 0}, "not a time"),
-        (700, {"minutes": "5"}, "not a time"),
+        (700, {"minutes": 0}, "not a number above 0"),
+        (700, {"minutes": "5"}, "not a number above 0"),
         (700, {"minutes": 1e-6}, "too short for one training step"),
         (700, {"steps": 0}, "steps=0"),
         (700, {"batch_key": "donor"}, "donor"),

@@ -42,6 +42,13 @@ def test_the_largest_come_first(table) -> None:
 
 def test_the_seed_decides(table) -> None:
     assert gm.tl.gene_modules(table).equals(gm.tl.gene_modules(table))
+    generators = np.random.default_rng(1), np.random.default_rng(1)
+    one, two = (gm.tl.gene_modules(table, rng=rng) for rng in generators)
+    assert one.equals(two)
+
+
+def test_the_length_of_vectors_does_not_matter(table) -> None:
+    assert gm.tl.gene_modules(table * 1e-30).equals(gm.tl.gene_modules(table))
 
 
 def test_says_what_is_wrong(table) -> None:
@@ -49,6 +56,12 @@ def test_says_what_is_wrong(table) -> None:
         gm.tl.gene_modules({"a": table})
     with pytest.raises(InputError, match="n_neighbors=260"):
         gm.tl.gene_modules(table, n_neighbors=260)
+    for wrong in (1, 2.5, "15", True):
+        with pytest.raises(InputError, match="n_neighbors"):
+            gm.tl.gene_modules(table, n_neighbors=wrong)
+    for resolution in (0, -1.0, "1", float("nan"), float("inf")):
+        with pytest.raises(InputError, match="resolution"):
+            gm.tl.gene_modules(table, resolution=resolution)
 
 
 def test_cells_are_enough(pbmc: AnnData, small_model: GeneMamba) -> None:

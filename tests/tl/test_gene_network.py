@@ -68,6 +68,15 @@ def test_a_share_of_the_pairs(tables) -> None:
     assert found.edges[["a", "b", "c"]].sum().sub(wanted).abs().max() <= 1
 
 
+def test_genes_with_one_vector_are_connected(tables) -> None:
+    x = tables["a"].copy()
+    x.iloc[:20] = x.iloc[0].to_numpy()  # more pairs than the share asks for
+    edges = gm.tl.gene_network(x, threshold=0.05, n_permutations=9).edges
+    alike = set(GENES[:20])
+    assert len(edges) == 190
+    assert {*edges["gene_a"], *edges["gene_b"]} == alike
+
+
 def test_one_embedding_and_chosen_genes(tables) -> None:
     with pytest.warns(GeneMambaWarning, match=r"genes without a vector are left out \(1\): what"):
         found = gm.tl.gene_network(tables["a"], genes=["G3", "what", "g1", "G2", "G3"])

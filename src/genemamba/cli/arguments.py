@@ -268,7 +268,7 @@ def _target(parser: ArgumentParser, what: str = "a new file") -> None:
 
 
 def _force(parser: ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing file (no store)")
 
 
 def _folder(parser: ArgumentParser) -> None:

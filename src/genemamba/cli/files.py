@@ -80,6 +80,11 @@ def require_target(target: Path, *suffixes: str, force: bool, **inputs: Path | N
         if path is not None and target.exists() and target.samefile(path):
             raise InputError(f"{target} is the {what} itself", "write to another file")
     if suffix == ZARR:
+        if force and target.exists():
+            raise InputError(
+                f"{target} exists, and --force replaces no store",
+                "leave out --force to finish it, or remove it",
+            )
         return  # it resumes, or tells whose it is
     if target.is_dir():
         raise InputError(f"{target} is a folder", "write to another file")

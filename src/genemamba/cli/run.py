@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -70,14 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unread:  # argparse would show the usage of all commands
         own.error(f"unrecognized arguments: {' '.join(unread)}")
     _, _, run = COMMANDS[command]
-    warnings.showwarning = _show(warnings.showwarning)
+    warnings.showwarning = _show(own, warnings.showwarning)
     try:
         require_inputs(given)
         return run(**given) or 0
     except (GeneMambaError, FloatingPointError) as error:
-        say(f"genemamba: {error}", "stderr")
+        say(f"genemamba: {_with_options(str(error), own)}", "stderr")
     except commands.UnheardError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+    except OSError as error:  # of the system: a name that is too long, a folder nobody may read
+        known = error.filename and error.strerror
+        say(f"genemamba: {f'{error.filename}: {error.strerror}' if known else error}", "stderr")
     return 1
 
 
@@ -118,12 +122,24 @@ def _usage(own: argparse.ArgumentParser) -> str:
     return " ".join([own.prog, *words, "[options]"])
 
 
-def _show(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+def _with_options(message: str, own: argparse.ArgumentParser) -> str:
+    """Name options where a message names arguments with values, except in calls of Python."""
+    options = {a.dest: a.option_strings[0] for a in own._actions if a.option_strings}
+    of_python = re.compile(rf"(gm\.[\w.]+\(.*?\))|\b({'|'.join(options)})=(True\b)?")
+
+    def typed(found: re.Match[str]) -> str:
+        call, argument, switch = found.groups()
+        return call or options[argument] + ("" if switch else " ")
+
+    return of_python.sub(typed, message)
+
+
+def _show(own: argparse.ArgumentParser, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """Print this package's warnings as one plain line."""
 
     def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, GeneMambaWarning):
-            say(f"genemamba: note: {message}", "stderr")
+            say(f"genemamba: note: {_with_options(str(message), own)}", "stderr")
         else:
             otherwise(message, category, *rest, **more)
 

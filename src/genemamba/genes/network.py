@@ -21,8 +21,8 @@ def mean_distance(distances_GG: np.ndarray) -> float:
 
 
 def adjacency(distances_GG: np.ndarray, threshold: float) -> np.ndarray:
-    """Connect genes closer than `threshold`, ``G × G`` bool, without self-loops."""
-    near = distances_GG < threshold
+    """Connect genes no further apart than `threshold`, ``G × G`` bool, without self-loops."""
+    near = distances_GG <= threshold
     np.fill_diagonal(near, False)
     return near
 

@@ -49,7 +49,7 @@ class GeneNetwork(Shown):
     distances: dict[str, pd.DataFrame]
     """Per embedding, genes × genes, Euclidean."""
     threshold: dict[str, float]
-    """Per embedding, the distance below which genes are connected."""
+    """Per embedding, the largest distance at which genes are connected."""
     overlap: pd.DataFrame
     """A row per two embeddings: ``jaccard``, ``by_chance``, ``p_value``, ``fdr``."""
 

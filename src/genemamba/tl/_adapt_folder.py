@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genemamba._files import ResumableFolder, alone, sha256, write_json
 from genemamba._progress import duration, tell
-from genemamba._settings import check_whole
+from genemamba._settings import check_positive, check_whole
 from genemamba._version import __version__
 from genemamba.cells.record import identity
 from genemamba.datasets._of_counts import OwnCells, corpus_of
-from genemamba.errors import InputError, shown
+from genemamba.errors import InputError
 from genemamba.models import vocabulary
 from genemamba.network import GeneMamba
 from genemamba.network.files import read_json
@@ -37,10 +35,7 @@ def check_length(minutes: float, steps: int | None) -> None:
     """Raise unless `minutes`, or `steps` if given, can be the length of a training."""
     if steps is not None:
         check_whole("steps", steps)
-    given: Any = minutes  # whatever a user gives
-    number = isinstance(given, Real) and not isinstance(given, bool)
-    if not number or not 0 < float(given) < math.inf:
-        raise InputError(f"minutes={shown(minutes)} is not a time", "give a number, minutes=5")
+    check_positive("minutes", minutes, say=5)
 
 
 class AdaptFolder:

@@ -8,6 +8,7 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 
+from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.genes.enrichment import common_names, hypergeometric, membership, read_gmt
 
@@ -57,11 +58,12 @@ def enrich(
     >>> int(found.loc[0, "overlap"]), round(float(found.loc[0, "p_value"]), 4)
     (3, 0.0083)
     """
+    check_whole("min_size", min_size)
     genes, module = _read_modules(modules)
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else read_gmt(gene_sets)
     of_set = membership(sets, genes.tolist())
     set_size = of_set.sum(axis=1)
-    kept = np.flatnonzero(set_size >= max(min_size, 1))
+    kept = np.flatnonzero(set_size >= min_size)
     if not len(kept):
         raise InputError(
             f"none of {len(sets)} gene sets has {min_size} genes among the {len(genes):,} of "

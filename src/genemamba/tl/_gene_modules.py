@@ -10,6 +10,8 @@ import scanpy as sc
 from anndata import AnnData
 
 from genemamba._machine import same_threads
+from genemamba._rng import Rng, seed_of
+from genemamba._settings import check_positive, check_whole
 from genemamba.errors import InputError
 from genemamba.tl._gene_tables import GeneVectors, read_vectors
 
@@ -19,7 +21,7 @@ def gene_modules(
     *,
     n_neighbors: int = 15,
     resolution: float = 1.0,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> pd.Series:
     """Group genes whose vectors point the same way.
 
@@ -38,7 +40,7 @@ def gene_modules(
     resolution
         Higher gives more, smaller modules.
     rng
-        Seed of graph and communities.
+        Seed, or generator, of graph and communities.
 
     Returns
     -------
@@ -47,7 +49,8 @@ def gene_modules(
     Raises
     ------
     InputError
-        If it is neither cells nor a table of vectors, or has no more genes than neighbours.
+        If it is neither cells nor a table of vectors, has no more genes than neighbours, or an
+        argument is out of range.
 
     Examples
     --------
@@ -58,20 +61,22 @@ def gene_modules(
     """
     if isinstance(embedding, Mapping):
         raise InputError(f"embedding is a {type(embedding).__name__}", "give one table of vectors")
+    check_whole("n_neighbors", n_neighbors, least=2)
+    check_positive("resolution", resolution, say=1)
+    seed = seed_of(rng)
     table = list(read_vectors(embedding, "embedding").tables.values())[-1]
-    if not 2 <= n_neighbors < len(table):
+    if n_neighbors >= len(table):
         raise InputError(
-            f"n_neighbors={n_neighbors!r} for {len(table):,} genes",
-            "give 2 or more, and fewer than there are genes",
+            f"n_neighbors={n_neighbors} for {len(table):,} genes", "give fewer than there are genes"
         )
-    x = table.to_numpy()
+    x = table.to_numpy(dtype=np.float64)  # the squares of tiny numbers would be 0 in float32
     genes = AnnData(obs=pd.DataFrame(index=table.index))
     genes.obsm["X"] = x / np.linalg.norm(x, axis=1, keepdims=True)
     # exact neighbours: an approximate search differs with the number of threads
     with same_threads():
-        sc.pp.neighbors(genes, n_neighbors, use_rep="X", transformer="sklearn", random_state=rng)
+        sc.pp.neighbors(genes, n_neighbors, use_rep="X", transformer="sklearn", random_state=seed)
     sc.tl.leiden(
-        genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=rng
+        genes, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=seed
     )
     found = genes.obs["leiden"].rename("module").rename_axis("gene")
     largest_first = found.value_counts().index.tolist()  # igraph does not number them so

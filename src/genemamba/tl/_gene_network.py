@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from genemamba._keys import VAR_VARIABLE
-from genemamba._rng import generator_of
+from genemamba._rng import Rng, generator_of
 from genemamba._settings import check_whole
 from genemamba.cells.expression import read_expression, variable_genes
 from genemamba.errors import GeneMambaWarning, InputError
@@ -30,11 +30,11 @@ def gene_network(
     genes: Sequence[str] | None = None,
     threshold: Literal["mean"] | float = 0.01,
     n_permutations: int = 999,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> GeneNetwork:
     """Connect genes whose vectors lie close together, and compare the networks of several models.
 
-    Two genes are connected if the Euclidean distance of their vectors is below a threshold. By
+    Two genes are connected if the Euclidean distance of their vectors is at most a threshold. By
     default that is 1 % of all pairs, the closest; the published threshold is the mean of all
     distances [1]_, which connects about half of them. How much of two such networks is shared by
     chance is found by renaming the genes of one.
@@ -56,7 +56,7 @@ def gene_network(
     n_permutations
         Renamings behind chance and p-value.
     rng
-        Seed of the renamings.
+        Seed, or generator, of the renamings.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def gene_network(
     ``distances``
         By embedding, genes × genes, float64.
     ``threshold``
-        By embedding, the distance below which genes are connected.
+        By embedding, the largest distance at which genes are connected.
 
     Raises
     ------
@@ -105,6 +105,7 @@ def gene_network(
     if threshold != "mean" and not (isinstance(threshold, float) and 0 < threshold < 1):
         raise InputError(f"threshold={threshold!r}", "use 'mean', or a share between 0 and 1")
     check_whole("n_permutations", n_permutations)
+    generator = generator_of(rng)
     chosen = _choose(vectors, genes)
     tables = {name: table.loc[chosen].to_numpy() for name, table in vectors.tables.items()}
     distances = {name: distance_matrix(x) for name, x in tables.items()}
@@ -114,7 +115,7 @@ def gene_network(
         edges=_edges(near, chosen),
         distances={name: pd.DataFrame(d, chosen, chosen) for name, d in distances.items()},
         threshold=limits,
-        overlap=_overlap(near, n_permutations, rng),
+        overlap=_overlap(near, n_permutations, generator),
     )
 
 
@@ -174,10 +175,11 @@ def _edges(near: Mapping[str, np.ndarray], genes: pd.Index) -> pd.DataFrame:
     return edges.assign(shared=edges[list(near)].all(axis=1))
 
 
-def _overlap(near: Mapping[str, np.ndarray], n_permutations: int, rng: int) -> pd.DataFrame:
+def _overlap(
+    near: Mapping[str, np.ndarray], n_permutations: int, rng: np.random.Generator
+) -> pd.DataFrame:
     two = list(combinations(near, 2))
-    generator = generator_of(rng)
-    tested = [jaccard_test(near[a], near[b], n_permutations, generator) for a, b in two]
+    tested = [jaccard_test(near[a], near[b], n_permutations, rng) for a, b in two]
     index = pd.MultiIndex.from_tuples(two, names=["embedding_a", "embedding_b"])
     table = pd.DataFrame(tested, index, ["jaccard", "by_chance", "p_value"], dtype=float)
     return table.assign(fdr=fdr(table["p_value"].to_numpy()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 import pandas as pd
 
-from genemamba._rng import generator_of
+from genemamba._rng import Rng, seed_of
 from genemamba._settings import check_whole
 from genemamba.errors import InputError
 from genemamba.genes.pairs import (
@@ -35,7 +35,7 @@ _SHAPE = "give a table with three columns: gene, gene, and 1 (related) or 0 (not
 
 @overload
 def gene_similarity(
-    pairs: AnnData | MuData, embeddings: str | Sequence[str], *, n_boot: int = 200, rng: int = 0
+    pairs: AnnData | MuData, embeddings: str | Sequence[str], *, n_boot: int = 200, rng: Rng = 0
 ) -> pd.DataFrame: ...
 @overload
 def gene_similarity(
@@ -43,14 +43,14 @@ def gene_similarity(
     embeddings: GeneVectors | Mapping[str, pd.DataFrame],
     *,
     n_boot: int = 200,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> GenePairs: ...
 def gene_similarity(
     pairs: GeneVectors | np.ndarray | Sequence[tuple[str, str, int]],
     embeddings: GeneVectors | Mapping[str, pd.DataFrame] | str | Sequence[str],
     *,
     n_boot: int = 200,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> GenePairs | pd.DataFrame:
     """Ask whether related genes have more similar vectors than unrelated ones.
 
@@ -79,7 +79,7 @@ def gene_similarity(
     n_boot
         Bootstrap samples behind the intervals.
     rng
-        Seed of random embeddings, shuffling and bootstrap.
+        Seed, or generator, of random embeddings, shuffling and bootstrap.
 
     Returns
     -------
@@ -139,17 +139,18 @@ def gene_similarity(
         return nearest_genes(pairs, cast("str", embeddings))
     source = read_vectors(embeddings)
     check_whole("n_boot", n_boot)
+    seed = seed_of(rng)
     given = _read_pairs(pairs)
     for side in ("gene_a", "gene_b"):
         given[side] = source.rows(given[side])
     tables, genes = source.tables, source.common
     used, lost = _usable(given, _both_in(given, genes))
     places = np.column_stack([genes.get_indexer(used[side]) for side in ("gene_a", "gene_b")])
-    task = _Task.draw(places, used["label"].to_numpy() == 1, n_boot, rng)
+    task = _Task.draw(places, used["label"].to_numpy() == 1, n_boot, seed)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     scored: dict[tuple[str, str], np.ndarray] = {}
     vectors = {name: table.loc[genes].to_numpy() for name, table in tables.items()}
-    for name, x in (vectors | _random(vectors, rng)).items():
+    for name, x in (vectors | _random(vectors, seed)).items():
         kind, known = "control", len(used)
         if name in tables:
             kind, known = "given", int(_both_in(given, tables[name].index).sum())
@@ -217,9 +218,9 @@ class _Task:
         return {name: area, f"{name}_low": low, f"{name}_high": high}
 
 
-def _random(vectors: Mapping[str, np.ndarray], rng: int) -> dict[str, np.ndarray]:
+def _random(vectors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """Draw one Gaussian embedding for each width there is."""
-    generator = generator_of(rng)
+    generator = np.random.default_rng(seed)
     shapes = list(dict.fromkeys(x.shape for x in vectors.values()))
     names = ["random"] if len(shapes) == 1 else [f"random, {shape[1]} wide" for shape in shapes]
     for name in names:

@@ -31,6 +31,8 @@ _FIX = (
     "give cells, or a table of genes × dimensions: gm.tl.gene_embedding(), or "
     'pd.DataFrame(adata.varm["X_genemamba_gene"], index=adata.var_names)'
 )
+_ONE_ROW = "keep one row per gene: table[~table.index.duplicated()]"
+_UNIQUE = "rename them: adata.var_names_make_unique()"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +133,15 @@ def _of_cells(adata: AnnData) -> Vectors:
     loaded = _load(entry)
     if loaded is None:  # a model that was not saved: no more than its vectors is known
         tables = {kind: pd.DataFrame(x, adata.var_names) for kind, x in own.items()}
-        return Vectors({kind: _read_table(t, kind) for kind, t in tables.items()}, adata)
+        return Vectors({kind: _read_table(t, kind, _UNIQUE) for kind, t in tables.items()}, adata)
     vocab = models.vocabulary(loaded)
     organism = entry.get("organism", {}).get("name", "auto")
     genes = Reading(None, params.get("gene_ids") or None, organism).matched(adata.var, vocab)
     kept = np.flatnonzero((genes.token >= 0) & (genes.status != "duplicate"))
     names, tokens = _names(adata, genes, vocab)[kept], genes.token[kept]
     vectors = {"static": static_rows(loaded, genes.token)} | own
-    tables = {k: _read_table(pd.DataFrame(x[kept], names), k) for k, x in vectors.items()}
+    tables = {k: pd.DataFrame(x[kept], names) for k, x in vectors.items()}
+    tables = {k: _read_table(table, k, _UNIQUE) for k, table in tables.items()}
     of_token = dict(zip(tokens.tolist(), names.tolist(), strict=True))
     return Vectors(tables, adata, vocab, genes.organism, of_token)
 
@@ -160,7 +163,7 @@ def _names(adata: AnnData, genes: GeneMatch, vocab: Vocabulary) -> np.ndarray:
     return np.where(genes.status == "id", symbols, names)
 
 
-def _read_table(table: Any, name: str) -> pd.DataFrame:
+def _read_table(table: Any, name: str, unique: str = _ONE_ROW) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"{name} is a {type(table).__name__}, not a table", _FIX)
     try:
@@ -174,7 +177,7 @@ def _read_table(table: Any, name: str) -> pd.DataFrame:
     if len(repeated):
         raise InputError(
             f"{name} names {len(repeated)} genes more than once, such as {repeated[0]!r}",
-            "keep one row per gene: table[~table.index.duplicated()]",
+            unique,
         )
     # all values alike is no direction: of a gene that no cell expresses, say
     known = np.isfinite(values).all(axis=1) & (values.min(axis=1) < values.max(axis=1))
