@@ -69,7 +69,7 @@ def attribution(
     if len(chosen) == 1:
         top = means[chosen[0]].nlargest(n_genes)
         return _bars(top, [f"{names[0]}: genes {sense}"], unit, ax)
-    title = [f"Genes {sense}", "red: for the group; blue: against it; white: no effect"]
+    title = [f"Genes {sense}", "red: for the group; blue: against it; each row scaled by itself"]
     return _map(means[chosen], names, n_genes, title, ax)
 
 

@@ -67,14 +67,24 @@ def inches(ax: Axes) -> np.ndarray:
 
 
 def heading(ax: Axes, *lines: str) -> None:
-    """Write a title over what is drawn, in lines as wide as the axes or three inches."""
-    width = max(3.0, float(inches(ax)[0]))
+    """Write a title over what is drawn, in lines as wide as there is room around its middle."""
+    width = max(3.0, float(inches(ax)[0]), _around(ax))
     room = int(width * 72 / (0.52 * plt.rcParams["font.size"]))
     wrapped: list[str] = []
     for line in filter(None, lines):
         even = len(line) // (1 + len(line) // room) + 8  # no single word on a line
         wrapped += textwrap.wrap(line, min(room, even))
     ax.set_title("\n".join(wrapped), fontsize="medium")
+
+
+def _around(ax: Axes) -> float:
+    """Return the inches of the figure around the middle of axes that have it for themselves."""
+    figure: Any = ax.figure.figure
+    if any(other is not ax and other.get_label() != "<colorbar>" for other in figure.axes):
+        return 0.0
+    box = ax.get_window_extent()
+    middle = (box.x0 + box.x1) / 2
+    return float(2 * min(middle, figure.bbox.width - middle) / ax.figure.dpi - 0.2)
 
 
 def text_inches(names: Sequence[str]) -> float:
