@@ -9,10 +9,7 @@ from __future__ import annotations
 
 COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
-    # the other sets: not measured yet
-    "adapt --data DATA --steps 250 --sets zheng_facs_pbmc,pbmc3k,pbmc_combined_4batch,"
-    "kang_ctrl_8donors,sc_mixology_celseq2_dropseq,pancreatic_cancer_7000g,lung_zilionis_mouse,"
-    "cosmx_nsclc_profast",
+    "adapt --data DATA --steps 250 [--scvi SCVI]",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
     "annotate --data DATA --rows auto,probe,expression,pca --max-cells 2000 --max-train 1000 "
     "--max-test 500",
@@ -51,5 +48,6 @@ OPTIONS = {
     "RUNS": "folder for the runs of the ablation, which are not trained again",
     "MODELS": "folder of the models of benchmarks/reconstruct_models.py",
     "PEERS": "an interpreter that has symphonypy: build/symphony/bin/python of peers.sh",
+    "SCVI": "an interpreter that has scvi-tools: build/scvi/bin/python of peers.sh",
     "NAMES": "table of gene names, made by benchmarks/gene_names.py",
 }

@@ -8,6 +8,8 @@ those of reference maps in `_map_tables.py`.
 from __future__ import annotations
 
 import math
+import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -348,11 +350,20 @@ def mouse(result: Result) -> dict[str, str]:
 
 
 def ablation(result: Result) -> dict[str, str]:
-    rows = {name: row["mean"] for name, row in result["rows"].items()}
+    """Make one row of several seeds, "row", "row (1)", …: mean ± standard deviation."""
+    seeds: dict[str, list[Result]] = {}
+    for name, row in result["rows"].items():
+        seeds.setdefault(re.sub(r" \(\d+\)$", "", name), []).append(row)
+    columns = list(next(iter(seeds.values()))[0]["mean"])
+    body = []
+    for name, rows in seeds.items():
+        found = {key: [row["mean"][key] for row in rows] for key in columns}
+        own = {key: statistics.fmean(values) for key, values in found.items()}
+        if len(rows) > 1:
+            own |= {f"{key}_sd": statistics.stdev(values) for key, values in found.items()}
+        taken = [row["cpu_seconds"] for row in rows if "cpu_seconds" in row]
+        seconds = number(statistics.fmean(taken) if taken else None, ",.0f")
+        body.append([name, str(len(rows)), *(spread(own, key) for key in columns), seconds])
     titles = {"f1": "macro-F1", "avg_bio": "AvgBIO"}
-    first = next(iter(rows.values()))
-    columns = {key: titles.get(key, key) for key in first}
-    seconds = (number(row.get("cpu_seconds"), ",") for row in result["rows"].values())
-    body = ([name, *(number(row.get(key)) for key in columns), taken]
-            for (name, row), taken in zip(rows.items(), seconds, strict=True))  # fmt: skip
-    return {"ablation": grid(["", *columns.values(), "CPU seconds"], body)}
+    head = ["", "seeds", *(titles.get(key, key) for key in columns), "CPU seconds"]
+    return {"ablation": grid(head, body)}

@@ -1,14 +1,15 @@
 """Which data, objectives, views and sizes make the better embedding? Bench sets take no part.
 
-    python benchmarks ablation --corpus CORPUS --data DATA --out RUNS --rows "base,no labels"
+    python benchmarks ablation --corpus CORPUS --plain PLAIN --data DATA --out RUNS
 
 Every row trains the recipe `genemamba-mini` with a few settings changed, for few steps, without the
 labelled tissues of the corpus (`LEFT_OUT`), and is judged on these and on `valid/`: macro-F1 of a
 regression on the frozen embedding, AvgBIO, and the share of macro-F1 that cells keep when they are
 thinned or cut to a panel (`_judge.py`). `start` is what training begins with; `PCA-50` and
 `log-expression` are of each set itself. "no profiles" and "cells alone" need a corpus of their own
-(`--plain`), built without profiles. A row that is done is not trained again; `--seeds 0 1 2` trains
-it three times. The last line printed is the same as JSON.
+(`--plain`), built without profiles. Without `--rows`, the ingredients of the recipe are measured,
+with three seeds where they differ little. A row that is done is not trained again. The last line
+printed is the same as JSON.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from genemamba.train.recipe import Recipe
 from genemamba.train.start import new_model
 
 LEFT_OUT = ("fetal_brain_camp", "gastrula_tyser", "ipsc_cardio")
+SEEDS = {  # of the ingredients: more where rows differ little
+    "base": 3, "no labels": 3, "no pairs": 3, "no panels": 3, "no profiles": 1, "masked 1": 1,
+    "not masked": 1, "width 384": 1,
+}  # fmt: skip
 Changes = dict[str, dict[str, Any]]
 NONE = {"labels": 0.0}
 ROWS: dict[str, Changes] = {
@@ -122,10 +127,10 @@ def main() -> None:
     parser.add_argument("--plain", type=Path, help="the same without profiles")
     parser.add_argument("--data", type=Path, required=True, help="folder with valid/ and corpus/")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=250)
-    parser.add_argument("--cells", type=int, default=600, help="judged of each set")
+    parser.add_argument("--rows", default=",".join(SEEDS), help="comma-separated")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of all rows")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--cells", type=int, default=400, help="judged of each set")
     parser.add_argument("--gene-sets", type=Path, help="GMT file, for the row of pathways")
     parser.add_argument("--model", nargs="*", default=[], help="judge these checkpoints, too")
     args = parser.parse_args()
@@ -143,7 +148,7 @@ def main() -> None:
     for path in [str(begin), *args.model]:
         found(Path(path).name, judge(sets, lambda path=path: model_vectors(path)))
     for row in filter(None, args.rows.split(",")):
-        for seed in args.seeds:
+        for seed in args.seeds or range(SEEDS.get(row, 1)):
             found(f"{row} ({seed})" if seed else row, run_row(row, seed, sets, args))
     print(json.dumps({"benchmark": "ablation", "steps": args.steps, "rows": results}))
 
