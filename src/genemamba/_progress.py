@@ -86,7 +86,7 @@ def _is_open(stream: Any) -> bool:
 
 
 def _unheard(to: str) -> AbstractContextManager[None]:
-    """Let work go on where nobody reads standard error any longer."""
+    """Suppress that nobody reads standard error any longer, so that work continues."""
     return suppress(OSError) if to == "stderr" else nullcontext()
 
 
