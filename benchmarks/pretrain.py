@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks pretrain --corpus CORPUS --length 192
 
 Padded means that every view has a row of its own, as long as the longest of its micro-batch; packed
-is what the engine does. Tokens are real ones. The objectives are hidden genes and contrast; the
+is what the engine does. Tokens are real ones. The objectives are those of the recipe; the
 first half of the steps, compiling among them, is not counted. Preload tcmalloc, or glibc's
 allocator is what is measured.
 """
@@ -50,7 +50,7 @@ def padded(batch: ViewBatch) -> ViewBatch:
 def run(corpus: Corpus, stream: Stream, steps: int, *, pack: bool, compiled: bool) -> float:
     """Train some steps; return tokens a second."""
     model = new_model(corpus, stream.recipe, stream.training)
-    task = Task(model, stream.recipe)
+    task = Task(model, stream.recipe, corpus.labels)
     if compiled:
         task.compile()
     optimiser = torch.optim.AdamW(decay_groups(task.trained(), 0.01), lr=1e-3, fused=True)
