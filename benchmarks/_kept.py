@@ -86,9 +86,16 @@ def shown(name: str, options: list[str]) -> str:
     words, option = [name], ""
     for word in options:
         path = not word.startswith("-") and ("/" in word or Path(word).exists())
-        words.append(option.strip("-").replace("-", "_").upper() if path else word)
+        words.append(_word(name, option) if path else word)
         option = word if word.startswith("--") else option
     return " ".join(words)
+
+
+def _word(name: str, option: str) -> str:
+    """Return what the list of commands writes for the path of an option."""
+    listed = (re.search(rf"{option} ([A-Z]+)\b", c) for c in COMMANDS if c.split()[0] == name)
+    words = [found[1] for found in listed if found]
+    return words[0] if words else option.strip("-").replace("-", "_").upper()
 
 
 def kept(name: str, history: Path = HISTORY) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def test_the_summary_counts_where_the_model_reaches_pca(made: dict[str, str]) ->
 def test_no_path_of_a_machine_is_kept(scripts: Scripts, tmp_path: Path) -> None:
     options = ["--data", str(tmp_path), "--gene-names", "a/b.csv", "--models", "x=/a/x,y=/a/y"]
     shown = scripts["_kept"].shown("corpus", [*options, "--cells", "10"])
-    assert shown == "corpus --data DATA --gene-names GENE_NAMES --models MODELS --cells 10"
+    assert shown == "corpus --data DATA --gene-names NAMES --models MODELS --cells 10"
 
 
 def test_weights_are_known_by_their_bytes(scripts: Scripts) -> None:
