@@ -1,9 +1,9 @@
 """Vectors of cells by scVI, run by an interpreter that has it: `adapt --scvi PYTHON`.
 
-    python _scvi.py FOLDER EPOCHS
+    python _scvi.py FOLDER
 
 Reads counts and batches from FOLDER and writes `latent.npy`: the mean latent vector of each cell.
-All else are the defaults of scvi-tools.
+The rest are the defaults of scvi-tools: 400 epochs up to 20,000 cells.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scvi.model import SCVI
 
 def main() -> None:
     """Train scVI and write what it makes of the cells."""
-    folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
+    folder = Path(sys.argv[1])
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     cells = ad.AnnData(sparse.load_npz(folder / "counts.npz").tocsr())
@@ -33,7 +33,7 @@ def main() -> None:
     settings.seed = 0
     SCVI.setup_anndata(cells, batch_key="batch" if batches else None)
     model = SCVI(cells)
-    model.train(max_epochs=epochs, enable_progress_bar=False)
+    model.train(enable_progress_bar=False)
     np.save(folder / "latent.npy", model.get_latent_representation())
 
 

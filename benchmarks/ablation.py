@@ -127,13 +127,15 @@ def main() -> None:
     parser.add_argument("--plain", type=Path, help="the same without profiles")
     parser.add_argument("--data", type=Path, required=True, help="folder with valid/ and corpus/")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--rows", default=",".join(SEEDS), help="comma-separated")
+    parser.add_argument("--rows", help="comma-separated")
     parser.add_argument("--seeds", type=int, nargs="+", help="of all rows")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cells", type=int, default=400, help="judged of each set")
     parser.add_argument("--gene-sets", type=Path, help="GMT file, for the row of pathways")
     parser.add_argument("--model", nargs="*", default=[], help="judge these checkpoints, too")
     args = parser.parse_args()
+    ingredients = [row for row in SEEDS if args.plain or row != "no profiles"]
+    rows = ingredients if args.rows is None else list(filter(None, args.rows.split(",")))
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     sets, results = load(args.data, args.cells), {}
@@ -147,7 +149,7 @@ def main() -> None:
     begin = start(Corpus(args.corpus), args.out / "start", args)
     for path in [str(begin), *args.model]:
         found(Path(path).name, judge(sets, lambda path=path: model_vectors(path)))
-    for row in filter(None, args.rows.split(",")):
+    for row in rows:
         for seed in args.seeds or range(SEEDS.get(row, 1)):
             found(f"{row} ({seed})" if seed else row, run_row(row, seed, sets, args))
     print(json.dumps({"benchmark": "ablation", "steps": args.steps, "rows": results}))

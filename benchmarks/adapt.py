@@ -83,7 +83,7 @@ def scvi_vectors(pca: Any, key: str | None, args: argparse.Namespace) -> Embed:
             sparse.save_npz(f"{folder}/counts.npz", counts)
             batches = adata.obs[key].astype(str).tolist() if key else []
             Path(folder, "batches.json").write_text(json.dumps(batches))
-            subprocess.run([args.scvi, SCVI, folder, str(args.epochs)], check=True)
+            subprocess.run([args.scvi, SCVI, folder], check=True)
             return np.load(f"{folder}/latent.npy")
 
     return embed
@@ -142,7 +142,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of minutes, on a busy machine")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
     parser.add_argument("--scvi", type=Path, help="an interpreter that has scvi-tools")
-    parser.add_argument("--epochs", type=int, default=400, help="of scVI")
     parser.add_argument("--max-cells", type=int, default=2_000, help="of a set")
     parser.add_argument("--whole", action="store_true", help="leave out the batches held apart")
     args = parser.parse_args()
