@@ -35,7 +35,7 @@ from genemamba.train.start import new_model
 LEFT_OUT = ("fetal_brain_camp", "gastrula_tyser", "ipsc_cardio")
 SEEDS = {  # of the ingredients: more where rows differ little
     "base": 3, "no labels": 3, "no pairs": 3, "no panels": 3, "no profiles": 1, "masked 1": 1,
-    "not masked": 1, "width 384": 1,
+    "not masked": 1, "width 384": 1, "paper: next gene": 1, "paper: pathways too": 1,
 }  # fmt: skip
 Changes = dict[str, dict[str, Any]]
 NONE = {"labels": 0.0}
@@ -131,9 +131,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="of all rows")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cells", type=int, default=400, help="judged of each set")
-    parser.add_argument("--gene-sets", type=Path, help="GMT file, for the row of pathways")
+    parser.add_argument("--gene-sets", type=Path, help="GMT file of pathways; Reactome by default")
     parser.add_argument("--model", nargs="*", default=[], help="judge these checkpoints, too")
     args = parser.parse_args()
+    args.gene_sets = args.gene_sets or args.data / "gene-sets" / "human_reactome_v2025.gmt.gz"
     ingredients = [row for row in SEEDS if args.plain or row != "no profiles"]
     rows = ingredients if args.rows is None else list(filter(None, args.rows.split(",")))
     warnings.filterwarnings("ignore")
