@@ -9,7 +9,7 @@ from __future__ import annotations
 
 COMMANDS = (
     "quality --data DATA --max-cells 2000 [--former FORMER]",
-    "adapt --data DATA --steps 250 [--scvi SCVI]",
+    "adapt --data DATA --steps 250",
     "robustness --data DATA --max-cells 500 [--former FORMER]",
     "annotate --data DATA --rows auto,probe,expression,pca --max-cells 2000 --max-train 1000 "
     "--max-test 500",
@@ -48,6 +48,5 @@ OPTIONS = {
     "RUNS": "folder for the runs of the ablation, which are not trained again",
     "MODELS": "folder of the models of benchmarks/reconstruct_models.py",
     "PEERS": "an interpreter that has symphonypy: build/symphony/bin/python of peers.sh",
-    "SCVI": "an interpreter that has scvi-tools: build/scvi/bin/python of peers.sh",
     "NAMES": "table of gene names, made by benchmarks/gene_names.py",
 }

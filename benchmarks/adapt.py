@@ -1,15 +1,15 @@
 """What do five minutes on your own cells win? The model before and after, next to PCA-50.
 
-    python benchmarks adapt --data ../shared/data [--scvi PYTHON]
+    python benchmarks adapt --data ../shared/data
 
 Each set of `bench/` is adapted to with `gm.tl.adapt`, two of `mouse/` and both panels. Labels are
 never seen; libraries are the batches or donors where they are known. Rows: the model unchanged
-(zero-shot), adapted, PCA-50 of the set, and, with --scvi, scVI trained on the 2,000 genes that vary
-most with its defaults (400 epochs); f1 and avg_bio as in quality.py (folds are stratified by type).
-PCA, scVI and the adapted model have seen the cells that are scored. So where a set has batches, the
-model is also adapted without one (the largest that leaves half of the cells) and all three are
-scored on that batch alone: `apart`. PCA-50 apart has its genes and components from the other
-batches.
+(zero-shot), adapted, PCA-50 of the set, and, where scvi-tools is installed, scVI trained on the
+2,000 genes that vary most with its defaults (400 epochs); f1 and avg_bio as in quality.py (folds
+are stratified by type). PCA, scVI and the adapted model have seen the cells that are scored. So
+where a set has batches, the model is also adapted without one (the largest that leaves half of the
+cells) and all but scVI are scored on that batch alone: `apart`. PCA-50 apart has its genes and
+components from the other batches.
 
 `predicted` is what the adaptation itself measured on held-out cells, before and after, and by what
 it was chosen; `kept` is the share of the trained weights; 0 joins factors of the
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import tempfile
 import time
 import warnings
@@ -36,13 +35,14 @@ from _tables import adapt as tables
 from scipy import sparse
 
 import genemamba as gm
+from genemamba.cells.read import read_counts
+from genemamba.compare.trained import has_scvi, train_scvi
 
 MOUSE = {"lung_zilionis_mouse": "donor", "bone_marrow_stroma_matsushita": None}
 FEWEST, FEWEST_HELD = 200, 50  # cells to adapt to, and of a batch to score
 PANELS = {"cosmx_nsclc_profast": None, "merfish_mouse_brain_cellxgene": None}
 VALID = {"breast_tumour": None, "lymphoid_organs": "sample"}
 FOLDERS = {"mouse": MOUSE, "panels": PANELS, "valid": VALID}
-SCVI = Path(__file__).with_name("_scvi.py")
 BATCHES = {name: one.batch_key for name, one in SETS.items()} | MOUSE | PANELS | VALID
 
 
@@ -74,24 +74,14 @@ def adapted(
     }
 
 
-def scvi_vectors(pca: Any, key: str | None, args: argparse.Namespace) -> Embed:
-    """Return what trains scVI, in a process of its own, on the variable genes that `pca` chose."""
+def scvi_vectors(pca: Any, key: str | None) -> Embed:
+    """Return what trains scVI, as compare does, on the variable genes that `pca` chose."""
 
     def embed(adata: ad.AnnData) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder:
-            counts = sparse.csr_matrix(adata[:, pca.genes].X, dtype=np.float32)
-            sparse.save_npz(f"{folder}/counts.npz", counts)
-            batches = adata.obs[key].astype(str).tolist() if key else []
-            Path(folder, "batches.json").write_text(json.dumps(batches))
-            subprocess.run([args.scvi, SCVI, folder], check=True)
-            return np.load(f"{folder}/latent.npy")
+        batch = adata.obs[key].astype(str).to_numpy() if key else None
+        return train_scvi(sparse.csr_matrix(adata[:, pca.genes].X), batch, seed=0)
 
     return embed
-
-
-def are_counts(adata: ad.AnnData) -> bool:
-    """Whether all values are whole numbers, as scVI needs."""
-    return not (adata.X.data % 1).any()
 
 
 def apart(adata: ad.AnnData, key: str, out: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -123,8 +113,8 @@ def run_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
         rows = {
             "zero-shot": model_vectors(args.model), "adapted": model_vectors(str(out)), "pca": pca,
         }  # fmt: skip
-        if args.scvi and are_counts(adata):
-            rows["scvi"] = scvi_vectors(pca, key, args)
+        if has_scvi() and read_counts(adata, None).values.kind == "counts":
+            rows["scvi"] = scvi_vectors(pca, key)
         scores = {row: score(adata, embed, robust=False) for row, embed in rows.items()}
         found = {"cells": adata.n_obs, "rows": scores, **about}
         if key and not args.whole:
@@ -141,7 +131,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5, help="for each adaptation")
     parser.add_argument("--steps", type=int, help="instead of minutes, on a busy machine")
     parser.add_argument("--model", default="genemamba-mini", help="name or folder of a checkpoint")
-    parser.add_argument("--scvi", type=Path, help="an interpreter that has scvi-tools")
     parser.add_argument("--max-cells", type=int, default=2_000, help="of a set")
     parser.add_argument("--whole", action="store_true", help="leave out the batches held apart")
     args = parser.parse_args()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -21,6 +22,20 @@ def assert_refused(error: str, said: str) -> None:
     assert said in error
     assert "Fix: " in error
     assert "Traceback" not in error
+
+
+@pytest.fixture
+def refuse(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[list[str], str], None]:
+    """Run a command in the folder of files that has to be refused."""
+    monkeypatch.chdir(files)
+
+    def call(arguments: list[str], said: str) -> None:
+        assert cli.main(arguments) == 1
+        assert_refused(capsys.readouterr().err, said)
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -43,17 +58,11 @@ def assert_refused(error: str, said: str) -> None:
     ],
 )
 def test_errors_are_two_lines_and_nothing_is_written(
-    files: Path,
-    arguments: list[str],
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    files: Path, arguments: list[str], said: str, refuse: Callable[[list[str], str], None]
 ) -> None:
-    monkeypatch.chdir(files)
     (files / "old.h5ad").write_text("mine")
     (files / "folder.h5ad").mkdir()
-    assert cli.main(["embed", *arguments]) == 1
-    assert_refused(capsys.readouterr().err, said)
+    refuse(["embed", *arguments], said)
     assert not (files / "out.h5ad").exists()
     assert (files / "old.h5ad").read_text() == "mine"
 
@@ -73,17 +82,11 @@ def test_errors_are_two_lines_and_nothing_is_written(
     ],
 )
 def test_errors_of_annotate_and_integrate(
-    files: Path,
-    arguments: list[str],
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    files: Path, arguments: list[str], said: str, refuse: Callable[[list[str], str], None]
 ) -> None:
-    monkeypatch.chdir(files)
     (files / "ref.h5ad").write_bytes((files / "in.h5ad").read_bytes())
     before = {path: path.stat().st_mtime_ns for path in files.iterdir()}
-    assert cli.main([*arguments, "--model", "model"]) == 1
-    assert_refused(capsys.readouterr().err, said)
+    refuse([*arguments, "--model", "model"], said)
     assert {path: path.stat().st_mtime_ns for path in files.iterdir()} == before
 
 
@@ -241,10 +244,9 @@ def test_a_name_that_is_too_long(
     assert capsys.readouterr().err == f"genemamba: {names[place]}: File name too long\n"
 
 
-def test_a_store_is_not_replaced(
-    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(files)
+def test_a_store_is_not_replaced(refuse: Callable[[list[str], str], None]) -> None:
     Path("out.zarr").mkdir()
-    assert cli.main(["embed", "in.h5ad", "out.zarr", "--force"]) == 1
-    assert_refused(capsys.readouterr().err, "out.zarr exists, and --force replaces no store")
+    refuse(
+        ["embed", "in.h5ad", "out.zarr", "--force"],
+        "out.zarr exists, and --force replaces no store",
+    )

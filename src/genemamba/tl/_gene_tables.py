@@ -132,18 +132,20 @@ def _of_cells(adata: AnnData) -> Vectors:
     own = {params["kind"]: adata.varm[VARM_GENE]} if "kind" in params else {}
     loaded = _load(entry)
     if loaded is None:  # a model that was not saved: no more than its vectors is known
-        tables = {kind: pd.DataFrame(x, adata.var_names) for kind, x in own.items()}
-        return Vectors({kind: _read_table(t, kind, _UNIQUE) for kind, t in tables.items()}, adata)
+        return Vectors(_tables_of(own, adata.var_names), adata)
     vocab = models.vocabulary(loaded)
     organism = entry.get("organism", {}).get("name", "auto")
     genes = Reading(None, params.get("gene_ids") or None, organism).matched(adata.var, vocab)
     kept = np.flatnonzero((genes.token >= 0) & (genes.status != "duplicate"))
     names, tokens = _names(adata, genes, vocab)[kept], genes.token[kept]
     vectors = {"static": static_rows(loaded, genes.token)} | own
-    tables = {k: pd.DataFrame(x[kept], names) for k, x in vectors.items()}
-    tables = {k: _read_table(table, k, _UNIQUE) for k, table in tables.items()}
+    tables = _tables_of({kind: x[kept] for kind, x in vectors.items()}, names)
     of_token = dict(zip(tokens.tolist(), names.tolist(), strict=True))
     return Vectors(tables, adata, vocab, genes.organism, of_token)
+
+
+def _tables_of(vectors: Mapping[str, np.ndarray], names: Any) -> dict[str, pd.DataFrame]:
+    return {kind: _read_table(pd.DataFrame(x, names), kind, _UNIQUE) for kind, x in vectors.items()}
 
 
 def _load(entry: Mapping[str, Any]) -> GeneMamba | None:
